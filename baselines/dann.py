@@ -1,0 +1,53 @@
+"""DANN: domain-adversarial training of neural networks.
+
+Ganin et al., JMLR 2016, section 4. A critic learns to name the domain; its gradient reaches the features
+reversed, so the features unlearn whatever helped it (equation 9 with the reversal layer of section 4.2):
+
+    min over f, c   max over d   CE(c(f(x)), y)  -  weight * CE(d(f(x)), domain)
+
+The reversal is ramped as in section 5.2.2, 2 / (1 + exp(-10 p)) - 1, and the learning rate decays as there. Source and
+target batches pass through the features together, so batch norm sees both. Shots, where there are any, add to
+the classification loss. We leave out the choice of `weight` by reverse validation.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Train
+from tlbench.descent import Batch, Descent, network
+from tlbench.nets import mlp, reverse_gradient
+
+
+@dataclass(frozen=True)
+class DANN(Descent):
+    """Fool a domain critic while fitting the labels."""
+
+    weight: float = 1.0  # the paper's lambda, once the ramp is over
+    hidden: int = 256  # width of the critic
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Ganin et al., Domain-adversarial training of neural networks, JMLR 2016"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        net = network(train)
+        net["critic"] = mlp(net["features"].width, self.hidden, 2)  # type: ignore[arg-type]
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n, m = len(batch.x), len(batch.xs)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d): labelled, then unlabelled
+        f_domains = torch.cat([f[:m], f[n:]])  # (m + b, d): source, then target
+        guess = net["critic"](reverse_gradient(f_domains, self.weight * ramp(progress)))
+        domain = (torch.arange(len(guess), device=guess.device) >= m).long()
+        return cross_entropy(net["classifier"](f[:n]), batch.y) + cross_entropy(guess, domain)
+
+
+def ramp(progress: float) -> float:
+    """0 at the start, nearly 1 from the middle on."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1

@@ -1,0 +1,35 @@
+"""Fine-tuning: start from the source's solution, go on with the target's labels.
+
+Yosinski et al., NeurIPS 2014: train the network on the sources, then train all of it on the shots, the classifier
+at the full learning rate and the transferred layers at a tenth of it (the usual ratio; Kornblith et al., CVPR
+2019). Where the source is only a checkpoint, its weights are the start. Both stages take the card's number of
+steps. At k = 0 there is nothing to tune on.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from tlbench import Predictor, Train
+from tlbench.descent import ERM, network, predictor, seeded
+from tlbench.embed import nothing_of
+
+
+@dataclass(frozen=True)
+class FineTune(ERM):
+    """Pretrain on the sources, then train everything on the shots."""
+
+    tuned_body_lr: float = 0.1  # the transferred layers' learning rate in the second stage, as a share of lr
+    fresh_head: bool = False  # forget the source's classifier, as a different task must
+
+    family: ClassVar[str] = "model-based"
+    paper: ClassVar[str] = "Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014"
+    needs: ClassVar[frozenset[str]] = frozenset({"shots"})
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        net = None
+        if train.sources:
+            net = self.trained(replace(train, shots=nothing_of(train.shots)), seed)
+            if self.fresh_head:
+                net["classifier"] = seeded(lambda: network(train), seed)["classifier"]
+        second = replace(self, body_lr=self.tuned_body_lr)
+        return predictor(second.trained(replace(train, sources=()), seed, net), train.device)

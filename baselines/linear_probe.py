@@ -1,0 +1,68 @@
+"""Linear probe: the source's features, frozen, and a logistic regression on the target's labels.
+
+Donahue et al., ICML 2014 (DeCAF), section 4: train the network on the sources, keep its features, and fit an
+L2-regularised logistic regression on the standardised features of the shots. The penalty is chosen by stratified
+min(k, 5)-fold cross-validation of the log-loss inside the shots; with one label a class there is nothing to
+hold out and C = 1 stands. At k = 0 the probe is fitted on the source labels instead.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from tlbench import Labeled, Predictor, Train
+from tlbench.descent import ERM
+from tlbench.embed import in_batches, nothing_of
+
+
+@dataclass(frozen=True)
+class LinearProbe(ERM):
+    """Freeze what the source taught; fit the last layer on the shots."""
+
+    penalties: int = 9  # how many C are tried, evenly on 10^-4 .. 10^4
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Donahue et al., DeCAF: a deep convolutional activation feature, ICML 2014"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        if train.sources:
+            features = self.trained(replace(train, shots=nothing_of(train.shots)), seed)["features"]
+        else:
+            features = train.backbone()
+        embed = in_batches(features, train.device)
+        labeled = train.shots
+        if not len(labeled):
+            x, y = (torch.cat([getattr(s, part) for s in train.sources]) for part in "xy")
+            labeled = Labeled(x, y)
+        probe = fitted(embed(labeled.x).double().numpy(), labeled.y.numpy(), self.penalties, seed)
+
+        def scores(inputs: Tensor) -> Tensor:
+            out = torch.full((len(inputs), train.n_classes), -1e9)  # a class without a shot is never predicted
+            log_p = probe.predict_log_proba(embed(inputs).double().numpy())
+            out[:, torch.as_tensor(probe.classes_)] = torch.as_tensor(log_p, dtype=torch.float32)
+            return out
+
+        return scores
+
+
+def fitted(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], penalties: int, seed: int) -> Any:
+    """Standardisation and logistic regression on (n, d) features, C by cross-validated log-loss."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties may not settle
+        if folds < 2:
+            return probe.fit(x, y)
+        grid = {"logisticregression__C": np.logspace(-4, 4, penalties)}
+        inside = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        return GridSearchCV(probe, grid, scoring="neg_log_loss", cv=inside).fit(x, y)

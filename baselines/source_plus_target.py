@@ -1,0 +1,20 @@
+"""Source + target: all labels in one pot.
+
+Empirical risk minimisation over batches that hold as many source as labelled target samples (the S+T of Saito et
+al., ICCV 2019, section 4.1). What a clever method adds over it is its `value added`. At k = 0 it would be
+source-only, so it needs shots.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tlbench.descent import ERM
+
+
+@dataclass(frozen=True)
+class SourcePlusTarget(ERM):
+    """Train on source and target labels together, in equal parts."""
+
+    family: ClassVar[str] = "reference"
+    paper: ClassVar[str] = "Saito et al., Semi-supervised domain adaptation via minimax entropy, ICCV 2019"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})

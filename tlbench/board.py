@@ -1,0 +1,101 @@
+"""rows -> leaderboard.md: everything between two markers is generated, and the same rows give the same bytes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from tlbench.card import FULL, Budget
+from tlbench.mistake import Mistake
+from tlbench.report import HEADER, SOURCE_ONLY, TARGET_ONLY, Asked, Line, cells, line, suite_lines
+from tlbench.row import Row
+from tlbench.store import Store
+
+BEGIN, END = "<!-- tlbench: generated below -->", "<!-- tlbench: generated above -->"
+
+
+def rebuild(store: Store, file: Path, write: bool = True) -> bool:
+    """Replace what is between the markers of `file` by the tables of `store`. Returns whether the file changes.
+
+    Raises:
+        Mistake: the file is missing or lacks its markers.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Mistake(f"{file}: cannot be read ({error.strerror}); it must hold the lines {BEGIN} and {END}") from None
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise Mistake(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
+    new = f"{head}{BEGIN}\n\n{render(store.rows.values())}\n{END}{tail}"
+    if new != text and write:
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(new, encoding="utf-8")
+        temporary.replace(file)
+    return new != text
+
+
+def render(rows: Iterable[Row]) -> str:
+    """All tables as markdown, in an order that depends on the rows only."""
+    suites: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        suites[row.suite].append(row)
+    if not suites:
+        return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
+    return "\n".join(_suite(name, suites[name]) for name in sorted(suites))
+
+
+def _suite(name: str, rows: list[Row]) -> str:
+    asked = _asked(rows)
+    seeds = sorted({len({r.seed for r in a.rows if r}) for a in asked})
+    means = suite_lines(asked)
+    parts = [f"## {name}", "", _provenance(rows, seeds), ""]
+    if means:
+        parts += [_table(means), "", "<details><summary>task by task</summary>", "", _table([line(a) for a in asked])]
+        parts += ["", "</details>", ""]
+    else:
+        parts += [_table([line(a) for a in asked]), ""]
+    return "\n".join(parts)
+
+
+def _provenance(rows: list[Row], seeds: list[int]) -> str:
+    versions = ", ".join(sorted({f"tlbench {r.tlbench}, torch {r.torch}" for r in rows}))
+    failed = sum(r.status == "failed" for r in rows)
+    backbones = ", ".join(sorted({r.backbone for r in rows}))
+    few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"{len(rows)} rows, {failed} failed; {few} seeds; backbone {backbones}; selection rule default; {versions}."
+
+
+def _asked(rows: list[Row]) -> list[Asked]:
+    """The lines that a suite's rows can fill, each with its references, sorted by task, budget and method."""
+    found: dict[tuple[str, str, Budget], dict[int, Row]] = defaultdict(dict)
+    for row in sorted(rows, key=lambda r: r.time):
+        budget: Budget = row.budget if isinstance(row.budget, int) else FULL
+        found[row.method, row.task, budget][row.seed] = row  # the newest of a seed stands
+    pairs = sorted({r.task for r in rows if r.sources})
+    budgets = sorted({k for _, _, k in found}, key=lambda k: (isinstance(k, str), k))
+    lines = []
+    for task in pairs:
+        target = f"{task.partition('/')[0]}/{task.rpartition('-')[2]}"
+        for k in budgets:
+            methods = sorted({m for m, t, b in found if (t, b) == (task, k) or (t, b) == (target, k)} | {SOURCE_ONLY})
+            for m in methods:
+                place = (m, target, k) if (m, target, k) in found else (m, task, 0 if m == SOURCE_ONLY else k)
+                own = found.get(place, {})
+                order = sorted(own)
+                lines.append(
+                    Asked(
+                        task, k, m, [own[s] for s in order],
+                        [found.get((TARGET_ONLY, target, k), {}).get(s) for s in order],
+                        [found.get((SOURCE_ONLY, task, 0), {}).get(s) for s in order],
+                    )
+                )  # fmt: skip
+    return [a for a in lines if a.rows]
+
+
+def _table(lines: list[Line]) -> str:
+    header = f"| {' | '.join(HEADER)} |"
+    rule = "|" + "|".join("---:" if i not in (0, 2) else "---" for i in range(len(HEADER))) + "|"
+    return "\n".join([header, rule, *(f"| {' | '.join(cells(x))} |" for x in lines)])

@@ -1,0 +1,168 @@
+"""What there is: `list`, `show`, and the `data` commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tlbench import backbone, card, fetch, plan
+from tlbench import method as methods
+from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
+from tlbench.executors.local import Workers
+from tlbench.mistake import Mistake, suggest
+
+KINDS = ("tasks", "methods", "budgets", "backbones")
+
+
+def show_list(what: str, as_json: bool) -> None:
+    """Print one kind of thing, a line each.
+
+    Raises:
+        Mistake: an unknown kind.
+    """
+    if what not in KINDS:
+        raise Mistake(f"list {what}: unknown{suggest(what, KINDS)}")
+    entries = {"tasks": _tasks, "methods": _methods, "budgets": _budgets, "backbones": _backbones}[what]()
+    if as_json:
+        print(json.dumps(entries, ensure_ascii=False))
+        return
+    width = max(len(str(e["name"])) for e in entries)
+    for e in entries:
+        print(f"{e['name']!s:<{width}}  {e['summary']}")
+
+
+def _tasks() -> list[dict[str, Any]]:
+    found = []
+    for file in card.card_files().values():
+        c = card.read(file)
+        pairs = card.tasks_of(c)
+        summary = f"{c.summary} [{card.PARADIGMS[c.paradigm]}; {len(pairs)} task{'s' * (len(pairs) > 1)}]"
+        found.append({"name": c.name, "summary": summary, "tasks": [t.name for t in pairs]})
+    return found
+
+
+def _methods() -> list[dict[str, Any]]:
+    with Workers() as workers:
+        described = [plan.described(name, {}, workers) for name in methods.shipped()]
+    return [{"name": d.name, "summary": f"{d.summary} [{d.family}]", "paper": d.paper} for d in described]
+
+
+def _budgets() -> list[dict[str, Any]]:
+    core = [{"name": k, "summary": "core: labels per class of the target"} for k in CORE_BUDGETS]
+    more = [{"name": k, "summary": "extended"} for k in EXTENDED_BUDGETS]
+    return [*core, *more, {"name": FULL, "summary": "every label of the pool: the skyline, never ranked"}]
+
+
+def _backbones() -> list[dict[str, Any]]:
+    built_in = [{"name": n, "summary": s, "weights": None} for n, s in backbone.BUILT_IN.items()]
+    pretrained = []
+    for name in backbone.backbone_files():
+        file = backbone.weights_file(name)
+        there = "weights at hand" if file else "weights missing"
+        c = backbone.read(name)
+        pretrained.append({"name": name, "summary": f"{c.summary} [{there}]", "weights": str(file) if file else None})
+    return built_in + pretrained
+
+
+def show(name: str, as_json: bool) -> None:
+    """Print all about one task or method.
+
+    Raises:
+        Mistake: nothing is called that.
+    """
+    suite = name.partition("/")[0]
+    if suite in card.card_files() or name.endswith(".toml"):
+        values = _task(name)
+    elif name in methods.shipped() or ":" in name:
+        with Workers() as workers:
+            d = plan.described(name, {}, workers)
+        fields = {f.name: f"{f.type}, {'the card decides' if f.default is None else f.default}" for f in d.fields}
+        values = {**asdict(d), "fields": fields, "needs": list(d.needs), "ignores": list(d.ignores)}
+        del values["config"], values["spec"]
+    else:
+        raise Mistake(f"show {name}: no task or method of that name{suggest(name, [*card.card_files(), *methods.shipped()])}")
+    if as_json:
+        print(json.dumps(values, ensure_ascii=False))
+    else:
+        _print_values(values)
+
+
+def _task(name: str) -> dict[str, Any]:
+    tasks = card.find(name)
+    c = tasks[0].card
+    values = {k: v for k, v in c.model_dump(mode="json").items() if v not in (None, [], {})}
+    values["tasks"] = [t.name for t in tasks]
+    if c.data:
+        d = fetch.dataset(c.data)
+        values["dataset"] = {
+            "title": d.title, "terms": d.terms, "cite": d.cite, "homepage": d.homepage,
+            "size": fetch.human(d.bytes), "counts": d.counts, "addresses": [m.url for p in d.parts for m in p.mirrors],
+            "folder": str(fetch.where(d) or "missing"),
+        }  # fmt: skip
+    return values
+
+
+def _print_values(values: dict[str, Any], indent: int = 0) -> None:
+    width = max(len(k) for k in values)
+    for k, v in values.items():
+        if isinstance(v, dict) and v:
+            print(" " * indent + k)
+            _print_values(v, indent + 2)
+        else:
+            text = ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v)
+            print(f"{' ' * indent}{k:<{width}}  {text}")
+
+
+def pull(names: Sequence[str], root: Path | None, mirror: str | None) -> None:
+    """Fetch datasets and backbones' weights.
+
+    Raises:
+        Mistake: nothing is called that, or no address delivers.
+    """
+    for name in names:
+        if name in backbone.backbone_files():
+            print(f"{name}: {backbone.pull(name)}")
+            continue
+        if name not in fetch.datasets() and name not in card.card_files():
+            raise Mistake(f"data pull {name}: unknown{suggest(name, [*fetch.datasets(), *backbone.backbone_files()])}")
+        print(f"{name}: {fetch.pull(_dataset(name), root, mirror)}")
+
+
+def _dataset(name: str) -> fetch.DatasetCard:
+    """The dataset of that name, or that a task of that name uses."""
+    if name not in fetch.datasets() and name in card.card_files():
+        used = card.read(card.card_files()[name]).data
+        if used is None:
+            raise Mistake(f"{name} needs no download: it is made from what tlbench's dependencies ship")
+        name = used
+    return fetch.dataset(name)
+
+
+def where(names: Sequence[str], root: Path | None, as_json: bool) -> None:
+    """Print each dataset's folder."""
+    found = {name: fetch.where(_dataset(name), root) for name in names or fetch.datasets()}
+    if as_json:
+        print(json.dumps({name: str(place) if place else None for name, place in found.items()}))
+        return
+    for name, place in found.items():
+        print(f"{name}: {place}" if place else fetch.missing(_dataset(name)))
+
+
+def verify(names: Sequence[str], root: Path | None, as_json: bool) -> int:
+    """Check the files of datasets at hand. Returns 1 when one differs from its manifest."""
+    problems: dict[str, list[str]] = {}
+    for name in names or [n for n in fetch.datasets() if fetch.where(fetch.dataset(n), root)]:
+        place = fetch.where(_dataset(name), root)
+        problems[name] = fetch.verify(_dataset(name), place) if place else [fetch.missing(_dataset(name))]
+    if as_json:
+        print(json.dumps(problems, ensure_ascii=False))
+    else:
+        for name, said in problems.items():
+            print(f"{name}: {'every file is as it should be' if not said else f'{len(said)} problems'}")
+            for text in said[:20]:
+                print(f"  {text}", file=sys.stderr)
+    return int(any(problems.values()))

@@ -1,0 +1,269 @@
+"""One cell: a method on a task at a budget with a seed. What it is keyed by, what its worker gets, what its row says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlbench import PROTOCOL, backbone, inputs, loaders
+from tlbench import split as splits
+from tlbench.card import Budget, Card, Task
+from tlbench.data import Domain
+from tlbench.executors.local import Ended, Workers
+from tlbench.inputs import Transform
+from tlbench.method import Description
+from tlbench.metrics import METRICS, correct
+from tlbench.row import Row, packed_bits
+from tlbench.split import Partition, Split, content_digest, sha
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The smallest thing that is measured. Made by `plan`, which has taken away what the method ignores."""
+
+    task: Task
+    method: Description
+    budget: Budget
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.method.name} on {self.task.name}, budget {self.budget}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where and on what cells run: the same for all cells of a command."""
+
+    data_root: Path | None = None
+    backbone: str | None = None  # instead of the card's
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass
+class Bench:
+    """What cells share, each computed once: domains, partitions, splits, inputs."""
+
+    conditions: Conditions
+    progress: inputs.Progress = field(default=lambda what, done, of: None)
+    _cuts: dict[tuple[str, str], Partition] = field(default_factory=dict)
+    _splits: dict[tuple[str, int], Split] = field(default_factory=dict)
+    _digests: dict[tuple[str, str], str] = field(default_factory=dict)
+    _keys: dict[Cell, str] = field(default_factory=dict)
+
+    def domain(self, card: Card, name: str) -> Domain:
+        return loaders.load(card, name, self.conditions.data_root)
+
+    def split(self, task: Task, seed: int) -> Split:
+        """The target's split; the same for every source."""
+        name = splits.target_name(task)
+        if (name, seed) not in self._splits:
+            target = self.domain(task.card, task.target)
+            if (name, task.target) not in self._cuts:
+                self._cuts[name, task.target] = splits.partition(target, name)
+            self._splits[name, seed] = splits.split(task.without_sources(), target, seed, self._cuts[name, task.target])
+        return self._splits[name, seed]
+
+    def backbone(self, card: Card) -> backbone.Backbone | None:
+        """The pretrained network of a card, or of the command; None for built-in ones and for plain features."""
+        names = (self.conditions.backbone,) if self.conditions.backbone else card.backbone
+        names = (names,) if isinstance(names, str) else names
+        return None if names[0] in backbone.BUILT_IN else backbone.at_hand(names)
+
+    def transform(self, card: Card) -> Transform | None:
+        return Transform.of(card, self.backbone(card), self.conditions.device)
+
+    def net(self, card: Card) -> dict[str, Any]:
+        """The network's specification as a worker builds it."""
+        pretrained = self.backbone(card)
+        if card.trainable and pretrained is not None:
+            return pretrained.spec(card.augment)
+        if card.trainable:
+            return {"kind": "convnet", "augment": card.augment}
+        return {"kind": "bottleneck", "width": card.bottleneck, "scale": card.scale}
+
+    def key(self, cell: Cell) -> str:
+        """SHA-256 of everything that can change the cell's answer; not the hardware."""
+        if cell not in self._keys:
+            self._keys[cell] = self._key(cell)
+        return self._keys[cell]
+
+    def _key(self, cell: Cell) -> str:
+        card, task = cell.task.card, cell.task
+        net = {name: value for name, value in self.net(card).items() if name != "weights"}
+        pretrained = self.backbone(card)
+        said = {
+            "protocol": PROTOCOL,
+            "task": task.name,
+            "version": card.version,
+            "classes": self.domain(card, task.target).classes,
+            "inputs": [self._raw_key(card, d) for d in (*task.sources, task.target)],
+            "split": self.split(task, cell.seed).digest,
+            "budget": cell.budget,
+            "rule": "default",
+            "net": net,
+            "weights": pretrained.digest if pretrained else None,
+            "recipe": asdict(card.recipe),
+            "method": cell.method.digest,
+            "config": cell.method.config,
+            "seed": cell.seed,
+        }
+        return sha(json.dumps(said, sort_keys=True, separators=(",", ":")))
+
+    def _raw_key(self, card: Card, name: str) -> str:
+        if (card.name, name) not in self._digests:
+            self._digests[card.name, name] = inputs.raw_key(self.domain(card, name), self.transform(card))
+        return self._digests[card.name, name]
+
+    def job(self, cell: Cell, workers: Workers, folder: Path) -> dict[str, Any]:
+        """What the cell's worker is given: paths of arrays without names, indices, the shots' labels, the network."""
+        task, card = cell.task, cell.task.card
+        split = self.split(task, cell.seed)
+        target = self.domain(card, task.target)
+        pool = {int(row): i for i, row in enumerate(split.partition.pool)}
+        shots = split.shots(cell.budget)
+        rows = {
+            "unlabeled": np.array([pool[int(r)] for r in split.unlabeled], dtype=np.int64),
+            "shots": np.array([pool[int(r)] for r in shots], dtype=np.int64),
+            "labels": target.y[shots],
+        }
+        tested = frozenset(target.hashes[i] for i in split.partition.test)
+        sources = []
+        for i, name in enumerate(task.sources):
+            paths, kept = self._source(card, name, tested, workers)
+            sources.append(paths)
+            rows[f"source{i}"] = kept
+        np.savez(folder / "rows.npz", **rows)
+        return {
+            "kind": "cell",
+            "method": cell.method.spec,
+            "config": cell.method.config,
+            "seed": cell.seed,
+            "sources": sources,
+            "pool": str(self._packed(card, task.target, split.partition.pool, "pool", workers)),
+            "test": str(self._packed(card, task.target, split.partition.test, "test", workers)),
+            "n_classes": len(target.classes),
+            "net": self.net(card),
+            "recipe": asdict(card.recipe),
+            "device": self.conditions.device,
+            "threads": self.conditions.threads,
+        }
+
+    def _packed(self, card: Card, name: str, rows: splits.Indices, role: str, workers: Workers) -> Path:
+        domain, transform = self.domain(card, name), self.transform(card)
+        x = inputs.arrays(domain, transform, workers, self.conditions.device, self.progress)
+        return inputs.pack(x, rows, self._raw_key(card, name), role)
+
+    def _source(
+        self, card: Card, name: str, tested: frozenset[str], workers: Workers
+    ) -> tuple[dict[str, str], splits.Indices]:
+        """Paths of a source's arrays and the positions of its training rows there."""
+        domain = self.domain(card, name)
+        train, validation = splits.source_rows(domain, f"{card.name}/{name}")
+        rows = np.concatenate([train, validation])
+        x = self._packed(card, name, rows, "source", workers)
+        y = inputs.pack(domain.y, rows, content_digest(domain), "labels")
+        kept = np.array([i for i, r in enumerate(train) if domain.hashes[r] not in tested], dtype=np.int64)
+        return {"x": str(x), "y": str(y)}, kept
+
+    def row(self, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs: int, wall_s: float) -> Row:
+        """Score a finished job. The labels are here and were never there."""
+        split = self.split(cell.task, cell.seed)
+        target = self.domain(cell.task.card, cell.task.target)
+        y = target.y[split.partition.test]
+        report, scores = ended.report, None
+        if report["status"] == "ok":
+            try:
+                scores = read_scores(ended.folder / "scores.npy", len(y), len(target.classes))
+            except ValueError as error:
+                report = {"status": "failed", "reason": str(error)}
+        measured: dict[str, Any] = {}
+        if scores is not None:
+            fit, predict = report["fit_s"], report["predict_s"]
+            measured = {
+                "value": METRICS[cell.task.card.metric](scores, y),
+                "correct": packed_bits(correct(scores, y)),
+                "fit_s": round(fit, 6),
+                "predict_s": round(predict, 6),
+                "overhead_s": round(wall_s - fit - predict, 6),
+                "train_samples_per_s": round(report["train_samples"] / fit, 1) if report["train_samples"] else None,
+                "step_ms": round(1e3 * report["loop_s"] / report["train_steps"], 4) if report["train_steps"] else None,
+                "infer_samples_per_s": round(len(y) / predict, 1),
+                "peak_rss_mib": round(report["peak_rss_mib"], 1),
+                "peak_gpu_mib": report["peak_gpu_mib"],
+            }
+        return self.described(cell, report["status"], report.get("reason"), provenance, jobs, measured)
+
+    def described(
+        self,
+        cell: Cell,
+        status: str,
+        reason: str | None,
+        provenance: dict[str, Any],
+        jobs: int = 1,
+        measured: dict[str, Any] | None = None,
+    ) -> Row:
+        """A row with all that is known without running the cell, and `measured` where it was run."""
+        card, task, split = cell.task.card, cell.task, self.split(cell.task, cell.seed)
+        pretrained, transform = self.backbone(card), self.transform(card)
+        nothing = dict.fromkeys(
+            ("value", "correct", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
+             "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib")
+        )  # fmt: skip
+        return Row(
+            key=self.key(cell),
+            status=status,
+            reason=reason,
+            suite=card.name,
+            task=task.name,
+            version=card.version,
+            paradigm=card.paradigm,
+            sources=task.sources,
+            target=task.target,
+            budget=cell.budget,
+            seed=cell.seed,
+            rule="default",
+            method=cell.method.name,
+            family=cell.method.family,
+            config=cell.method.config,
+            metric=card.metric,
+            n_test=len(split.partition.test),
+            n_shots=len(split.shots(cell.budget)),
+            device=self.conditions.device,
+            threads=self.conditions.threads,
+            jobs=jobs,
+            backbone=pretrained.card.name if pretrained else "convnet" if card.trainable else "none",
+            weights=pretrained.digest if pretrained else None,
+            precision=transform.precision if transform else None,
+            data=content_digest(self.domain(card, task.target)),
+            split=split.digest,
+            method_digest=cell.method.digest,
+            protocol=PROTOCOL,
+            **{**nothing, **(measured or {})},
+            **provenance,
+        )
+
+
+def read_scores(file: Path, n: int, k: int) -> np.ndarray[Any, Any]:
+    """The scores a worker wrote.
+
+    Raises:
+        ValueError: not an (n, k) array of finite floating-point numbers; says what it is instead.
+    """
+    try:
+        scores = np.load(file, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"no readable scores ({error})") from None
+    if scores.shape != (n, k):
+        raise ValueError(f"scores have shape {scores.shape}; {n} test samples by {k} classes are owed")
+    if scores.dtype not in (np.float32, np.float64):
+        raise ValueError(f"scores are {scores.dtype}; float32 or float64 is owed")
+    bad = ~np.isfinite(scores).all(1)
+    if bad.any():
+        raise ValueError(f"scores of {int(bad.sum())} of {n} test samples are not finite (NaN or infinity)")
+    return np.asarray(scores)

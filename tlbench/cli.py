@@ -1,0 +1,174 @@
+"""The command line: thin. Torch is never imported here, and nothing slow before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlbench.mistake import Mistake
+
+app = typer.Typer(
+    help="Measure transfer-learning methods: accuracy, harm, time and memory under one protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Fetch, find and check datasets and weights.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Results = Annotated[Path | None, typer.Option("--results", help="The store [default: results/ of the checkout].")]
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Where the data is, before TLBENCH_DATA.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    try:
+        app()
+    except Mistake as mistake:
+        print(f"tlbench: {mistake}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("tlbench: stopped; what was finished is stored, the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.command()
+def run(
+    task: Annotated[list[str], typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")],
+    method: Annotated[list[str], typer.Option("--method", "-m", help="A method; repeatable.")],
+    budgets: Annotated[str | None, typer.Option(help="Labels per class, as 0,1,5,20 or full.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="As 0-4 or 0,3,7.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The card's core budgets and all its seeds.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
+    memory_limit: Annotated[int, typer.Option(min=64, help="MiB a cell may take.")] = 8192,
+    data_root: DataRoot = None,
+    results: Results = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
+    plan_only: Annotated[Path | None, typer.Option(help="Write the cells still to run to this file and stop.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run methods on tasks, and the references they are judged by; print the table."""
+    from tlbench import command
+    from tlbench.api import Options
+    from tlbench.jail import Limits
+    from tlbench.plan import Request
+
+    request = Request(
+        tuple(task),
+        tuple(method),
+        command.budgets(budgets),
+        command.seeds(seeds),
+        command.settings(set_ or []),
+        full,
+    )
+    limits = Limits(seconds=time_limit, memory_mib=memory_limit)
+    options = Options(results, data_root, backbone, device, jobs, limits, retry_failed)
+    if plan_only is not None:
+        command.plan(request, options, plan_only)
+    else:
+        raise SystemExit(command.run(request, options, as_json))
+
+
+@app.command()
+def worker(
+    plan: Annotated[Path, typer.Option(help="A file written by `run --plan-only`.")],
+    index: Annotated[int, typer.Option(min=0, help="Which of its cells, from 0.")],
+    results: Results = None,
+) -> None:
+    """Run one cell of a plan and write its row to a shard of its own: what a cluster's scheduler calls."""
+    from tlbench import command
+
+    raise SystemExit(command.worker(plan, index, results))
+
+
+@app.command()
+def collect(results: Results = None) -> None:
+    """Fold the shards that workers wrote into the store."""
+    from tlbench import command
+
+    command.collect(results)
+
+
+@app.command()
+def leaderboard(
+    results: Results = None,
+    file: Annotated[Path | None, typer.Option(help="[default: leaderboard.md beside the store]")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if it would change.")] = False,
+) -> None:
+    """Rebuild leaderboard.md between its two markers from the rows."""
+    from tlbench import command
+
+    raise SystemExit(command.leaderboard(results, file, check))
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[str, typer.Argument(help="tasks, methods, budgets or backbones.")],
+    as_json: AsJson = False,
+) -> None:
+    """What there is."""
+    from tlbench import catalog
+
+    catalog.show_list(what, as_json)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A task or a method.")], as_json: AsJson = False) -> None:
+    """All about one task or method."""
+    from tlbench import catalog
+
+    catalog.show(name, as_json)
+
+
+@app.command()
+def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson = False) -> None:
+    """Versions, devices, data, weights, free disk, and what is missing."""
+    from tlbench import doctor as examination
+
+    examination.show(data_root, results, as_json)
+
+
+@data_app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(help="Datasets or backbones.")],
+    root: Annotated[Path | None, typer.Option(help="Put it here instead of the user's data folder.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="An address tried first: serves <dataset>/<path>.")] = None,
+) -> None:
+    """Download and check; goes on where an earlier pull stopped."""
+    from tlbench import catalog
+
+    catalog.pull(names, root, mirror)
+
+
+@data_app.command()
+def where(
+    names: Annotated[list[str] | None, typer.Argument()] = None, data_root: DataRoot = None, as_json: AsJson = False
+) -> None:
+    """Where each dataset is, or that it is missing."""
+    from tlbench import catalog
+
+    catalog.where(names or [], data_root, as_json)
+
+
+@data_app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument()] = None, data_root: DataRoot = None, as_json: AsJson = False
+) -> None:
+    """Check every file against its SHA-256; exit 1 and name what differs."""
+    from tlbench import catalog
+
+    raise SystemExit(catalog.verify(names or [], data_root, as_json))
+
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""What `run`, `worker`, `collect` and `leaderboard` do: words to values, progress on the way, a table at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlbench import api, store
+from tlbench import plan as plans
+from tlbench.api import Options, Outcome
+from tlbench.card import FULL, Budget
+from tlbench.cell import Bench, Cell
+from tlbench.executors.local import Workers
+from tlbench.mistake import Mistake
+from tlbench.plan import Request
+from tlbench.report import HEADER, Line, as_json, cells
+from tlbench.store import Store, default_folder
+from tlbench.sweep import Sweep
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def budgets(text: str | None) -> tuple[Budget, ...] | None:
+    """'0,1,5,full' -> (0, 1, 5, 'full').
+
+    Raises:
+        Mistake: a part is neither a whole number nor 'full'.
+    """
+    if text is None:
+        return None
+    parts = [p.strip() for p in text.split(",")]
+    for p in parts:
+        if p != FULL and not p.isdigit():
+            raise Mistake(f"--budgets: {p!r} is no budget; write labels per class as 0,1,5,20 or full")
+    return tuple(dict.fromkeys(FULL if p == FULL else int(p) for p in parts))
+
+
+def seeds(text: str | None) -> tuple[int, ...] | None:
+    """'0-4' or '0,3,7' or a mix -> seeds.
+
+    Raises:
+        Mistake: a part is neither a whole number nor a range of them.
+    """
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in (p.strip() for p in text.split(",")):
+        low, dash, high = part.partition("-")
+        if not low.isdigit() or (dash and not (high.isdigit() and int(high) >= int(low))):
+            raise Mistake(f"--seeds: {part!r} is neither a seed nor a range; write 0-4 or 0,3,7")
+        found += range(int(low), int(high) + 1) if dash else [int(low)]
+    return tuple(dict.fromkeys(found))
+
+
+def settings(words: Sequence[str]) -> dict[str, str]:
+    """['steps=500'] -> {'steps': '500'}.
+
+    Raises:
+        Mistake: a word without '='.
+    """
+    for word in words:
+        if "=" not in word:
+            raise Mistake(f"--set {word}: write name=value, as --set steps=500")
+    return dict((name.strip(), value.strip()) for name, _, value in (w.partition("=") for w in words))
+
+
+class Bar:
+    """Progress on stderr: a bar with an estimate on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress, self.said = progress, time.monotonic()
+        self.task = progress.add_task("starting", total=None, left="") if progress else None
+
+    def tell(self, done: int, of: int, left: float | None, label: str) -> None:
+        about = f"about {_human(left)} left" if left is not None and done < of else ""
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, completed=done, total=max(of, 1), description=label[:60] or "cells", left=about)
+        elif time.monotonic() - self.said > 10:
+            self.said = time.monotonic()
+            print(f"{done} of {of} cells, {about}", file=sys.stderr, flush=True)
+
+    def extraction(self, what: str, done: int, of: int) -> None:
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, completed=done, total=of, description=what, left="")
+        elif time.monotonic() - self.said > 10:
+            self.said = time.monotonic()
+            print(f"{what}: {done} of {of} images", file=sys.stderr, flush=True)
+
+
+def _human(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def bar() -> Iterator[Bar]:
+    """A progress display while the block runs."""
+    if not sys.stderr.isatty():
+        yield Bar(None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bar(progress)
+
+
+def run(request: Request, options: Options, json_wanted: bool) -> int:
+    """Run, print the table, and say what a reader must know of it. Returns the exit code."""
+    with bar() as shown:
+        outcome = api.execute(request, options, shown.tell, shown.extraction)
+    for text in (*outcome.plan.notices, *outcome.store.warnings()):
+        print(f"note: {text}", file=sys.stderr)
+    if json_wanted:
+        print(json.dumps(_as_json(outcome), ensure_ascii=False))
+    else:
+        print_table(outcome.lines)
+        print(_footer(outcome))
+    return 0
+
+
+def _as_json(outcome: Outcome) -> dict[str, object]:
+    return {
+        "provisional": outcome.plan.provisional,
+        "computed": outcome.computed,
+        "store": str(outcome.store.file),
+        "notices": outcome.plan.notices,
+        "lines": as_json(outcome.lines),
+        "rows": [row.values() for row in outcome.rows],
+    }
+
+
+def print_table(lines: Sequence[Line]) -> None:
+    """The table on stdout, one section a task and budget."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for i, title in enumerate(HEADER):
+        table.add_column(title, justify="left" if i in (0, 2) else "right", no_wrap=i in (2, 3), overflow="fold")
+    before: Line | None = None
+    for x in lines:
+        if before and (before.task, before.budget) != (x.task, x.budget):
+            table.add_section()
+        text = cells(x)
+        table.add_row(*(text if not before or before.task != x.task else ("", *text[1:])))
+        before = x
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    console.print(table)
+
+
+def _footer(outcome: Outcome) -> str:
+    seeds = sorted({x.seeds for x in outcome.lines})
+    said = [
+        f"{outcome.computed} cells computed, {len(outcome.rows) - outcome.computed} found in {outcome.store.file}.",
+        "± is a 95 % interval over seeds and test examples; gains are in points, paired by seed and example; negative "
+        "transfer: more than 1 point below target-only (at k = 0: source-only).",
+    ]
+    if outcome.plan.provisional:
+        said.append(f"PROVISIONAL: {min(seeds)} seeds cannot test a difference; --full runs all budgets and seeds.")
+    failed = [x for x in outcome.lines if x.note]
+    said += [f"{x.task}, k = {x.budget}, {x.method}: {x.note}" for x in failed[:10]]
+    if len(failed) > 10:
+        said.append(f"… and {len(failed) - 10} more lines with failed or refused cells")
+    if any(r.status == "failed" for r in outcome.rows):
+        said.append("Failed cells are kept as they are; --retry-failed runs them again.")
+    return "\n".join(said)
+
+
+def plan(request: Request, options: Options, file: Path) -> None:
+    """Write the cells of a request that are not in the store."""
+    with Workers() as workers:
+        made, bench = api.prepared(request, options, workers)
+        rows = Store(options.results or default_folder()).rows
+        todo = [c for c in made.cells if bench.key(c) not in rows]
+        plans.write(file, todo, bench)
+    for text in made.notices:
+        print(f"note: {text}", file=sys.stderr)
+    print(f"{file}: {len(todo)} cells to run, {len(made.cells) - len(todo)} in the store already")
+
+
+def worker(file: Path, index: int, results: Path | None) -> int:
+    """Run one cell of a plan. Returns 1 when the cell failed."""
+    line = plans.read(file, index)
+    with Workers(modules=api.preloaded([line["method"]])) as workers:
+        bench = Bench(line["conditions"])
+        described = plans.describe([line["method"]], {}, workers)[line["method"]]
+        task = plans.card.named(line["task"], line["card"])
+        cell = Cell(task, replace_config(described, line["config"]), line["budget"], line["seed"])
+        if bench.key(cell) != line["key"]:
+            raise Mistake(
+                f"{file}:{index + 1}: {cell.label}: data, weights or code here differ from where the plan was made; "
+                "bring both to the same state and write the plan anew"
+            )
+        part = store.shard(results or default_folder(), index)
+        sweep = Sweep([cell], bench, part, workers)
+        sweep.run()
+    row = part.rows[bench.key(cell)]
+    print(f"{cell.label}: {row.status}{f', {row.reason}' if row.reason else ''}; row in {part.file}")
+    return 0 if row.ok else 1
+
+
+def replace_config(described: plans.Description, config: dict[str, object]) -> plans.Description:
+    return replace(described, config=config)
+
+
+def collect(results: Path | None) -> None:
+    """Fold shards in and say how many rows were new."""
+    folder = results or default_folder()
+    new, warnings = store.collect(folder)
+    for text in warnings:
+        print(f"note: {text}", file=sys.stderr)
+    print(f"{folder / 'rows.jsonl'}: {new} new rows")
+
+
+def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
+    """Rebuild the board, or with `check` say whether it would change."""
+    from tlbench import board
+
+    folder = results or default_folder()
+    rows, place = Store(folder), file or folder.parent / "leaderboard.md"
+    for text in rows.warnings():
+        print(f"note: {text}", file=sys.stderr)
+    changed = board.rebuild(rows, place, write=not check)
+    print(f"{place}: {'would change' if check and changed else 'rebuilt' if changed else 'unchanged'}, {len(rows.rows)} rows")
+    return int(check and changed)
+
+

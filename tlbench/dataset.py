@@ -1,0 +1,210 @@
+"""What a dataset card says, and where on this machine its data may lie.
+
+A card, `tasks/datasets/<name>.toml`, names the terms, the mirrors and, where the publisher's bytes are
+known, a manifest beside it in sha256sum's format. Nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from tlbench.mistake import Mistake, suggest
+
+SUMS = "SHA256SUMS"  # written beside data whose card has no manifest
+PARTIAL = ".partial"  # lies in a folder whose download has not finished
+
+
+class Mirror(BaseModel):
+    """One place that serves a part: an archive, or the files one by one below `url`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Literal["archive", "files"]
+    url: str = Field(pattern=r"^https?://")
+    inside: str = ""  # stands there where the manifest has `select`; "*/" is any one top folder, or none
+    digest: str | None = Field(default=None, pattern=r"^(sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})$")
+    file: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")  # an archive's name on a --mirror
+
+
+class Part(BaseModel):
+    """The manifest entries that begin with `select`, and the mirrors to ask for them, in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    select: str = ""
+    mirrors: list[Mirror] = Field(min_length=1)
+
+
+class DatasetCard(BaseModel):
+    """One dataset. It tells what may be done with the data as plainly as where the data is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    license: str
+    terms: str
+    cite: str
+    homepage: str
+    bytes: int = Field(gt=0)  # of the whole download
+    counts: dict[str, int]  # samples a domain
+    manifest: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")
+    folders: list[str] = []  # other names its folder may have in a data root
+    marks: list[str] = []  # paths by which to know its folder, and the top of its archive
+    parts: list[Part] = Field(min_length=1)
+    _home: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _single_files_need_a_manifest(self) -> DatasetCard:
+        kinds = {mirror.kind for part in self.parts for mirror in part.mirrors}
+        if "files" in kinds and self.manifest is None:
+            raise ValueError("a mirror of kind 'files' needs a 'manifest'; add one, or give archives only")
+        return self
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Relative path -> SHA-256 of every file, from the manifest; empty when the card has none."""
+        return read_sums(self._home / self.manifest) if self.manifest else {}
+
+    @property
+    def landmarks(self) -> list[str]:
+        """The relative paths that a folder with this data must hold."""
+        return self.marks or sorted({path.split("/")[0] for path in self.digests})
+
+
+def datasets() -> list[str]:
+    """The names of all datasets that ship with tlbench."""
+    return sorted(_cards())
+
+
+def dataset(name: str) -> DatasetCard:
+    """The card called `name`, or the one in a file of your own, `my/card.toml`.
+
+    Raises:
+        Mistake: nothing of that name (says what is close), or a card that is wrong (says where).
+    """
+    if name.endswith(".toml"):
+        return _read(Path(name))
+    known = _cards()
+    if name not in known:
+        raise Mistake(f"unknown dataset {name!r}{suggest(name, known)}")
+    return _read(known[name])
+
+
+def _cards() -> dict[str, Path]:
+    folder = Path(str(files("tlbench_tasks"))) / "datasets"
+    return {file.stem: file for file in folder.glob("*.toml")}
+
+
+def _read(file: Path) -> DatasetCard:
+    try:
+        card = DatasetCard.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Mistake(f"{file}: cannot be read ({error}); give a dataset's name or a card's path") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Mistake(f"{file}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise Mistake(f"{file}: {_complaint(error.errors()[0])}") from None
+    if card.name != file.stem:
+        raise Mistake(f"{file}: 'name' is {card.name!r}; it must be the file's own, {file.stem!r}")
+    card._home = file.parent
+    return card
+
+
+def _complaint(error: Any) -> str:
+    """The first thing wrong with a card: which key, what it holds, what it should."""
+    path = [str(step) for step in error["loc"]]
+    key = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        models: dict[int, type[BaseModel]] = {1: DatasetCard, 3: Part, 5: Mirror}  # parts.0.mirrors.1.key
+        return f"unknown key {key!r}{suggest(path[-1], models[len(path)].model_fields)}"
+    if error["type"] == "missing":
+        return f"key {key!r} is missing; every dataset card needs it"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key!r} is {error['input']!r}: {message}" if key else message
+
+
+def read_sums(file: Path) -> dict[str, str]:
+    """Relative path -> SHA-256, from a file in sha256sum's format.
+
+    Raises:
+        Mistake: unreadable, or a line that is no digest and safe relative path; with file and line.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Mistake(f"{file}: cannot be read ({error}); it must list '<sha256>  <relative path>'") from None
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
+        if not found or not is_safe(found[2]):
+            raise Mistake(f"{file}:{number}: {line[:80]!r} should be '<sha256>  <relative path>'")
+        sums[found[2]] = found[1]
+    return sums
+
+
+def is_safe(path: str) -> bool:
+    """Whether `path` stays below the folder it is put in."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and not {*"\\\0"} & {*path}
+
+
+def user_root() -> Path:
+    """Where `pull` puts data unless told otherwise."""
+    return platformdirs.user_data_path("tlbench") / "data"
+
+
+def data_roots(extra: Path | None) -> list[Path]:
+    """The folders searched for datasets, in order: `extra`, those in TLBENCH_DATA, the user's own."""
+    named = [Path(entry) for entry in os.environ.get("TLBENCH_DATA", "").split(os.pathsep) if entry]
+    return [*([extra] if extra else []), *named, user_root()]
+
+
+def folder_in(card: DatasetCard, root: Path) -> Path:
+    """The card's folder in `root`: one that is there under any of its names, else `<root>/<name>`."""
+    names = (card.name, *card.folders)
+    return next((root / name for name in names if (root / name).is_dir()), root / card.name)
+
+
+def where(card: DatasetCard, root: Path | None = None) -> Path | None:
+    """The folder with the card's data on this machine; None when it is not here.
+
+    A folder whose download has not finished does not count: too few samples would go unnoticed.
+    `root` may also be the dataset's own folder.
+    """
+    for base in data_roots(root):
+        folder = folder_in(card, base)
+        marks = card.landmarks if base == root and not folder.is_dir() else []
+        if marks and all((base / mark).exists() for mark in marks):
+            folder = base
+        if folder.is_dir() and not (folder / PARTIAL).exists():
+            return folder
+    return None
+
+
+def missing(card: DatasetCard) -> str:
+    """The one line for a user whose data is not here: what, whence, how big, and what to do."""
+    unfinished = folder_in(card, user_root()) / PARTIAL
+    state = "its download has not finished" if unfinished.exists() else "it is not on this machine"
+    return (
+        f"dataset {card.name!r} ({card.title}): {state}; run 'tlbench data pull {card.name}' to get "
+        f"{human(card.bytes)} (see {card.homepage}), or say where you have it with --data-root DIR or "
+        f"TLBENCH_DATA=DIR"
+    )
+
+
+def human(size: float) -> str:
+    """`size` bytes as people write it: 13.1 MB."""
+    units = iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while size >= 999.5 and unit != "TB":
+        size, unit = size / 1000, next(units)
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.95 else f"{size:.1f} {unit}"

@@ -1,0 +1,209 @@
+"""The one training loop under the gradient methods: batches, schedule, device.
+
+A method says its networks and its loss; `Descent` drives. One step draws a batch of every kind of sample that
+the method's `Train` holds, so that a method takes what it needs and leaves the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench.data import Labeled, Predictor, Recipe, Train
+from tlbench.timing import METER
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's samples. A kind that `Train` lacks, or that the method does not take, is an empty batch."""
+
+    xs: Tensor  # (bs, *shape) of the sources, in equal parts when there are several
+    ys: Tensor  # (bs,)
+    source: Tensor  # (bs,) which source each came from
+    xt: Tensor  # (b, *shape) unlabelled target
+    xl: Tensor  # (bl, *shape) labelled target
+    yl: Tensor  # (bl,)
+
+    @property
+    def x(self) -> Tensor:
+        """All labelled inputs, source first: (bs + bl, *shape)."""
+        return torch.cat([self.xs, self.xl]) if len(self.xl) and len(self.xs) else self.xs if len(self.xs) else self.xl
+
+    @property
+    def y(self) -> Tensor:
+        """Their labels, (bs + bl,)."""
+        return torch.cat([self.ys, self.yl])
+
+
+def order(n: int, size: int, steps: int, generator: torch.Generator) -> Tensor:
+    """(steps, size) indices below n: permutation after permutation, cut in batches.
+
+    Every sample is seen equally often to within one; n need not be a multiple of the batch, nor exceed it.
+    """
+    rounds = -(-steps * size // n)
+    stream = torch.cat([torch.randperm(n, generator=generator) for _ in range(rounds)])
+    return stream[: steps * size].view(steps, size)
+
+
+def batches(train: Train, recipe: Recipe, seed: int, kinds: str = "stl") -> Iterator[Batch]:
+    """`recipe.steps` batches; `kinds` names what is wanted: s(ources), t(arget), l(abelled target)."""
+    generator = torch.Generator().manual_seed(seed)
+    sources = train.sources if "s" in kinds else ()
+    sizes = [len(part) for part in torch.arange(recipe.batch).tensor_split(max(1, len(sources)))]
+    rows = [order(len(s), b, recipe.steps, generator) for s, b in zip(sources, sizes, strict=False)]
+    target, shots = ("t" in kinds and len(train.target) > 0), ("l" in kinds and len(train.shots) > 0)
+    rows_t = order(len(train.target), recipe.batch, recipe.steps, generator) if target else None
+    rows_l = order(len(train.shots), recipe.batch, recipe.steps, generator) if shots else None
+    home = resident(train)
+    device = train.device
+    empty_x, empty_y = home.target.x[:0].to(device), torch.zeros(0, dtype=torch.long, device=device)
+    which = torch.cat([torch.full((b,), i) for i, b in enumerate(sizes)]).to(device) if sources else empty_y
+
+    def take(x: Tensor, index: Tensor) -> Tensor:
+        return x[index.to(x.device)].to(device, non_blocking=True)
+
+    for i in range(recipe.steps):
+        parts = [(take(s.x, r[i]), take(s.y, r[i])) for s, r in zip(home.sources, rows, strict=False)]
+        xs = torch.cat([x for x, _ in parts]) if len(parts) > 1 else parts[0][0] if parts else empty_x
+        ys = torch.cat([y for _, y in parts]) if len(parts) > 1 else parts[0][1] if parts else empty_y
+        xt = take(home.target.x, rows_t[i]) if rows_t is not None else empty_x
+        xl = take(home.shots.x, rows_l[i]) if rows_l is not None else empty_x
+        yl = take(home.shots.y, rows_l[i]) if rows_l is not None else empty_y
+        yield Batch(xs, ys, which, xt, xl, yl)
+
+
+def resident(train: Train, share: float = 0.25) -> Train:
+    """`train` with its arrays on its device when they take less than `share` of the device's memory.
+
+    Otherwise they stay memory-mapped on the host and travel batch by batch.
+    """
+    if train.device == "cpu":
+        return train
+    arrays = [train.target.x, train.shots.x, *(s.x for s in train.sources)]
+    if sum(a.nbytes for a in arrays) > share * torch.cuda.get_device_properties(train.device).total_memory:
+        return train
+
+    def there(part: Labeled) -> Labeled:
+        return Labeled(part.x.to(train.device), part.y.to(train.device))
+
+    target = replace(train.target, x=train.target.x.to(train.device))
+    return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
+
+
+def descend(
+    net: nn.Module,
+    loss: Callable[[Batch, float], Tensor],
+    stream: Iterator[Batch],
+    recipe: Recipe,
+) -> None:
+    """Minimise `loss(batch, progress)` over the parameters of `net`'s children that require a gradient.
+
+    SGD with Nesterov momentum 0.9 under Ganin et al.'s schedule lr / (1 + 10 p)^0.75, p the progress in 0..1
+    (JMLR 2016, section 5.2.2). Batch norm and augmentation are in training mode; the caller's `net.train`
+    hooks decide what stays frozen.
+    """
+    rates = {"features": recipe.body_lr}
+    groups = [
+        {"params": [p for p in part.parameters() if p.requires_grad], "rate": rates.get(name, 1.0)}
+        for name, part in net.named_children()
+    ]
+    optimizer = torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, foreach=True
+    )
+    start, samples = time.perf_counter(), 0
+    net.train()
+    for i, batch in enumerate(stream):
+        progress = i / recipe.steps
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * recipe.lr / (1 + 10 * progress) ** 0.75
+        optimizer.zero_grad(set_to_none=True)
+        loss(batch, progress).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        samples += len(batch.xs) + len(batch.xt) + len(batch.xl)
+    net.eval()
+    METER.add(samples, recipe.steps, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A gradient method: subclasses give `networks` and `loss`. None takes what the card prescribes."""
+
+    steps: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    body_lr: float | None = None
+
+    takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
+
+    def recipe(self, train: Train) -> Recipe:
+        """The card's recipe with this method's own settings in place."""
+        own = {name: getattr(self, name) for name in asdict(train.recipe)}
+        return replace(train.recipe, **{name: value for name, value in own.items() if value is not None})
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        """The networks, by default the card's backbone under 'features' and a linear 'classifier'."""
+        return network(train)
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        """What one step minimises; `progress` runs from 0 to 1."""
+        raise NotImplementedError
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        """Train from the seed's initial weights and return the classifier."""
+        return predictor(self.trained(train, seed), train.device)
+
+    def trained(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
+        """The networks after training: from the seed's initial weights, or onwards from `net`."""
+        recipe = self.recipe(train)
+        net = (net or seeded(lambda: self.networks(train), seed)).to(train.device)
+        with torch.random.fork_rng(devices=_cuda(train.device)):
+            torch.manual_seed(seed)
+            stream = batches(train, recipe, seed, self.takes)
+            descend(net, lambda batch, progress: self.loss(net, batch, progress), stream, recipe)
+        return net
+
+
+def network(train: Train) -> nn.ModuleDict:
+    """The card's backbone and a linear classifier."""
+    features = train.backbone()
+    return nn.ModuleDict({"features": features, "classifier": nn.Linear(features.width, train.n_classes)})  # type: ignore[arg-type]
+
+
+def seeded(make: Callable[[], nn.ModuleDict], seed: int) -> nn.ModuleDict:
+    """`make()` under `seed`, leaving the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def predictor(net: nn.ModuleDict, device: str = "cpu") -> Predictor:
+    """The classifier of `net` as a function of raw inputs."""
+    net.eval()
+
+    def scores(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            out: Tensor = net["classifier"](net["features"](x.to(device)))
+        return out
+
+    return scores
+
+
+def _cuda(device: str) -> list[int]:
+    return [torch.device(device).index or 0] if device.startswith("cuda") else []
+
+
+@dataclass(frozen=True)
+class ERM(Descent):
+    """Empirical risk minimisation over every label that `Train` holds, source and target in equal parts."""
+
+    takes: ClassVar[str] = "sl"
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return cross_entropy(net["classifier"](net["features"](batch.x)), batch.y)

@@ -1,0 +1,211 @@
+"""Jobs on this machine: a client of the worker server, several children at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from tlbench.jail import Limits, clean_environment
+
+
+class ServerDied(Exception):
+    """The worker server is gone, and its children with it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job's end: its report, and its folder until `forget` is called."""
+
+    id: int
+    folder: Path
+    report: dict[str, Any]
+
+
+@dataclass
+class Workers:
+    """A context that owns one worker server, started with the first job. Jobs are submitted and their ends waited for.
+
+    Args:
+        modules: what the server imports beforehand; shipped code only
+        cores: threads for a job that is alone; 0 takes all of this process's
+    """
+
+    modules: Sequence[str] = ()
+    cores: int = 0
+    _server: subprocess.Popen[bytes] | None = None
+    _ended: queue.Queue[dict[str, Any] | None] = field(default_factory=queue.Queue)
+    _folders: dict[int, Path] = field(default_factory=dict)
+    _next: int = 0
+    _ready: bool = False
+    _scratch: Path | None = None
+
+    def __enter__(self) -> Workers:
+        self.cores = self.cores or usable_cores()
+        self._scratch = Path(tempfile.mkdtemp(prefix="tlbench-"))
+        return self
+
+    def warm(self, wait: bool = False) -> None:
+        """Start the server now, if it is not up; otherwise the first job does. `wait` until it takes jobs.
+
+        Raises:
+            ServerDied: it did not come up.
+        """
+        if self._server is None:
+            self._start()
+        if wait and not self._ready:
+            message = self._ended.get()
+            if message is None:
+                raise ServerDied
+            self._ready = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _start(self) -> None:
+        environment = clean_environment(dict(os.environ))
+        command = [sys.executable, "-m", "tlbench.worker"]
+        self._server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+        )
+        self._ended, self._ready = queue.Queue(), False
+        self._send({"modules": list(self.modules)})
+        assert self._server.stdout is not None
+        threading.Thread(target=_listen, args=(self._server.stdout, self._ended), daemon=True).start()
+
+    def _stop(self) -> None:
+        if self._server is None:
+            return
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        try:
+            self._server.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self._server.wait(timeout=2)
+        except subprocess.TimeoutExpired:  # still importing: it holds nothing worth a wait
+            self._server.kill()
+            self._server.wait()
+        self._server.stdout.close()
+        self._server = None
+
+    def restart(self) -> None:
+        """A fresh server after the death of one; what it ran is forgotten."""
+        self._stop()
+        self._folders.clear()
+        self.warm()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._server is not None
+        assert self._server.stdin is not None
+        try:
+            self._server.stdin.write(json.dumps(message).encode() + b"\n")
+            self._server.stdin.flush()
+        except BrokenPipeError:
+            raise ServerDied from None
+
+    def folder(self) -> Path:
+        """An empty folder for a job's files."""
+        assert self._scratch is not None
+        self._next += 1
+        folder = self._scratch / str(self._next)
+        folder.mkdir()
+        return folder
+
+    def submit(self, job: dict[str, Any], folder: Path, limits: Limits) -> int:
+        """Start a job now. Returns its number."""
+        self.warm()
+        number = int(folder.name)
+        (folder / "job.json").write_text(json.dumps(job))
+        self._folders[number] = folder
+        self._send({"id": number, "folder": str(folder), "limits": asdict(limits)})
+        return number
+
+    def wait(self) -> Ended:
+        """The next job to end.
+
+        Raises:
+            ServerDied: the server went first.
+        """
+        while (ended := self.poll(3600)) is None:
+            pass
+        return ended
+
+    def poll(self, seconds: float) -> Ended | None:
+        """The next job to end within `seconds`, else None.
+
+        Raises:
+            ServerDied: the server went first.
+        """
+        try:
+            message = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if message is None:
+            raise ServerDied
+        if "ready" in message:
+            self._ready = True
+            return self.poll(seconds)
+        folder = self._folders.pop(message["id"])
+        return Ended(message["id"], folder, _report(folder, message))
+
+    def ask(self, job: dict[str, Any], limits: Limits | None = None) -> dict[str, Any]:
+        """One job's report, waited for while nothing else runs."""
+        self.submit(job, self.folder(), limits or Limits())
+        ended = self.wait()
+        forget(ended)
+        return ended.report
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def forget(ended: Ended) -> None:
+    """Remove a job's files."""
+    shutil.rmtree(ended.folder, ignore_errors=True)
+
+
+def _report(folder: Path, message: dict[str, Any]) -> dict[str, Any]:
+    """What the child wrote, or why it did not."""
+    if message["fate"]:
+        return {"status": "failed", "reason": message["fate"]}
+    try:
+        report = json.loads((folder / "report.json").read_text())
+        assert isinstance(report, dict)
+        return report
+    except (OSError, ValueError, AssertionError):
+        tail = _tail(folder / "log.txt")
+        return {"status": "failed", "reason": f"ended with code {message['code']} and without a report{tail}"}
+
+
+def _tail(log: Path) -> str:
+    try:
+        lines = log.read_bytes()[-2000:].decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    said = [line.strip() for line in lines if line.strip()]
+    return f": {said[-1][:300]}" if said else ""
+
+
+def _listen(stream: IO[bytes], ended: queue.Queue[dict[str, Any] | None]) -> None:
+    try:
+        for line in stream:
+            ended.put(json.loads(line))
+    except ValueError:
+        pass  # the server died in the middle of a line, or its pipe was closed
+    ended.put(None)

@@ -1,0 +1,158 @@
+"""Image files -> arrays, once: decoded pixels for a trainable backbone, or a frozen backbone's features.
+
+Runs in a worker's child, never where a method runs. Threads decode while the network computes. On a CPU the
+batch norms are folded into the convolutions, tensors are channels-last, and bfloat16 is used where the processor
+has instructions for it; the precision is part of the key under which the features are kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from tlbench.mistake import Mistake
+from tlbench.nets import Pixels, timm_trunk
+
+BATCH = {"cpu": 16, "cuda": 128}  # larger ones fall out of a CPU's cache
+
+
+def decoded(file: Path, resize: int, crop: int) -> NDArray[np.uint8]:
+    """An image as RGB, its shorter side resized to `resize`, the centre cropped: (3, crop, crop).
+
+    Raises:
+        Mistake: the file is not an image that can be read whole; it is named.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image.draft("RGB", (resize, resize))  # JPEG: decode at a fraction that is still large enough
+                rgb = image.convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombWarning) as error:
+        raise Mistake(f"{file}: broken image ({' '.join(str(error).split())}); get it again or remove it") from None
+    scale = resize / min(rgb.size)
+    wide, high = (max(resize, round(side * scale)) for side in rgb.size)
+    left, top = (wide - crop) / 2, (high - crop) / 2
+    box = tuple(v / scale for v in (left, top, left + crop, top + crop))
+    box = (max(0.0, box[0]), max(0.0, box[1]), min(float(rgb.width), box[2]), min(float(rgb.height), box[3]))
+    pixels = rgb.resize((crop, crop), Image.Resampling.BICUBIC, box=box)  # only what is kept is computed
+    return np.ascontiguousarray(np.asarray(pixels).transpose(2, 0, 1))
+
+
+def extract(job: dict[str, Any]) -> dict[str, Any]:
+    """Decode `job["files"]` and write one row a file to `job["out"]`, an .npy file that appears whole or not at all.
+
+    The job names: resize, crop, net (a timm spec, or None for the pixels themselves), precision, device, progress
+    (a file that holds how many are done).
+    """
+    files = [Path(f) for f in Path(job["files"]).read_text(encoding="utf-8").splitlines()]
+    images = _decode_all(files, job["resize"], job["crop"])
+    if job["net"] is None:
+        rows: Iterator[NDArray[Any]] = iter(images)
+        kind, width = np.uint8, (3, job["crop"], job["crop"])
+    else:
+        net = Frozen(job["net"], job["crop"], job["precision"], job["device"])
+        rows = _features(images, net, BATCH["cpu" if job["device"] == "cpu" else "cuda"])
+        kind, width = np.float32, (net.width,)  # type: ignore[assignment]
+    temporary = Path(f"{job['out']}.{os.getpid()}.tmp")
+    out = np.lib.format.open_memmap(temporary, mode="w+", dtype=kind, shape=(len(files), *width))
+    for i, row in enumerate(rows):
+        out[i] = row
+        if i % 64 == 0:
+            Path(job["progress"]).write_text(str(i))
+    out.flush()
+    temporary.replace(job["out"])
+    return {"n": len(files)}
+
+
+def _decode_all(files: list[Path], resize: int, crop: int) -> Iterable[NDArray[np.uint8]]:
+    """Decoded images in order; at most four batches are held ahead of the network."""
+    ahead, todo = 64, iter(files)
+    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+        waiting = [pool.submit(decoded, f, resize, crop) for f in islice(todo, ahead)]
+        while waiting:
+            image = waiting.pop(0).result()
+            waiting.extend(pool.submit(decoded, f, resize, crop) for f in islice(todo, 1))
+            yield image
+
+
+def _features(images: Iterable[NDArray[np.uint8]], net: Frozen, size: int) -> Iterator[NDArray[Any]]:
+    stream = iter(images)
+    while batch := list(islice(stream, size)):
+        yield from net(torch.from_numpy(np.stack(batch))).numpy()
+
+
+class Frozen:
+    """A pretrained trunk made fast for inference: uint8 (b, 3, h, w) -> float32 (b, width)."""
+
+    def __init__(self, spec: dict[str, Any], side: int, precision: str, device: str) -> None:
+        trunk = timm_trunk(spec).eval()
+        if device == "cpu":
+            trunk = folded(trunk, torch.zeros(1, 3, side, side))
+        self.kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+        self.device = device
+        self.trunk = trunk.to(device, self.kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.prepare = Pixels(spec["mean"], spec["std"]).to(device)
+        self.width = int(trunk.num_features)  # type: ignore[arg-type]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            out: Tensor = self.trunk(self.prepare(x.to(self.device)).to(self.kind))
+        return out.float().cpu()
+
+
+def folded(net: nn.Module, example: Tensor) -> nn.Module:
+    """A copy of `net` in evaluation mode with each batch norm folded into the convolution that feeds it.
+
+    Which convolution feeds which norm is seen by running `example` through it, so any architecture will do; a
+    convolution used more than once, or whose output goes elsewhere too, is left alone.
+    """
+    net = copy.deepcopy(net).eval()
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    fed: dict[nn.Module, nn.Conv2d] = {}
+    calls: dict[nn.Module, int] = {}
+
+    def after_conv(conv: nn.Module, _: Any, out: Tensor) -> None:
+        assert isinstance(conv, nn.Conv2d)
+        calls[conv] = calls.get(conv, 0) + 1
+        made[id(out)] = (conv, out)  # the tensor is kept, so its id stays its own
+
+    def before_norm(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        conv, out = made.get(id(inputs[0]), (None, None))
+        if conv is not None and out is inputs[0]:
+            fed[norm] = conv
+
+    hooks = [m.register_forward_hook(after_conv) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [m.register_forward_pre_hook(before_norm) for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    with torch.no_grad():
+        expected = net(example)
+    for hook in hooks:
+        hook.remove()
+    names = {module: name for name, module in net.named_modules()}
+    for norm, conv in fed.items():
+        assert isinstance(norm, nn.BatchNorm2d)
+        if calls[conv] != 1 or norm.running_mean is None or norm.running_var is None:
+            continue
+        weight, bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        conv.weight, conv.bias = weight, bias
+        owner, _, leaf = names[norm].rpartition(".")
+        setattr(net.get_submodule(owner), leaf, getattr(norm, "act", nn.Identity()).eval())
+    with torch.no_grad():
+        if not torch.allclose(net(example), expected, rtol=1e-3, atol=1e-3):
+            raise RuntimeError("folding the batch norms changed the network's output")
+    return net

@@ -1,0 +1,122 @@
+"""A domain's inputs as memory-mapped arrays that a method may be given.
+
+Image files are decoded, or run through the frozen backbone, once per (data, weights, transform, precision). What a
+method's process opens are copies in hash order without names: a file's place in its folder tells its class, a
+row's place here tells nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench import cachedir
+from tlbench.backbone import Backbone
+from tlbench.card import Card
+from tlbench.data import Domain
+from tlbench.executors.local import Workers, forget
+from tlbench.jail import Limits
+from tlbench.mistake import Mistake
+from tlbench.split import Indices, content_digest, sha
+
+VERSION = 1  # of decoding and extraction; part of every key
+Array = NDArray[Any]
+Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+def native_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 by instructions of its own."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine() == "arm64"  # Apple's since 2022; Linux tells below
+    flags = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "").split()
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a card's image files become arrays, and the key of that."""
+
+    resize: int
+    crop: int
+    net: dict[str, Any] | None  # a timm spec; None keeps the pixels
+    precision: str
+    digest: str  # of the weights, or 'pixels'
+
+    @classmethod
+    def of(cls, card: Card, backbone: Backbone | None, device: str) -> Transform | None:
+        """None when the card's data are arrays already."""
+        if card.loader != "images":
+            return None
+        assert backbone is not None
+        if card.trainable:  # crops are taken from a slightly larger square while training
+            return cls(backbone.card.resize, backbone.card.resize, None, "uint8", "pixels")
+        precision = "bf16" if device == "cpu" and native_bf16() else "fp32"
+        return cls(backbone.card.resize, backbone.card.crop, backbone.spec(), precision, backbone.digest)
+
+    def key(self, domain: Domain) -> str:
+        pad = self.net["args"] if self.net else {}
+        return sha("inputs", VERSION, content_digest(domain), self.resize, self.crop, self.digest, pad, self.precision)
+
+
+def raw_key(domain: Domain, transform: Transform | None) -> str:
+    """What identifies a domain's inputs: their content, and what was done to them."""
+    return transform.key(domain) if transform else sha("inputs", VERSION, content_digest(domain), "as they are")
+
+
+def arrays(domain: Domain, transform: Transform | None, workers: Workers, device: str, progress: Progress) -> Array:
+    """(n, *shape) inputs in the domain's own order, memory-mapped; computed now where they are not cached.
+
+    Raises:
+        Mistake: an image is broken; it is named.
+    """
+    if domain.x is not None:
+        return domain.x
+    assert transform is not None
+    out = cachedir.folder("inputs") / f"{transform.key(domain)}.npy"
+    if not out.exists():
+        _extract(domain, transform, out, workers, device, progress)
+    mapped: Array = np.load(out, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _extract(domain: Domain, transform: Transform, out: Path, workers: Workers, device: str, progress: Progress) -> None:
+    folder = workers.folder()
+    listed, counter = folder / "files.txt", folder / "progress.txt"
+    listed.write_text("\n".join(str(f.resolve()) for f in domain.files), encoding="utf-8")
+    job = {
+        "kind": "extract", "files": str(listed), "out": str(out), "progress": str(counter), "resize": transform.resize,
+        "crop": transform.crop, "net": transform.net, "precision": transform.precision, "device": device,
+        "threads": workers.cores,
+    }  # fmt: skip
+    what = f"{'decoding' if transform.net is None else 'features of'} {domain.name}"
+    workers.submit(job, folder, Limits(seconds=86400, memory_mib=16384, file_mib=1 << 20))
+    while (ended := workers.poll(0.2)) is None:
+        progress(what, int(counter.read_text() or 0) if counter.exists() else 0, len(domain))
+    progress(what, len(domain), len(domain))
+    forget(ended)
+    if ended.report["status"] != "ok":
+        raise Mistake(ended.report["reason"])
+
+
+def pack(x: Array, rows: Indices, key: str, role: str) -> Path:
+    """`x[rows]` in a file of its own, written once."""
+    name = sha("pack", key, role, sha(*rows.tolist()))
+    file = cachedir.folder("packs") / f"{name}.npy"
+    if not file.exists():
+        temporary = file.with_name(f"{name}.{time.monotonic_ns()}.tmp")
+        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=x.dtype, shape=(len(rows), *x.shape[1:]))
+        for i in range(0, len(rows), 4096):  # in pieces: the whole may be larger than memory
+            out[i : i + 4096] = x[rows[i : i + 4096]]
+        out.flush()
+        del out
+        temporary.replace(file)
+    return file

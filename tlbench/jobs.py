@@ -1,0 +1,154 @@
+"""What a worker's child can be asked to do: run a cell, describe a method, extract features."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tlbench import method as methods
+from tlbench import nets
+from tlbench.data import Labeled, Predictor, Recipe, Train, Unlabeled
+from tlbench.mistake import Mistake
+from tlbench.timing import METER, peak_rss_mib, synchronized
+
+TEST_BATCH = 256
+
+
+def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The report of one job: `status` is ok, refused, failed or mistake; the last three have a `reason`."""
+    try:
+        return {"status": "ok", **JOBS[job["kind"]](job, folder)}
+    except methods.Refusal as refusal:
+        return {"status": "refused", "reason": one_line(refusal)}
+    except Mistake as mistake:
+        return {"status": "mistake", "reason": one_line(mistake)}
+    except Exception as error:
+        traceback.print_exc()  # into the child's log
+        return {"status": "failed", "reason": _reason(error)}
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def _reason(error: Exception) -> str:
+    memory = isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
+    if memory:
+        return f"ran out of memory: {one_line(error) or type(error).__name__}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {one_line(error)} ({Path(last.filename).name}:{last.lineno})"
+
+
+def mapped(path: str) -> Tensor:
+    """An .npy file as a tensor: memory-mapped, and copied only where it is written to."""
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    return torch.from_numpy(array)
+
+
+def rows_of(x: Tensor, rows: Tensor) -> Tensor:
+    """x[rows]; x itself, still mapped, when the rows are all of it in order."""
+    whole = len(rows) == len(x) and bool((rows == torch.arange(len(x))).all())
+    return x if whole else x[rows]
+
+
+def training(job: dict[str, Any], folder: Path) -> Train:
+    """All that the method may see."""
+    indices = {name: torch.from_numpy(value) for name, value in np.load(folder / "rows.npz").items()}
+    sources = []
+    for i, source in enumerate(job["sources"]):
+        rows = indices[f"source{i}"]
+        sources.append(Labeled(rows_of(mapped(source["x"]), rows), mapped(source["y"])[rows]))
+    pool = mapped(job["pool"])
+    target = Unlabeled(rows_of(pool, indices["unlabeled"]))
+    shots = Labeled(pool[indices["shots"]], indices["labels"])
+    parts = [s.x for s in sources] + [x for x in (target.x, shots.x) if len(x)]
+    net, seed = job["net"], int(job["seed"])
+    return Train(
+        sources=tuple(sources),
+        target=target,
+        shots=shots,
+        n_classes=int(job["n_classes"]),
+        backbone=lambda: nets.build(net, parts, seed),
+        recipe=Recipe(**job["recipe"]),
+        device=job["device"],
+    )
+
+
+def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Fit, then predict the test inputs once; the scores go to scores.npy as they came."""
+    torch.set_num_threads(int(job["threads"]))
+    torch.manual_seed(int(job["seed"]))
+    method = methods.load(job["method"])(**job["config"])
+    train, device = training(job, folder), job["device"]
+    start = synchronized(device)
+    predict = method.fit(train, int(job["seed"]))
+    fitted = synchronized(device)
+    np.save(folder / "scores.npy", all_scores(predict, mapped(job["test"])), allow_pickle=False)
+    done = synchronized(device)
+    return {
+        "fit_s": fitted - start,
+        "predict_s": done - fitted,
+        "train_samples": METER.samples,
+        "train_steps": METER.steps,
+        "loop_s": METER.loop_s,
+        "peak_rss_mib": peak_rss_mib(),
+        "peak_gpu_mib": torch.cuda.max_memory_allocated(device) / 2**20 if device.startswith("cuda") else None,
+    }
+
+
+def all_scores(predict: Predictor, x: Tensor) -> np.ndarray[Any, Any]:
+    """The predictor over all test inputs, batch by batch.
+
+    Raises:
+        TypeError, ValueError: a batch's scores are not a tensor of one row an input.
+    """
+    parts = []
+    for i in range(0, len(x), TEST_BATCH):
+        batch = x[i : i + TEST_BATCH]
+        scores = predict(batch)
+        if not isinstance(scores, Tensor):
+            raise TypeError(f"the predictor returned {type(scores).__name__}, not a tensor of class scores")
+        if scores.ndim != 2 or len(scores) != len(batch):
+            raise ValueError(f"the predictor returned shape {tuple(scores.shape)} for {len(batch)} inputs")
+        parts.append(scores.detach().cpu())
+    return torch.cat(parts).numpy()
+
+
+def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A method's description, for a process that must not import it."""
+    start = time.perf_counter()
+    described = asdict(methods.describe(job["method"], job["settings"]))
+    return {"description": described, "seconds": time.perf_counter() - start}
+
+
+def extract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Frozen-backbone features of image files."""
+    from tlbench.features import extract as run_extraction
+
+    torch.set_num_threads(int(job["threads"]))
+    return run_extraction(job)
+
+
+def device(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What this process computes with."""
+    return {
+        "torch": torch.__version__,
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }
+
+
+JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+    "cell": cell,
+    "describe": describe,
+    "extract": extract,
+    "device": device,
+}

@@ -1,0 +1,206 @@
+"""Methods: what one promises, where one is found, and what the harness must know before it runs.
+
+A method's code is foreign. It is imported and described in the worker's process, never in the one that holds
+labels; the harness deals in `Description`s.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, get_type_hints, runtime_checkable
+
+from tlbench.data import Predictor, Train
+from tlbench.mistake import Mistake, suggest
+
+NUMERICS = ("data", "descent", "embed", "nets")  # our modules that a method's answer depends on
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A frozen dataclass; its fields are its hyperparameters and its defaults the published ones.
+
+    Class variables say the rest: `family`, `paper`, `needs` and `ignores` (each a frozenset of 'sources' and
+    'shots'; what is needed must be there, what is ignored is taken away before `fit` sees it).
+    """
+
+    def fit(self, train: Train, seed: int) -> Predictor: ...
+
+
+class Refusal(Exception):
+    """Raised by a method that does not fit a task; its message is the row's reason."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One hyperparameter."""
+
+    name: str
+    type: str
+    default: Any
+    help: str = ""
+
+
+@dataclass(frozen=True, eq=False)  # one object a method and command: cells compare it by identity
+class Description:
+    """All the harness knows of a method."""
+
+    spec: str  # how it was asked for: 'dann', 'package.module:Class', 'file.py:Class'
+    name: str
+    family: str
+    summary: str
+    paper: str
+    needs: tuple[str, ...]
+    ignores: tuple[str, ...]
+    fields: tuple[Field, ...]
+    config: dict[str, Any]
+    digest: str  # of the method's code and of the numerics under it
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Description:
+        """From JSON."""
+        own = {f.name: values[f.name] for f in fields(cls)}
+        own["fields"] = tuple(Field(**f) for f in values["fields"])
+        return cls(**{**own, "needs": tuple(own["needs"]), "ignores": tuple(own["ignores"])})
+
+
+@cache
+def shipped() -> dict[str, Path]:
+    """Name -> file of every baseline that ships with tlbench; nothing is imported."""
+    folder = Path(str(files("tlbench_baselines")))
+    return {file.stem: file for file in sorted(folder.glob("*.py")) if not file.stem.startswith("_")}
+
+
+def check_name(spec: str) -> None:
+    """Refuse a name that cannot mean a method, before any process is started for it.
+
+    Raises:
+        Mistake: unknown name, or a file that is not there.
+    """
+    place, colon, _ = spec.partition(":")
+    if not colon and place not in shipped():
+        raise Mistake(
+            f"unknown method {spec!r}{suggest(spec, shipped())} "
+            "(a method of yours is package.module:Class or path/to/file.py:Class)"
+        )
+    if colon and place.endswith(".py") and not Path(place).is_file():
+        raise Mistake(f"method {spec!r}: there is no file {place}")
+
+
+def load(spec: str) -> type[Any]:
+    """The class that `spec` names. Runs the method's module: only a worker's process may call it.
+
+    Raises:
+        Mistake: no such module, file or class, or a class that is not a method.
+    """
+    check_name(spec)
+    place, _, name = spec.partition(":")
+    module = _module(place, spec)
+    if name:
+        found = getattr(module, name, None)
+        if found is None:
+            raise Mistake(f"method {spec!r}: {place} has no class {name!r}{suggest(name, _methods_in(module))}")
+    else:
+        found = next(iter(_methods_in(module).values()))
+    if not (isinstance(found, type) and is_dataclass(found) and callable(getattr(found, "fit", None))):
+        raise Mistake(f"method {spec!r}: {found!r} is not a dataclass with a method fit(train, seed)")
+    if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise Mistake(f"method {spec!r}: {found.__name__} is not frozen; write @dataclass(frozen=True)")
+    return found
+
+
+def _module(place: str, spec: str) -> ModuleType:
+    try:
+        if place in shipped():
+            return importlib.import_module(f"tlbench_baselines.{place}")
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        found = importlib.util.spec_from_file_location(Path(place).stem, place)
+        assert found is not None
+        assert found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        return module
+    except Exception as error:
+        raise Mistake(f"method {spec!r}: importing {place} failed: {type(error).__name__}: {error}") from None
+
+
+def _methods_in(module: ModuleType) -> dict[str, type[Any]]:
+    """The public dataclasses with a `fit` that a module itself defines."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and callable(getattr(value, "fit", None))
+    }
+
+
+def configured(cls: type[Any], settings: dict[str, str]) -> Any:
+    """The method with `settings`, each a string checked against its field's type.
+
+    Raises:
+        Mistake: unknown field, or a value of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    hints, values = get_type_hints(cls), {}
+    known = {f.name for f in fields(cls)}
+    for name, text in settings.items():
+        if name not in known:
+            raise Mistake(f"--set {name}={text}: {cls.__name__} has no field {name!r}{suggest(name, known)}")
+        adapter: TypeAdapter[Any] = TypeAdapter(hints[name])
+        try:
+            values[name] = adapter.validate_strings(text)
+        except ValidationError:
+            kind = _type_name(hints[name])
+            raise Mistake(f"--set {name}={text}: {cls.__name__}.{name} takes {kind}, not {text!r}") from None
+    return cls(**values)
+
+
+def describe(spec: str, settings: dict[str, str]) -> Description:
+    """What the harness must know of a method. Runs the method's module: only in a worker's process."""
+    cls = load(spec)
+    hints = get_type_hints(cls)
+    listed = tuple(
+        Field(f.name, _type_name(hints[f.name]), None if f.default is MISSING else f.default) for f in fields(cls)
+    )
+    source = Path(inspect.getfile(cls))
+    return Description(
+        spec=spec,
+        name=spec if spec in shipped() else cls.__name__.lower(),
+        family=getattr(cls, "family", "other"),
+        summary=(inspect.getdoc(cls) or "").partition("\n")[0],
+        paper=getattr(cls, "paper", ""),
+        needs=tuple(sorted(getattr(cls, "needs", ()))),
+        ignores=tuple(sorted(getattr(cls, "ignores", ()))),
+        fields=listed,
+        config=asdict(configured(cls, settings)),
+        digest=code_digest(source),
+    )
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def code_digest(source: Path) -> str:
+    """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free."""
+    folder = Path(__file__).parent
+    parts = [_code(source), *(_code(folder / f"{name}.py") for name in NUMERICS)]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+@cache
+def _code(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

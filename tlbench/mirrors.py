@@ -1,0 +1,163 @@
+"""Ask one mirror after another until every file of a dataset is here with the right bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from urllib.parse import quote
+
+from tlbench.dataset import PARTIAL, SUMS, DatasetCard, Mirror, Part
+from tlbench.download import Refused, Tick, download, troubles
+from tlbench.mistake import Mistake
+from tlbench.unpack import placer, unpack
+
+FEW = 32  # files: an archive is not worth its other bytes for so little
+GIVE_UP = 12  # files refused before any is delivered: the mirror does not have this dataset
+
+
+class _Stopped(Exception):
+    """Another thread has failed, or the user pressed Ctrl-C."""
+
+
+class Pull:
+    """One pull into one folder: what the mirrors delivered, and what they said instead."""
+
+    def __init__(self, card: DatasetCard, folder: Path, own: str | None, jobs: int, tick: Tick) -> None:
+        self.card, self.folder, self.own, self.jobs = card, folder, own, jobs
+        self.known = card.digests  # empty for a card without a manifest: then archives say what there is
+        self.unpacked: dict[str, str] = {}  # path -> SHA-256 of what came out of archives
+        self.reasons: dict[str, list[str]] = {}  # path -> what each mirror asked for it said
+        self.stop = threading.Event()
+        self.bar = tick
+
+    def run(self) -> None:
+        """Bring the folder to what the card says.
+
+        Raises:
+            Mistake: a file that no mirror delivers, with what each of them said.
+            OSError: the disk is full, the folder not writable.
+        """
+        (self.folder / PARTIAL).touch()
+        lacking = troubles(self.known, self.folder)
+        self.tick(sum((self.folder / path).stat().st_size for path in self.known.keys() - lacking.keys()))
+        for part in self.card.parts:
+            wanted = {path: self.known[path] for path in lacking if path.startswith(part.select)}
+            if wanted or not self.known:
+                self._deliver(part, wanted)
+                lacking = {path: why for path, why in lacking.items() if path not in wanted}
+        if lacking:
+            raise Mistake(f"dataset {self.card.name!r}: no part of its card selects {min(lacking)}; add one")
+        if not self.known:
+            self._write_sums()
+        for leftover in self.folder.glob(".archive-*"):
+            leftover.unlink()
+        (self.folder / PARTIAL).unlink()
+
+    def tick(self, n: int) -> None:
+        """Report `n` bytes; the place where a thread learns that it should stop."""
+        if self.stop.is_set():
+            raise _Stopped
+        self.bar(n)
+
+    def _deliver(self, part: Part, wanted: dict[str, str]) -> None:
+        mirrors = [*self._own_mirrors(part), *part.mirrors]
+        if 0 < len(wanted) <= FEW:
+            mirrors.sort(key=lambda mirror: mirror.kind == "archive")
+        left = wanted
+        for mirror in mirrors:
+            ask = self._from_files if mirror.kind == "files" else self._from_archive
+            got = ask(mirror, part.select, left)
+            left = {path: digest for path, digest in left.items() if path not in got}
+            if not left and (wanted or got):
+                return
+        first = min(left, default=part.select)
+        more = f" and {len(left) - 1} more files" if len(left) > 1 else ""
+        raise Mistake(
+            f"dataset {self.card.name!r}: no mirror delivers {first or 'its archive'}{more}: "
+            f"{'; '.join(self.reasons[first])}; try again later, or name another address with --mirror URL"
+        )
+
+    def _own_mirrors(self, part: Part) -> list[Mirror]:
+        """The user's mirror, under each name the dataset's folder may have there.
+
+        Without a manifest only the publisher's archive can be trusted, so that is what it must serve.
+        """
+        bases = [_join(self.own, name) for name in (self.card.name, *self.card.folders)] if self.own else []
+        if self.known:
+            return [Mirror(kind="files", url=base, inside=part.select) for base in bases]
+        archives = [(mirror.file, mirror) for mirror in part.mirrors if mirror.file and mirror.digest]
+        return [m.model_copy(update={"url": _join(base, file)}) for base in bases for file, m in archives[:1]]
+
+    def _from_files(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
+        """The paths that `mirror` delivered. One that is plainly dead is not asked for every file."""
+        got: set[str] = set()
+        refused: dict[str, str] = {}
+        dead = threading.Event()
+
+        def fetch(path: str) -> None:
+            if dead.is_set():
+                return
+            url = _join(mirror.url, mirror.inside + path.removeprefix(select))
+            try:
+                download(url, self.folder / path, f"sha256:{wanted[path]}", self.tick)
+                got.add(path)
+            except Refused as error:
+                refused[path] = str(error)
+                if error.dead or (not got and len(refused) >= GIVE_UP):
+                    dead.set()
+
+        self._in_threads(fetch, wanted)
+        for path in wanted.keys() - got:
+            self._note(path, mirror, refused.get(path) or next(iter(refused.values())))
+        return got
+
+    def _from_archive(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
+        """The paths that `mirror`'s archive delivered."""
+        label = hashlib.sha256((mirror.digest or mirror.url).encode()).hexdigest()[:16]
+        archive = self.folder / f".archive-{label}"
+        try:
+            if not archive.exists():
+                download(mirror.url, archive, mirror.digest, self.tick)
+            name = placer(archive, mirror.inside, select, self.card.landmarks)
+            written, wrong = unpack(archive, self.folder, name, wanted)
+        except Refused as error:
+            archive.unlink(missing_ok=True)
+            for path in wanted or [select]:
+                self._note(path, mirror, str(error))
+            return set()
+        archive.unlink()
+        self.unpacked |= written
+        for path in (wanted or {select: ""}).keys() - written.keys():
+            self._note(path, mirror, wrong.get(path, "not in its archive"))
+        return set(written)
+
+    def _note(self, path: str, mirror: Mirror, reason: str) -> None:
+        address = mirror.url.partition("://")[2]
+        short = address if len(address) <= 60 else f"{address[:59]}…"
+        self.reasons.setdefault(path, []).append(f"{short}: {reason}")
+
+    def _in_threads(self, work: Callable[[str], None], paths: Iterable[str]) -> None:
+        """`work` on every path; the first failure, or Ctrl-C, stops the others at their next bytes."""
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                for done in as_completed([pool.submit(work, path) for path in paths]):
+                    done.result()
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _write_sums(self) -> None:
+        """Leave the digests of what the archives held beside it, so that it can be verified later."""
+        draft = self.folder / f"{SUMS}.part"
+        lines = [f"{digest}  {path}\n" for path, digest in sorted(self.unpacked.items())]
+        draft.write_text("".join(lines), encoding="utf-8")
+        os.replace(draft, self.folder / SUMS)
+
+
+def _join(base: str, path: str) -> str:
+    return f"{base.rstrip('/')}/{quote(path)}"

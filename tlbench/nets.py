@@ -1,0 +1,236 @@
+"""Backbones a card may name, heads, gradient reversal. Every backbone maps raw inputs to (b, width)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module):
+    """Prepare raw inputs, augment them while training, and map them to features.
+
+    Args:
+        prepare: raw inputs (uint8 images or features of any dtype) -> float inputs of the trunk
+        augment: float images -> float images, applied in training mode only
+        trunk: float inputs -> (b, width)
+    """
+
+    def __init__(self, prepare: nn.Module, augment: nn.Module, trunk: nn.Module, width: int) -> None:
+        super().__init__()
+        self.prepare, self.augment, self.trunk, self.width = prepare, augment, trunk, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.prepare(x)
+        if self.training:
+            x = self.augment(x)
+        features: Tensor = self.trunk(x)
+        return features  # (b, width)
+
+
+class Pixels(nn.Module):
+    """uint8 images (b, 3, h, w) -> normalised floats, channels last (twice as fast on a CPU's convolutions)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], size: int | None = None) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+        self.size = size  # centre crop outside of training; a random crop gives the size in training
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size is not None and not self.training and x.shape[-1] != self.size:
+            top, left = (x.shape[-2] - self.size) // 2, (x.shape[-1] - self.size) // 2
+            x = x[..., top : top + self.size, left : left + self.size]
+        x = (x.float() - self.mean) / self.std
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+class Standardize(nn.Module):
+    """Features (b, d) -> zero mean and unit variance by the statistics it was made with."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    @classmethod
+    def of(cls, parts: Sequence[Tensor]) -> Standardize:
+        """Statistics over the rows of all parts; constant columns keep their scale."""
+        n = sum(len(p) for p in parts)
+        mean = sum((p.double().sum(0) for p in parts), torch.zeros(parts[0].shape[1], dtype=torch.double)) / n
+        var = sum(((p.double() - mean).square().sum(0) for p in parts), torch.zeros_like(mean)) / n
+        std = torch.where(var > 1e-12, var.sqrt(), torch.ones_like(var))
+        return cls(mean.float(), std.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.flatten(1).float() - self.mean) / self.std
+
+
+class Rows(nn.Module):
+    """Counts (b, d) -> log(1 + x), each row scaled to norm sqrt(d): long and short texts weigh alike."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logs = x.flatten(1).float().log1p()
+        return F.normalize(logs) * logs.shape[1] ** 0.5
+
+
+class Float(nn.Module):
+    """Flatten and turn to float32: features as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1).float()
+
+
+class Warp(nn.Module):
+    """Random shift, horizontal flip and crop, one per image, as a single bilinear resampling.
+
+    Args:
+        kinds: any of 'shift' (up to a tenth of the side), 'flip', 'crop' (Inception-style: area 0.08..1,
+            aspect 3/4..4/3; Szegedy et al. 2015)
+        size: output side; None keeps the input's
+    """
+
+    def __init__(self, kinds: Sequence[str], size: int | None = None) -> None:
+        super().__init__()
+        self.kinds, self.size = tuple(kinds), size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.kinds:
+            return x
+        b, size = len(x), self.size or x.shape[-1]
+        theta = torch.zeros(b, 2, 3, device=x.device)
+        theta[:, 0, 0] = theta[:, 1, 1] = 1.0
+        if "crop" in self.kinds:
+            area = torch.empty(b, device=x.device).uniform_(0.08, 1.0)
+            aspect = torch.empty(b, device=x.device).uniform_(math.log(3 / 4), math.log(4 / 3)).exp()
+            width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+            place = torch.rand(2, b, device=x.device) * 2 - 1
+            theta[:, 0, 0], theta[:, 1, 1] = width, height
+            theta[:, 0, 2], theta[:, 1, 2] = place[0] * (1 - width), place[1] * (1 - height)
+        if "flip" in self.kinds:
+            theta[:, 0, :2] *= (torch.rand(b, 1, device=x.device) < 0.5).float() * 2 - 1
+        if "shift" in self.kinds:
+            theta[:, :, 2] += torch.empty(b, 2, device=x.device).uniform_(-0.2, 0.2)
+        grid = F.affine_grid(theta, [b, x.shape[1], size, size], align_corners=False)
+        out = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        return out.contiguous(memory_format=torch.channels_last)
+
+
+class GradientReversal(torch.autograd.Function):
+    """Identity forwards; times -weight backwards (Ganin et al. 2016, section 4.2)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return -ctx.weight * grads[0], None
+
+
+def reverse_gradient(x: Tensor, weight: float) -> Tensor:
+    """`x` unchanged, whose gradient arrives multiplied by `-weight`."""
+    reversed_: Tensor = GradientReversal.apply(x, weight)  # type: ignore[no-untyped-call]
+    return reversed_
+
+
+def mlp(width: int, hidden: int, out: int) -> nn.Sequential:
+    """Two layers with a ReLU between: (b, width) -> (b, out)."""
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+def convnet(channels: int, side: int) -> nn.Sequential:
+    """Two convolutions and a linear layer, with batch normalisation: (b, channels, side, side) -> (b, 128).
+
+    Pooling comes before the normalisation: a third faster, and the maximum passes through a ReLU unchanged.
+    """
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * (side // 4) ** 2, 128),
+        nn.ReLU(),
+    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def timm_trunk(spec: dict[str, Any]) -> nn.Module:
+    """A timm model without its classifier, with weights from a local file when the spec names one.
+
+    Args:
+        spec: {"timm": name, "args": {...}, "weights": path or None}
+    """
+    import timm  # slow to import, and only needed here
+    from safetensors.torch import load_file
+
+    model: nn.Module = timm.create_model(spec["timm"], num_classes=0, **spec.get("args", {}))
+    if spec.get("weights"):
+        state = {name: value.float() for name, value in load_file(spec["weights"]).items()}
+        wanted = model.state_dict().keys()
+        missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+        if missing:
+            raise ValueError(f"{spec['weights']}: lacks {len(missing)} tensors of {spec['timm']}, {missing[0]} first")
+        model.load_state_dict({k: v for k, v in state.items() if k in wanted}, strict=False)
+    return model
+
+
+def build(spec: dict[str, Any], parts: Sequence[Tensor], seed: int) -> Backbone:
+    """The card's network, the same initial weights for the same (spec, seed), whoever asks.
+
+    Args:
+        spec: {"kind": "convnet" | "timm" | "bottleneck", ...}, written by the harness from the card
+        parts: the training inputs a method was given; their statistics standardise frozen features
+        seed: of the cell
+    """
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm's own deprecations are not the method's
+        torch.manual_seed(seed)
+        return BUILDERS[spec["kind"]](spec, parts)
+
+
+def _convnet(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
+    channels, side = parts[0].shape[1], parts[0].shape[2]
+    return Backbone(Pixels([0.5] * 3, [0.5] * 3), Warp(spec["augment"]), convnet(channels, side), 128)
+
+
+def _timm(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
+    trunk = timm_trunk(spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size = int(spec["size"])
+    prepare = Pixels(spec["mean"], spec["std"], size)
+    return Backbone(prepare, Warp(spec["augment"] or ("shift",), size), trunk, int(trunk.num_features))
+
+
+def _features(spec: dict[str, Any], parts: Sequence[Tensor]) -> nn.Module:
+    if spec["scale"] == "standard":
+        return Standardize.of([p.flatten(1) for p in parts])
+    return Rows() if spec["scale"] == "rows" else Float()
+
+
+def _bottleneck(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
+    d, width = parts[0][0].numel(), int(spec["width"])
+    trunk = nn.Sequential(nn.Linear(d, width), nn.ReLU())
+    return Backbone(_features(spec, parts), nn.Identity(), trunk, width)
+
+
+BUILDERS: dict[str, Callable[[dict[str, Any], Sequence[Tensor]], Backbone]] = {
+    "convnet": _convnet,
+    "timm": _timm,
+    "bottleneck": _bottleneck,
+}

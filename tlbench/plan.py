@@ -1,0 +1,256 @@
+"""Which cells a command means, and which lines its table has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlbench import cachedir, card, loaders
+from tlbench import method as methods
+from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Task
+from tlbench.cell import Bench, Cell, Conditions
+from tlbench.executors.local import Workers
+from tlbench.method import Description
+from tlbench.mistake import Mistake, suggest
+from tlbench.report import SOURCE_ONLY, TARGET_ONLY
+from tlbench.split import sha
+
+REFERENCES = (TARGET_ONLY, SOURCE_ONLY)
+SHARED_FIELDS = ("steps", "batch")  # the budget of compute: what is set for a method is set for its references
+ALL_BUDGETS: tuple[Budget, ...] = (*sorted({*CORE_BUDGETS, *EXTENDED_BUDGETS}), FULL)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. None takes the card's quick profile, or with `full` its core budgets and seeds."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    budgets: tuple[Budget, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table to be: its cells and its references' cells, seed by seed."""
+
+    task: Task
+    budget: Budget
+    method: Description
+    cells: tuple[Cell, ...]
+    target_only: tuple[Cell | None, ...]
+    source_only: tuple[Cell | None, ...]
+
+
+@dataclass
+class Plan:
+    """All entries of a request, and what had to be left out."""
+
+    entries: list[Entry] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    provisional: bool = False
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell once: methods first come first, references among them."""
+        groups = (e.cells + e.target_only + e.source_only for e in self.entries)
+        return list(dict.fromkeys(c for group in groups for c in group if c is not None))
+
+
+def check(request: Request) -> list[Task]:
+    """What can be refused before anything is loaded or started; returns the tasks.
+
+    Raises:
+        Mistake: an unknown task, method, budget or seed.
+    """
+    for name in request.methods:
+        methods.check_name(name)
+    for budget in request.budgets or ():
+        if budget not in ALL_BUDGETS and not (isinstance(budget, int) and 0 <= budget <= 100_000):
+            raise Mistake(f"--budgets: unknown budget {budget!r}{suggest(str(budget), map(str, ALL_BUDGETS))}")
+    for seed in request.seeds or ():
+        if seed < 0:
+            raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
+    return [task for name in request.tasks for task in card.find(name)]
+
+
+def make(request: Request, bench: Bench, described: dict[str, Description]) -> Plan:
+    """The plan of a request whose methods (and references) are described.
+
+    Raises:
+        Mistake: nothing is left to run.
+    """
+    tasks, plan = check(request), Plan()
+    present = [t for t in tasks if not (missing := _missing(t, bench)) or _left_out(plan, t, missing, tasks)]
+    names = [*dict.fromkeys([*request.methods, *REFERENCES, *(["source_plus_target"] if request.full else [])])]
+    for task in present:
+        budgets, seeds, provisional = _extent(request, task)
+        plan.provisional |= provisional
+        for budget in budgets:
+            if not _feasible(plan, bench, task, budget, seeds):
+                continue
+            for name in names:
+                if _applies(described[name], budget) or name in request.methods:
+                    plan.entries.append(_entry(task, budget, seeds, described, name))
+    if not plan.entries:
+        raise Mistake("; ".join(plan.notices) or "nothing to run: name a --task and a --method")
+    return plan
+
+
+def _entry(task: Task, budget: Budget, seeds: Sequence[int], described: dict[str, Description], name: str) -> Entry:
+    def at(reference: str, seed: int) -> Cell | None:
+        known = described[reference]
+        return cell(task, known, budget, seed) if _applies(known, budget) else None
+
+    return Entry(
+        task,
+        budget,
+        described[name],
+        tuple(cell(task, described[name], budget, s) for s in seeds),
+        tuple(at(TARGET_ONLY, s) for s in seeds),
+        tuple(at(SOURCE_ONLY, s) for s in seeds),
+    )
+
+
+def cell(task: Task, method: Description, budget: Budget, seed: int) -> Cell:
+    """The cell with what the method ignores taken away, so that what cannot differ is run once."""
+    if "sources" in method.ignores:
+        task = task.without_sources()
+    return Cell(task, method, 0 if "shots" in method.ignores else budget, seed)
+
+
+def refusal(c: Cell) -> str | None:
+    """Why the method does not fit the cell, where that is known beforehand."""
+    if "shots" in c.method.needs and c.budget == 0:
+        return f"{c.method.name} needs labelled target samples; budget 0 has none"
+    if "sources" in c.method.needs and not c.task.sources:
+        return f"{c.method.name} needs a source; {c.task.name} has none"
+    return None
+
+
+def _applies(method: Description, budget: Budget) -> bool:
+    return not ("shots" in method.needs and budget == 0)
+
+
+def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int, ...], bool]:
+    """Budgets, seeds, and whether the answer is provisional."""
+    c = task.card
+    if request.full:
+        return request.budgets or c.budgets, request.seeds or tuple(range(c.seeds)), False
+    provisional = request.budgets is None and request.seeds is None
+    return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), provisional
+
+
+def _missing(task: Task, bench: Bench) -> list[str]:
+    root = bench.conditions.data_root
+    return [d for d in (*task.sources, task.target) if not loaders.available(task.card, d, root)]
+
+
+def _left_out(plan: Plan, task: Task, missing: list[str], tasks: Sequence[Task]) -> bool:
+    """Note a task whose files are missing; refuse when it is all that was asked for, by loading it."""
+    plan.notices.append(f"{task.name} is left out: no files of {', '.join(missing)}")
+    return sum(t.card.name == task.card.name for t in tasks) == 1
+
+
+def _feasible(plan: Plan, bench: Bench, task: Task, budget: Budget, seeds: Sequence[int]) -> bool:
+    try:
+        bench.split(task, seeds[0]).shots(budget)
+    except Mistake as mistake:
+        if str(mistake) not in plan.notices:
+            plan.notices.append(str(mistake))
+        return False
+    return True
+
+
+def describe(names: Sequence[str], settings: dict[str, str], workers: Workers) -> dict[str, Description]:
+    """The descriptions of methods under `--set`, each checked by the worker that imports it.
+
+    A setting goes to every named method that has its field; `steps` and `batch` go to the references too.
+
+    Raises:
+        Mistake: no method has the field, or the value is of another type.
+    """
+    plain = {name: described(name, {}, workers) for name in dict.fromkeys([*names, *REFERENCES, "source_plus_target"])}
+    for key, value in settings.items():
+        known = {f.name for name in names for f in plain[name].fields}
+        if key not in known:
+            raise Mistake(f"--set {key}={value}: {' and '.join(names)} has no field {key!r}{suggest(key, known)}")
+    configured = {}
+    for name, d in plain.items():
+        fields = {f.name for f in d.fields}
+        own = {k: v for k, v in settings.items() if k in fields and (name in names or k in SHARED_FIELDS)}
+        configured[name] = described(name, own, workers) if own else d
+    return configured
+
+
+def described(spec: str, settings: dict[str, str], workers: Workers) -> Description:
+    """From the cache for a baseline whose code has not changed, else from a worker."""
+    file = None
+    if spec in methods.shipped():
+        digest = methods.code_digest(methods.shipped()[spec])
+        file = cachedir.folder("methods") / f"{sha(spec, sorted(settings.items()), digest)}.json"
+        if file.exists():
+            return Description.of(json.loads(file.read_text()))
+    report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings})
+    if report["status"] != "ok":
+        raise Mistake(report["reason"])
+    if file is not None:
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(report["description"]))
+        temporary.replace(file)
+    return Description.of(report["description"])
+
+
+def absolute(spec: str) -> str:
+    """A method's file by its full path: workers run elsewhere."""
+    place, colon, name = spec.partition(":")
+    return f"{Path(place).resolve()}{colon}{name}" if place.endswith(".py") else spec
+
+
+def write(file: Path, cells: Sequence[Cell], bench: Bench) -> None:
+    """One JSON line a cell: all that another machine needs to run it."""
+    c = bench.conditions
+    where = {**asdict(c), "data_root": str(c.data_root.resolve()) if c.data_root else None}
+    lines = [
+        {
+            "task": x.task.name,
+            "card": x.task.file,
+            "method": x.method.spec,
+            "config": x.method.config,
+            "budget": x.budget,
+            "seed": x.seed,
+            "key": bench.key(x),
+            "conditions": where,
+        }
+        for x in cells
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read(file: Path, index: int) -> dict[str, Any]:
+    """Line `index` of a plan.
+
+    Raises:
+        Mistake: no such file or line, or it is no line of a plan.
+    """
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise Mistake(f"{file}: cannot be read ({error.strerror}); write it with `tlbench run … --plan-only`") from None
+    if not 0 <= index < len(lines):
+        raise Mistake(f"{file}: has cells 0 to {len(lines) - 1}; there is no cell {index}")
+    try:
+        line = json.loads(lines[index])
+        return {**line, "conditions": Conditions(**{**line["conditions"], "data_root": _path(line)})}
+    except (ValueError, KeyError, TypeError):
+        raise Mistake(f"{file}:{index + 1}: not a line of a plan; write it anew with --plan-only") from None
+
+
+def _path(line: dict[str, Any]) -> Path | None:
+    root = line["conditions"]["data_root"]
+    return Path(root) if root else None

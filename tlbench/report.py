@@ -1,0 +1,186 @@
+"""Rows -> the table a command prints: accuracy, gain over the references, harm and cost, per task and budget."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import numpy as np
+
+from tlbench.card import Budget
+from tlbench.row import Row
+from tlbench.stats import Estimate, this_suite, two_way, verdict
+
+TARGET_ONLY, SOURCE_ONLY = "target_only", "source_only"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table. Points are percentage points; None where there is nothing to compare."""
+
+    task: str
+    budget: Budget
+    method: str
+    seeds: int
+    accuracy: float | None
+    accuracy_pm: float | None
+    over_target: float | None
+    over_target_pm: float | None
+    over_source: float | None
+    over_source_pm: float | None
+    negative_transfer: str
+    fit_s: float | None
+    samples_per_s: float | None
+    peak_mib: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A line of the table before it is filled: which rows belong to it, and to its references, seed by seed."""
+
+    task: str
+    budget: Budget
+    method: str
+    rows: Sequence[Row | None]
+    target_only: Sequence[Row | None]
+    source_only: Sequence[Row | None]
+
+
+def line(asked: Asked) -> Line:
+    """Aggregate a line over its seeds."""
+    ok = [r for r in asked.rows if r and r.ok]
+    accuracy = two_way(np.stack([r.bits() for r in ok]) * 100.0) if ok else None
+    over_t, over_s = paired(asked.rows, asked.target_only), paired(asked.rows, asked.source_only)
+    judged = over_s if asked.budget == 0 else over_t
+    harm = "–"
+    reference = SOURCE_ONLY if asked.budget == 0 else TARGET_ONLY
+    if asked.method == reference:
+        harm = "reference"
+    elif judged is not None:
+        gain, seeds = judged
+        harm = verdict(Estimate(-gain.mean, gain.se, gain.df), seeds)
+    return Line(
+        task=asked.task,
+        budget=asked.budget,
+        method=asked.method,
+        seeds=len(ok),
+        accuracy=accuracy.mean if accuracy else None,
+        accuracy_pm=accuracy.half_width() if accuracy else None,
+        over_target=_mean(over_t) if asked.method != TARGET_ONLY else None,
+        over_target_pm=_pm(over_t) if asked.method != TARGET_ONLY else None,
+        over_source=_mean(over_s) if asked.method != SOURCE_ONLY else None,
+        over_source_pm=_pm(over_s) if asked.method != SOURCE_ONLY else None,
+        negative_transfer=harm,
+        fit_s=_median(r.fit_s for r in ok),
+        samples_per_s=_median(r.train_samples_per_s for r in ok),
+        peak_mib=max((r.peak_rss_mib or 0.0 for r in ok), default=None),
+        note=_note(asked.rows),
+    )
+
+
+def paired(rows: Sequence[Row | None], references: Sequence[Row | None]) -> tuple[Estimate, int] | None:
+    """Gain of rows over references in points, on the same seeds and the same test examples."""
+    pairs = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok and a.split == b.split]
+    if not pairs:
+        return None
+    return two_way(np.stack([a.bits().astype(float) - b.bits() for a, b in pairs]) * 100.0), len(pairs)
+
+
+def suite_lines(asked: Iterable[Asked]) -> list[Line]:
+    """The mean over a suite's tasks for each (budget, method), where there are several."""
+    groups: dict[tuple[str, Budget, str], list[Asked]] = defaultdict(list)
+    for a in asked:
+        groups[a.task.partition("/")[0], a.budget, a.method].append(a)
+    return [_suite_line(*key, group) for key, group in groups.items() if len(group) > 1]
+
+
+def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> Line:
+    over_t = _suite_gain([(a.rows, a.target_only) for a in group]) if method != TARGET_ONLY else None
+    over_s = _suite_gain([(a.rows, a.source_only) for a in group]) if method != SOURCE_ONLY else None
+    values = [np.array([100.0 * r.value for r in a.rows if r and r.ok and r.value is not None]) for a in group]
+    accuracy = this_suite([v for v in values if len(v)]) if any(len(v) for v in values) else None
+    lines = [line(a) for a in group]
+    harmed = [x.negative_transfer.startswith("yes") for x in lines if x.negative_transfer not in ("–", "reference")]
+    harm = f"{sum(harmed)} of {len(harmed)}" if harmed else lines[0].negative_transfer
+    return Line(
+        task=f"{suite}: mean of {len(group)}",
+        budget=budget,
+        method=method,
+        seeds=min(x.seeds for x in lines),
+        accuracy=accuracy.mean if accuracy else None,
+        accuracy_pm=accuracy.half_width() if accuracy else None,
+        over_target=over_t.mean if over_t else None,
+        over_target_pm=over_t.half_width() if over_t else None,
+        over_source=over_s.mean if over_s else None,
+        over_source_pm=over_s.half_width() if over_s else None,
+        negative_transfer=harm,
+        fit_s=_median(x.fit_s for x in lines),
+        samples_per_s=_median(x.samples_per_s for x in lines),
+        peak_mib=max((x.peak_mib or 0.0 for x in lines), default=None),
+    )
+
+
+def _suite_gain(pairs: list[tuple[Sequence[Row | None], Sequence[Row | None]]]) -> Estimate | None:
+    gains = []
+    for rows, references in pairs:
+        both = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok]
+        if not both:
+            return None  # a mean over other tasks would not be comparable
+        gains.append(np.array([100.0 * ((a.value or 0.0) - (b.value or 0.0)) for a, b in both]))
+    return this_suite(gains)
+
+
+def _note(rows: Sequence[Row | None]) -> str:
+    bad = [r for r in rows if r and not r.ok]
+    if not bad:
+        return ""
+    kinds = {r.status for r in bad}
+    return f"{len(bad)} {'/'.join(sorted(kinds))}: {bad[0].reason}"
+
+
+def _mean(gain: tuple[Estimate, int] | None) -> float | None:
+    return gain[0].mean if gain else None
+
+
+def _pm(gain: tuple[Estimate, int] | None) -> float | None:
+    return gain[0].half_width() if gain else None
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return median(known) if known else None
+
+
+def as_json(lines: Sequence[Line]) -> list[dict[str, object]]:
+    return [asdict(x) for x in lines]
+
+
+HEADER = (
+    "task", "k", "method", "accuracy %", "over target-only", "over source-only", "negative transfer",
+    "fit s", "samples/s", "MiB",
+)  # fmt: skip
+
+
+def cells(x: Line) -> tuple[str, ...]:
+    """A line as text."""
+    return (
+        x.task,
+        str(x.budget),
+        x.method,
+        _with_pm(x.accuracy, x.accuracy_pm),
+        _with_pm(x.over_target, x.over_target_pm, sign=True),
+        _with_pm(x.over_source, x.over_source_pm, sign=True),
+        x.negative_transfer,
+        "–" if x.fit_s is None else f"{x.fit_s:.2f}",
+        "–" if x.samples_per_s is None else f"{x.samples_per_s:,.0f}",
+        "–" if not x.peak_mib else f"{x.peak_mib:,.0f}",
+    )
+
+
+def _with_pm(mean: float | None, pm: float | None, sign: bool = False) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:{'+' if sign else ''}.1f} ± {pm:.1f}"

@@ -1,0 +1,109 @@
+"""One row of the store: what a cell measured, and everything needed to trust or repeat it.
+
+`results/README.md` documents every column.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured cell. Null means: not measured, and `results/README.md` says when that is."""
+
+    key: str
+    status: str  # ok | failed | refused
+    reason: str | None
+    suite: str
+    task: str
+    version: int
+    paradigm: str
+    sources: tuple[str, ...]
+    target: str
+    budget: int | str
+    seed: int
+    rule: str  # of model selection
+    method: str
+    family: str
+    config: dict[str, Any]
+    metric: str
+    value: float | None  # of the metric, 0..1
+    n_test: int
+    n_shots: int
+    correct: str | None  # base64 of packed bits, one a test sample in the split's order
+    fit_s: float | None
+    predict_s: float | None
+    overhead_s: float | None
+    train_samples_per_s: float | None
+    step_ms: float | None
+    infer_samples_per_s: float | None
+    peak_rss_mib: float | None
+    peak_gpu_mib: float | None
+    device: str
+    threads: int
+    jobs: int  # cells measured at the same time; times of more than one are contended
+    backbone: str
+    weights: str | None
+    precision: str | None
+    data: str
+    split: str
+    method_digest: str
+    protocol: int
+    tlbench: str
+    torch: str
+    python: str
+    machine: str
+    commit: str | None
+    dirty: bool | None
+    time: str  # UTC, ISO 8601
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    def bits(self) -> NDArray[np.bool_]:
+        """(n_test,) which test samples were answered rightly."""
+        assert self.correct is not None
+        packed = np.frombuffer(base64.b64decode(self.correct), dtype=np.uint8)
+        return np.unpackbits(packed, count=self.n_test).astype(bool)
+
+    def values(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+COLUMNS = tuple(f.name for f in fields(Row))
+
+
+def packed_bits(hits: NDArray[np.bool_]) -> str:
+    """(n,) booleans as base64 text."""
+    return base64.b64encode(np.packbits(hits).tobytes()).decode()
+
+
+def read_row(values: Any) -> Row:
+    """A row from parsed JSON.
+
+    Raises:
+        ValueError: it is not one; says which column.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    unknown, missing = set(values) - set(COLUMNS), set(COLUMNS) - set(values)
+    if unknown or missing:
+        raise ValueError(f"{'unknown' if unknown else 'missing'} column {min(unknown or missing)!r}")
+    for name, kind in (("key", str), ("task", str), ("method", str), ("seed", int), ("n_test", int), ("config", dict)):
+        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+            raise ValueError(f"column {name!r} is {values[name]!r}, not {kind.__name__}")
+    if values["status"] not in ("ok", "failed", "refused"):
+        raise ValueError(f"column 'status' is {values['status']!r}")
+    if values["status"] == "ok":
+        if not isinstance(values["value"], float | int) or not 0 <= values["value"] <= 1:
+            raise ValueError(f"column 'value' is {values['value']!r}, not a number in 0..1")
+        if not isinstance(values["correct"], str) or len(base64.b64decode(values["correct"])) != -(-values["n_test"] // 8):
+            raise ValueError("column 'correct' does not hold one bit a test sample")
+    return Row(**{**values, "sources": tuple(values["sources"])})

@@ -1,0 +1,210 @@
+"""Card + budget + seed -> which samples are labelled, unlabelled and tested.
+
+The only place where labels are withheld. Every choice is an order of SHA-256 hashes, so that it depends on
+no random stream, is nested in the budget, survives the addition of an unrelated sample, and can be recomputed
+in any language. Where 0x1f joins the parts:
+
+    test        per class, ordered by  h("tlbench/test/1", task, id):  the first 40 %, at most 5,000 in all
+    oracle_val  the next 10 %, at most 500 in all; only the oracle rule may look
+    pool        the rest; per class ordered by  h("tlbench/shot/1", task, seed, id):  the first k are the shots
+
+`task` is the suite and the target, without the source: a target is tested on the same samples whatever it is
+reached from, so target-only is trained once for all of its sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.card import CORE_BUDGETS, FULL, Budget, Task
+from tlbench.data import Domain
+from tlbench.mistake import Mistake
+
+ALGORITHM = 1  # of the rules on this page; part of every manifest
+TEST_SHARE, TEST_MOST = 0.4, 5000
+ORACLE_SHARE, ORACLE_MOST = 0.1, 500
+SOURCE_VALIDATION = 0.1
+
+Indices = NDArray[np.int64]
+
+
+def sha(*parts: object) -> str:
+    """SHA-256 of the parts joined by 0x1f, hex."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
+
+
+def content_digest(domain: Domain) -> str:
+    """SHA-256 over the sorted (id, sha256(bytes), label) of every sample: what the data *is*."""
+    lines = sorted(
+        f"{i}\x1f{h}\x1f{domain.classes[y]}" for i, h, y in zip(domain.ids, domain.hashes, domain.y, strict=True)
+    )
+    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
+
+
+def hash_order(domain: Domain, rows: Indices, *salt: object) -> Indices:
+    """`rows` in the order of `sha(*salt, id)`."""
+    return np.array(sorted(rows.tolist(), key=lambda i: sha(*salt, domain.ids[i])), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A target domain, cut once for all seeds and budgets. Indices into the domain, each in hash order."""
+
+    test: Indices
+    oracle_val: Indices
+    pool: Indices
+
+
+def partition(domain: Domain, task: str) -> Partition:
+    """Cut a target domain in test, oracle validation and pool, stratified by class.
+
+    Exact copies (same bytes) of a test sample are dropped from the other two parts. Where the publisher
+    fixed a test set, test is drawn from it and the rest from what is not in it.
+    """
+    official = domain.official_test
+    test, oracle, pool = [], [], []
+    for c in range(len(domain.classes)):
+        rows = hash_order(domain, np.flatnonzero(domain.y == c), "tlbench/test/1", task)
+        if official is None:
+            share = min(TEST_SHARE, TEST_MOST / len(domain))
+            tested, rest = np.split(rows, [int(share * len(rows))])
+        else:
+            tested, rest = rows[official[rows]], rows[~official[rows]]
+            tested = tested[: int(min(1.0, TEST_MOST / official.sum()) * len(tested))]
+        held = int(min(ORACLE_SHARE, ORACLE_MOST / len(domain)) * len(rest))
+        test.append(tested)
+        oracle.append(rest[:held])
+        pool.append(rest[held:])
+    copies = {domain.hashes[i] for i in np.concatenate(test)}
+    fresh = [np.array([i for i in np.concatenate(p) if domain.hashes[i] not in copies], int) for p in (oracle, pool)]
+    whole = ("tlbench/order/1", task)
+    return Partition(*(hash_order(domain, p, *whole) for p in (np.concatenate(test), *fresh)))
+
+
+def source_rows(domain: Domain, task: str, tested: frozenset[str] = frozenset()) -> tuple[Indices, Indices]:
+    """(train, validation) rows of a source: 90/10, stratified, the same for every seed.
+
+    `tested` holds the hashes of the target's test samples: a source never contains one of them.
+    """
+    train, validation = [], []
+    for c in range(len(domain.classes)):
+        rows = hash_order(domain, np.flatnonzero(domain.y == c), "tlbench/source/1", task)
+        held = int(SOURCE_VALIDATION * len(rows))
+        validation.append(rows[:held])
+        train.append(rows[held:])
+    parts = (np.array([i for i in np.concatenate(p) if domain.hashes[i] not in tested], int) for p in (train, validation))
+    first, second = (hash_order(domain, p, "tlbench/order/1", task) for p in parts)
+    return first, second
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One seed's order of label giving in a pool: `shots(k)` is nested in `shots(k + 1)`."""
+
+    by_class: tuple[Indices, ...]  # pool rows of each class in shot order
+    mode: str
+
+    def shots(self, k: Budget) -> Indices:
+        """Rows labelled at budget `k`: k a class, or k * classes in proportion; all of the pool at 'full'."""
+        if k == FULL:
+            return np.concatenate(self.by_class)
+        assert isinstance(k, int)
+        counts = [k] * len(self.by_class) if self.mode == "balanced" else self._proportional(k * len(self.by_class))
+        return np.concatenate([rows[:n] for rows, n in zip(self.by_class, counts, strict=True)])
+
+    def most(self, share: float = 1.0) -> int:
+        """The largest budget for which no class gives more than `share` of its pool."""
+        if self.mode == "balanced":
+            return int(min(share * len(rows) for rows in self.by_class))
+        return int(share * sum(map(len, self.by_class)) / len(self.by_class))
+
+    def _proportional(self, total: int) -> list[int]:
+        """Sainte-Laguë seats, one a class first: a divisor method, so the draw for less is a part of it."""
+        sizes = np.array([len(rows) for rows in self.by_class], float)
+        seats = np.zeros(len(sizes), int)
+        for n in range(total):
+            claims = sizes / (2 * seats + 1)
+            if n < len(sizes):
+                claims[seats > 0] = -1
+            claims[seats >= sizes] = -2
+            seats[int(np.argmax(claims))] += 1
+        return [int(s) for s in seats]
+
+
+@dataclass(frozen=True)
+class Split:
+    """All index choices of (task, budget, seed), frozen under one SHA-256."""
+
+    task: Task
+    domain: Domain  # the target
+    partition: Partition
+    draw: Draw
+    seed: int
+
+    @cached_property
+    def unlabeled(self) -> Indices:
+        """The pool less the shots of the largest core budget that leaves every class half of its pool.
+
+        The same for every k, so that along a budget curve only the number of labels varies.
+        """
+        reserve = max(k for k in CORE_BUDGETS if k <= self.draw.most(0.5) or k == 0)
+        taken = set(self.draw.shots(reserve).tolist())
+        return np.array([i for i in self.partition.pool if int(i) not in taken], dtype=np.int64)
+
+    def shots(self, k: Budget) -> Indices:
+        """Rows of the labelled samples.
+
+        Raises:
+            Mistake: a class of the pool has fewer than k samples.
+        """
+        if isinstance(k, int) and k > self.draw.most():
+            counts = {c: len(r) for c, r in zip(self.domain.classes, self.draw.by_class, strict=True)}
+            small = min(counts, key=counts.__getitem__)
+            raise Mistake(
+                f"{self.task.name}: budget {k} is too large: class {small!r} has {counts[small]} samples "
+                f"outside the test set; use at most {self.draw.most()}"
+            )
+        return self.draw.shots(k)
+
+    @cached_property
+    def manifest(self) -> dict[str, object]:
+        """Canonical content of the split: ids by part, data digest, algorithm; recomputable by anyone."""
+        ids = self.domain.ids
+        return {
+            "algorithm": ALGORITHM,
+            "data": content_digest(self.domain),
+            "draw": [[ids[i] for i in rows] for rows in self.draw.by_class],
+            "mode": self.draw.mode,
+            "oracle_val": [ids[i] for i in self.partition.oracle_val],
+            "seed": self.seed,
+            "task": target_name(self.task),
+            "test": [ids[i] for i in self.partition.test],
+            "unlabeled": [ids[i] for i in self.unlabeled],
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the manifest as canonical JSON (sorted keys, no spaces)."""
+        text = json.dumps(self.manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def target_name(task: Task) -> str:
+    return f"{task.card.name}/{task.target}"
+
+
+def split(task: Task, domain: Domain, seed: int, cut: Partition | None = None) -> Split:
+    """The split of `task`'s target `domain` for `seed`; give `cut` to spare its computation."""
+    name = target_name(task)
+    cut = cut or partition(domain, name)
+    by_class = tuple(
+        hash_order(domain, cut.pool[domain.y[cut.pool] == c], "tlbench/shot/1", name, seed)
+        for c in range(len(domain.classes))
+    )
+    return Split(task, domain, cut, Draw(by_class, task.card.draw), seed)

@@ -1,0 +1,72 @@
+"""Intervals and negative transfer; pure functions of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+MARGIN = 1.0  # points below the reference that count as negative transfer
+SEEDS_TO_TEST = 5  # fewer cannot reject anything worth rejecting
+Matrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, its standard error and the degrees of freedom of the t distribution that bounds it."""
+
+    mean: float
+    se: float
+    df: float
+
+    def half_width(self, level: float = 0.95) -> float:
+        """Of the two-sided interval mean ± half_width."""
+        return float(student.ppf((1 + level) / 2, self.df) * self.se)
+
+    def p_greater(self, null: float = 0.0) -> float:
+        """One-sided p-value of mean > null."""
+        if self.se == 0:
+            return float(self.mean <= null)
+        return float(student.sf((self.mean - null) / self.se, self.df))
+
+
+def two_way(d: Matrix) -> Estimate:
+    """The mean of d (seeds, test examples) when both are samples.
+
+    Two-way cluster-robust variance (Cameron, Gelbach & Miller 2011) with df = seeds - 1: a difference must hold
+    for other seeds and for other test examples. With one seed, only the examples are a sample.
+    """
+    d = np.asarray(d, dtype=float)
+    s, n = d.shape
+    mean = float(d.mean())
+    column = d.mean(0) - mean
+    v_column = float((column**2).sum()) / (n * max(1, n - 1))
+    if s == 1:
+        return Estimate(mean, v_column**0.5, max(1, n - 1))
+    row = d.mean(1) - mean
+    v_row = float((row**2).sum()) / (s * (s - 1))
+    v_cell = float(((d - mean) ** 2).sum()) / (s * n) ** 2
+    return Estimate(mean, max(v_row + v_column - v_cell, v_row, v_column) ** 0.5, s - 1)
+
+
+def this_suite(values: list[Matrix]) -> Estimate:
+    """The mean over tasks of the mean over seeds, for new seeds on these very tasks.
+
+    `values` holds one (seeds,) array a task. Pooled-variance t, df = sum of (seeds - 1).
+    """
+    m = len(values)
+    variance = sum(float(np.var(v, ddof=1)) / len(v) for v in values if len(v) > 1) / m**2
+    return Estimate(float(np.mean([v.mean() for v in values])), variance**0.5, max(1, sum(len(v) - 1 for v in values)))
+
+
+def verdict(gap: Estimate, seeds: int) -> str:
+    """Is it negative transfer? `gap` is reference minus method in points."""
+    harmed = gap.mean > MARGIN
+    if seeds < SEEDS_TO_TEST:
+        return f"{'yes' if harmed else 'no'}, not tested"
+    if not harmed:
+        return "no"
+    return "yes" if gap.p_greater() < 0.05 else "unclear"

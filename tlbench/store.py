@@ -1,0 +1,154 @@
+"""Rows on disk: one immutable JSON line a cell, appended whole and synced, never changed.
+
+`rows.jsonl` is the store. A worker elsewhere writes a shard of its own under `shards/`, which `collect` folds in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from tlbench.mistake import Mistake
+from tlbench.row import Row, read_row
+
+
+def default_folder() -> Path:
+    """TLBENCH_RESULTS, else `results/` of the tlbench checkout one stands in, else the user's data folder."""
+    if named := os.environ.get("TLBENCH_RESULTS"):
+        return Path(named)
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "leaderboard.md").is_file() and (folder / "tasks").is_dir():
+            return folder / "results"
+    return Path(platformdirs.user_data_path("tlbench")) / "results"
+
+
+@dataclass
+class Store:
+    """The rows under a folder, and what was wrong with lines that are none."""
+
+    folder: Path
+    name: str = "rows.jsonl"
+    rows: dict[str, Row] = field(default_factory=dict)  # by key; the first ok row of a key stands
+    skipped: list[str] = field(default_factory=list)  # 'file:line: why'
+    _read_to: int = 0
+    _line: int = 0
+
+    def __post_init__(self) -> None:
+        self.refresh()
+
+    @property
+    def file(self) -> Path:
+        return self.folder / self.name
+
+    def refresh(self) -> None:
+        """Take in what was appended since the last look, by whichever process."""
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(self._read_to)
+                data = stream.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Mistake(f"{self.file}: cannot be read ({error.strerror}); choose another store with --results") from None
+        for line in data.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break  # being written, or torn by a crash: looked at again next time
+            self._read_to += len(line)
+            self._line += 1
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            row = read_row(json.loads(line))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            self.skipped.append(f"{self.file}:{self._line}: skipped, not a row ({str(error)[:120]})")
+            return
+        if row.key not in self.rows or not self.rows[row.key].ok:
+            self.rows[row.key] = row
+
+    def append(self, row: Row) -> None:
+        """Write one row whole and synced, or leave the store as it was.
+
+        Raises:
+            Mistake: the disk is full, or the store cannot be written.
+        """
+        line = json.dumps(row.values(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with _locked(self.file) as fd:
+                end = os.lseek(fd, 0, os.SEEK_END)
+                if end and os.pread(fd, 1, end - 1) != b"\n":
+                    line = b"\n" + line  # a torn line stays a line of its own, to be skipped
+                _write(fd, line, end)
+        except OSError as error:
+            why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
+            raise Mistake(
+                f"{self.file}: {why}; the {len(self.rows)} rows written before are safe: "
+                "make room or choose another store with --results, then repeat the command"
+            ) from None
+        self.refresh()
+
+    def warnings(self) -> list[str]:
+        """What a reader should be told of lines that are no rows."""
+        torn = [f"{self.file}:{self._line + 1}: skipped, a torn last line"] if self._torn_now() else []
+        return self.skipped + torn
+
+    def _torn_now(self) -> bool:
+        try:
+            return self.file.stat().st_size > self._read_to
+        except FileNotFoundError:
+            return False
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    fd = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _write(fd: int, line: bytes, end: int) -> None:
+    """All of `line`, synced; what a full disk took of it is cut off again."""
+    try:
+        written = 0
+        while written < len(line):
+            written += os.write(fd, line[written:])
+        os.fsync(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, end)
+        raise
+
+
+def shard(folder: Path, index: int) -> Store:
+    """The store of one worker elsewhere: a file that no other process writes."""
+    return Store(folder / "shards", f"{os.uname().nodename}-{os.getpid()}-{index}.jsonl")
+
+
+def collect(folder: Path) -> tuple[int, list[str]]:
+    """Fold every shard into the store and remove it. Returns how many rows were new, and lines that were no rows."""
+    store = Store(folder)
+    new, warnings = 0, []
+    for file in sorted((folder / "shards").glob("*.jsonl")):
+        part = Store(file.parent, file.name)
+        for key, row in part.rows.items():
+            if key not in store.rows or (row.ok and not store.rows[key].ok):
+                store.append(row)
+                new += 1
+        warnings += part.warnings()
+        if not part.warnings():
+            file.unlink()
+    return new, warnings

@@ -1,0 +1,204 @@
+"""The engine: cells that are not in the store are run, scored and stored, several at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import tlbench
+from tlbench import plan as plans
+from tlbench.cell import Bench, Cell
+from tlbench.executors.local import Ended, ServerDied, Workers, forget, usable_cores
+from tlbench.jail import Limits
+from tlbench.mistake import Mistake
+from tlbench.row import Row
+from tlbench.store import Store
+
+
+@dataclass
+class Sweep:
+    """A list of cells on its way into a store.
+
+    Args:
+        jobs: cells at the same time
+        tell: called with (done, of, seconds left or None, label) whenever something ended
+    """
+
+    cells: Sequence[Cell]
+    bench: Bench
+    store: Store
+    workers: Workers
+    jobs: int = 1
+    limits: Limits = field(default_factory=Limits)
+    retry_failed: bool = False
+    tell: Callable[[int, int, float | None, str], None] = field(default=lambda done, of, left, label: None)
+    computed: list[Row] = field(default_factory=list)
+    _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def missing(self) -> list[Cell]:
+        """The cells without a row; with `retry_failed`, also those whose row is a failure."""
+        found = ((c, self.store.rows.get(self.bench.key(c))) for c in self.cells)
+        return [c for c, row in found if row is None or (self.retry_failed and row.status == "failed")]
+
+    def run(self) -> None:
+        """Run what is missing. Every finished cell is stored before the next one starts."""
+        todo = deque(self.missing())
+        of = len(todo)
+        running: dict[int, tuple[Cell, float]] = {}
+        alone: set[Cell] = set()  # in flight when the server died: tried once more, one at a time
+        while todo or running:
+            try:
+                while todo and len(running) < (1 if todo[0] in alone or self._has(alone, running) else self.jobs):
+                    self._start(todo.popleft(), running)
+                if not running:
+                    self.tell(of - len(todo), of, self._left(todo, running), "")
+                    continue
+                ended = self.workers.wait()
+            except ServerDied:
+                self._after_death(todo, running, alone)
+                continue
+            cell, started = running.pop(ended.id)
+            self._finish(cell, ended, time.perf_counter() - started)
+            self.tell(of - len(todo) - len(running), of, self._left(todo, running), cell.label)
+
+    @staticmethod
+    def _has(alone: set[Cell], running: dict[int, tuple[Cell, float]]) -> bool:
+        return any(cell in alone for cell, _ in running.values())
+
+    def _start(self, cell: Cell, running: dict[int, tuple[Cell, float]]) -> None:
+        self.store.refresh()
+        if self.bench.key(cell) in self.store.rows and not self.retry_failed:
+            return  # another run on this store was faster
+        if why := plans.refusal(cell):
+            self._keep(self.bench.described(cell, "refused", why, provenance()))
+            return
+        folder = self.workers.folder()
+        job = self.bench.job(cell, self.workers, folder)
+        self.workers.warm(wait=True)  # its start-up is nobody's time
+        started = time.perf_counter()
+        running[self.workers.submit(job, folder, self.limits)] = (cell, started)
+
+    def _finish(self, cell: Cell, ended: Ended, wall: float) -> None:
+        self._seconds[cell.method.name].append(wall)
+        row = self.bench.row(cell, ended, provenance(), self.jobs, wall)
+        forget(ended)
+        self._keep(row)
+
+    def _keep(self, row: Row) -> None:
+        self.store.append(row)
+        self.computed.append(row)
+
+    def _after_death(self, todo: deque[Cell], running: dict[int, tuple[Cell, float]], alone: set[Cell]) -> None:
+        for cell, _ in running.values():
+            if cell in alone:
+                why = "took the worker server down with it, twice"
+                self._keep(self.bench.described(cell, "failed", why, provenance()))
+            else:
+                alone.add(cell)
+                todo.appendleft(cell)
+        running.clear()
+        self.workers.restart()
+
+    def _left(self, todo: Sequence[Cell], running: dict[int, tuple[Cell, float]]) -> float | None:
+        """Seconds to go, by what each method's cells took so far."""
+        if not self._seconds:
+            return None
+        overall = fmean(s for seconds in self._seconds.values() for s in seconds)
+        waiting = [*todo, *(cell for cell, _ in running.values())]
+        known = self._seconds
+        return sum(fmean(known[c.method.name]) if c.method.name in known else overall for c in waiting) / self.jobs
+
+
+def provenance() -> dict[str, Any]:
+    """The columns that say where and when a row was made."""
+    return {**_fixed_provenance(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+@cache
+def _fixed_provenance() -> dict[str, Any]:
+    commit, dirty = _checkout()
+    return {
+        "tlbench": tlbench.__version__,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "machine": f"{_processor()}, {usable_cores()} cores, {platform.system()}",
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((s.partition(":")[2].strip() for s in text.splitlines() if s.startswith("model name")), platform.machine())
+
+
+def _checkout() -> tuple[str | None, bool | None]:
+    """Commit of the checkout tlbench runs from, and whether it has uncommitted changes; None for an installed one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no", "--", "tlbench", "baselines", "tasks"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def threads_for(jobs: int) -> int:
+    """Threads a cell: the cores shared out evenly."""
+    return max(1, usable_cores() // jobs)
+
+
+def default_jobs(device: str) -> int:
+    """As many cells at a time as there are cores, at one thread each; one at a time on a GPU."""
+    return 1 if device.startswith("cuda") else usable_cores()
+
+
+def resolve_device(name: str) -> str:
+    """'auto' is the first GPU where there is one, else the CPU.
+
+    Raises:
+        Mistake: a GPU is asked for that is not there.
+    """
+    if name == "cpu":
+        return name
+    found = _gpus()
+    if name == "auto":
+        return "cuda:0" if found else "cpu"
+    index = name.partition(":")[2] or "0"
+    if not name.startswith("cuda") or not index.isdigit():
+        raise Mistake(f"--device {name}: unknown; choose auto, cpu, cuda or cuda:N")
+    if int(index) >= found:
+        raise Mistake(f"--device {name}: this machine shows {found} GPUs; choose cpu or auto")
+    return f"cuda:{index}"
+
+
+def _gpus() -> int:
+    """NVIDIA devices the driver shows, without importing torch for it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
+    return min(there, len([v for v in visible.split(",") if v.strip()])) if visible is not None else there
+
+
+def dump(values: Any) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False, default=str)
