@@ -23,7 +23,9 @@ def clean_environment(environ: dict[str, str]) -> dict[str, str]:
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
     clean = {name: environ[name] for name in kept if name in environ}
     clean.update({n: v for n, v in environ.items() if n.startswith(("CUDA_", "NVIDIA_", "HF_HOME", "TORCH_HOME"))})
-    return {**clean, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    # Training frees and asks for the same large blocks at every step: keep them instead of giving them back.
+    keep = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+    return {**clean, **keep, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def confine(limits: Limits, device: str) -> None:

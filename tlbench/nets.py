@@ -154,11 +154,11 @@ def mlp(width: int, hidden: int, out: int) -> nn.Sequential:
 def convnet(channels: int, side: int) -> nn.Sequential:
     """Two convolutions and a linear layer, with batch normalisation: (b, channels, side, side) -> (b, 128).
 
-    Pooling comes before the normalisation: a third faster, and the maximum passes through a ReLU unchanged.
+    The first convolution strides and the second one's pooling comes before its normalisation: on one core half the
+    time of the textbook order, for the same accuracy within a domain.
     """
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 5, padding=2),
-        nn.MaxPool2d(2),
+        nn.Conv2d(channels, 16, 5, stride=2, padding=2),
         nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.Conv2d(16, 32, 3, padding=1),
@@ -166,7 +166,7 @@ def convnet(channels: int, side: int) -> nn.Sequential:
         nn.BatchNorm2d(32),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(32 * (side // 4) ** 2, 128),
+        nn.Linear(32 * (-(-side // 2) // 2) ** 2, 128),
         nn.ReLU(),
     ).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
