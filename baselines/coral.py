@@ -49,11 +49,15 @@ def recolored(xs: Tensor, xt: Tensor, reg: float, center: bool) -> Tensor:
 def times_power(rows: Tensor, x: Tensor, reg: float, exponent: float) -> Tensor:
     """`rows @ (cov(x) + reg * I) ** exponent`, where null directions of a singular matrix stay null.
 
-    By the singular values s and vectors V of the centred x it is r I + V^T ((s^2 + reg)^e - r) V with r = reg^e:
-    no (d, d) matrix is made, which counts when d is large and x has few rows.
+    With the eigenvectors V and eigenvalues l of cov(x), the power is r I + V^T ((l + reg)^e - r) V, r = reg^e. Of the
+    (n, n) Gram and the (d, d) covariance matrix, which share l, the smaller one is decomposed.
     """
-    _, values, vectors = torch.linalg.svd((x - x.mean(0)) / (len(x) - 1) ** 0.5, full_matrices=False)
-    keep = values > 1e-10 * values[0]
+    z = (x - x.mean(0)) / (len(x) - 1) ** 0.5
+    values, vectors = torch.linalg.eigh(z @ z.T if len(z) < z.shape[1] else z.T @ z)
+    keep = values > 1e-10 * values[-1]
+    values, vectors = values[keep], vectors[:, keep].T  # (r,), (r, n or d)
+    if len(z) < z.shape[1]:
+        vectors = (vectors @ z) / values.sqrt()[:, None]  # (r, d)
     rest = reg**exponent if reg > 0 else 0.0
-    spread = (values[keep].square() + reg).pow(exponent) - rest
-    return rest * rows + (rows @ vectors[keep].T) * spread @ vectors[keep]
+    out: Tensor = rest * rows + (rows @ vectors.T) * ((values + reg).pow(exponent) - rest) @ vectors
+    return out

@@ -1,11 +1,12 @@
-"""Deep CORAL: learn features whose covariances agree.
+"""Deep CORAL: learn a last layer whose covariances agree.
 
-Sun & Saenko, ECCV 2016 workshops, equations 1 to 3. While the labels are fitted, the distance of the second
-moments of source and target features is held down:
+Sun & Saenko, ECCV 2016 workshops, equations 1 to 6. While the labels are fitted, the distance of the second
+moments of source and target is held down at the last layer (section 3.2), whose d outputs are the classes:
 
-    CE(c(f(x)), y)  +  weight * ||C_S - C_T||_F^2 / (4 d^2)
+    CE(c(f(x)), y)  +  weight * ||C_S - C_T||_F^2 / (4 d^2),   C of the scores c(f(x))
 
-The paper sets `weight` so that both losses end up alike; we take 1 on d features, as its code does.
+The paper sets `weight` so that both losses end up alike, which takes a look at the run; we leave that out and
+keep 1.
 """
 
 from dataclasses import dataclass
@@ -30,11 +31,10 @@ class DeepCORAL(Descent):
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        classify = cross_entropy(net["classifier"](f[:n]), batch.y)
-        return classify + self.weight * coral_distance(f[:m], f[n:])
+        scores = net["classifier"](net["features"](torch.cat([batch.x, batch.xt])))  # (n + b, d)
+        return cross_entropy(scores[:n], batch.y) + self.weight * coral_distance(scores[:m], scores[n:])
 
 
 def coral_distance(fs: Tensor, ft: Tensor) -> Tensor:
-    """Squared Frobenius distance of the covariances of (n, d) and (m, d) features over 4 d^2."""
+    """Squared Frobenius distance of the covariances of (n, d) and (m, d) rows over 4 d^2 (equation 1)."""
     return (torch.cov(fs.T) - torch.cov(ft.T)).square().sum() / (4 * fs.shape[1] ** 2)

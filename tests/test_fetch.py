@@ -196,9 +196,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in found}
 
 
-def test_the_real_reviews_come_whole_through_a_mirror(
-    real: Path, serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_the_real_reviews_come_whole_through_a_mirror(real: Path, serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf, card = serve(folder=real), fetch.dataset("amazon_reviews")
     folder = fetch.pull(card, mirror=f"{shelf.url}/")
     assert folder == tmp_path / "user/data/amazon_reviews"
@@ -221,9 +219,7 @@ def test_a_mirror_that_is_no_address_is_a_mistake(tmp_path: Path) -> None:
         fetch.pull(card_of(tmp_path / "cards", files_at(DEAD)), mirror="/mnt/usb")
 
 
-def test_a_cut_connection_is_resumed_where_it_broke(
-    real: Path, serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_a_cut_connection_is_resumed_where_it_broke(real: Path, serve: Callable[..., Shelf], tmp_path: Path) -> None:
     path = "data/books_test.svmlight"
     content = (real / "amazon_reviews_dann" / path).read_bytes()
     shelf = serve(files={path: content}, cut={path: len(content) // 2})
@@ -261,17 +257,13 @@ def test_a_server_without_ranges_starts_over(serve: Callable[..., Shelf], tmp_pa
     assert [path for path, _ in shelf.asked].count("b/three.bin") == 2
 
 
-def test_a_wrong_byte_is_refused_and_the_next_mirror_asked(
-    serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_a_wrong_byte_is_refused_and_the_next_mirror_asked(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     bad, good = serve(files=SMALL, spoilt={"a/one.bin"}), serve(files=SMALL)
     assert contents(fetch.pull(card_of(tmp_path / "cards", files_at(bad.url, good.url)))) == SMALL
     assert [path for path, _ in good.asked] == ["a/one.bin"]
 
 
-def test_wrong_bytes_everywhere_name_the_file_and_both_digests(
-    serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_wrong_bytes_everywhere_name_the_file_and_both_digests(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     bad, gone = serve(files=SMALL, spoilt={"a/one.bin"}), serve()
     card = card_of(tmp_path / "cards", files_at(bad.url, gone.url))
     with pytest.raises(Mistake) as caught:
@@ -303,9 +295,7 @@ def test_a_mirror_that_never_answers_is_asked_once_a_thread_at_most(
     assert len(mute.asked) == 1
 
 
-def test_a_mirror_without_the_dataset_is_not_asked_for_every_file(
-    serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_a_mirror_without_the_dataset_is_not_asked_for_every_file(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     many = {f"{i}.bin": bytes([i]) for i in range(100)}
     empty, live = serve(), serve(files=many)
     card = card_of(tmp_path / "cards", files_at(empty.url, live.url), many)
@@ -332,9 +322,7 @@ def test_real_images_come_out_of_an_archive_and_are_checked(
     assert len(fetch.verify(card, folder)) == 1
 
 
-def test_an_archive_without_a_top_folder_is_taken_as_it_is(
-    serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_an_archive_without_a_top_folder_is_taken_as_it_is(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = serve(files={"box": tar_of({f"./{path}": content for path, content in SMALL.items()})})
     mirror = {"kind": "archive", "url": f"{shelf.url}/box", "inside": "*/"}
     folder = fetch.pull(card_of(tmp_path / "cards", [mirror], None, 'marks = ["a"]'))
@@ -360,9 +348,7 @@ def test_a_wrong_file_in_an_archive_is_fetched_from_the_next_mirror(
 
 
 @pytest.mark.parametrize("manifest", [True, False])
-def test_an_evil_archive_writes_nothing_outside(
-    manifest: bool, serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_an_evil_archive_writes_nothing_outside(manifest: bool, serve: Callable[..., Shelf], tmp_path: Path) -> None:
     link, hard = tarfile.TarInfo("door"), tarfile.TarInfo("hard")
     link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
     hard.type, hard.linkname = tarfile.LNKTYPE, "a/one.bin"
@@ -380,8 +366,7 @@ def test_an_archive_with_the_wrong_digest_is_not_opened(serve: Callable[..., She
     good = tar_of(SMALL)
     shelf = serve(files={"bad": tar_of({"a/one.bin": b"?"}), "good": good})
     mirrors = [
-        {"kind": "archive", "url": f"{shelf.url}/{name}", "digest": f"sha256:{sha(good)}"}
-        for name in ("bad", "good")
+        {"kind": "archive", "url": f"{shelf.url}/{name}", "digest": f"sha256:{sha(good)}"} for name in ("bad", "good")
     ]
     folder = fetch.pull(card_of(tmp_path / "cards", mirrors, None))
     assert contents(folder).keys() == {*SMALL, SUMS}
@@ -390,9 +375,7 @@ def test_an_archive_with_the_wrong_digest_is_not_opened(serve: Callable[..., She
 
 
 @pytest.mark.parametrize("about", [{"kind": "text/html"}, {"kind": "application/gzip"}])
-def test_a_web_page_is_not_an_archive(
-    about: dict[str, str], serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_a_web_page_is_not_an_archive(about: dict[str, str], serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = serve(files={"box": b"<html>Sign in</html>"}, **about)
     card = card_of(tmp_path / "cards", [{"kind": "archive", "url": f"{shelf.url}/box"}], None)
     with pytest.raises(Mistake, match=r"web page|not an intact archive"):
@@ -408,9 +391,7 @@ def test_a_torn_archive_leaves_no_files_behind(serve: Callable[..., Shelf], tmp_
     assert list(contents(tmp_path / "user/data/toy")) == [PARTIAL]
 
 
-def test_a_mirror_of_ones_own_may_hold_the_publishers_archive(
-    serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_a_mirror_of_ones_own_may_hold_the_publishers_archive(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     box = tar_of(SMALL)
     shelf = serve(files={"toy/box.tar.gz": box})
     mirror = {"kind": "archive", "url": DEAD, "digest": f"sha256:{sha(box)}", "file": "box.tar.gz"}
@@ -422,18 +403,14 @@ def test_a_mirror_of_ones_own_may_hold_the_publishers_archive(
 def test_a_second_pull_downloads_nothing(manifest: bool, serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = serve(files=SMALL | {"box": tar_of(SMALL)})
     archive = [{"kind": "archive", "url": f"{shelf.url}/box"}]
-    card = card_of(
-        tmp_path / "cards", files_at(shelf.url) if manifest else archive, SMALL if manifest else None
-    )
+    card = card_of(tmp_path / "cards", files_at(shelf.url) if manifest else archive, SMALL if manifest else None)
     folder = fetch.pull(card)
     before = len(shelf.asked)
     assert fetch.pull(card) == folder
     assert len(shelf.asked) == before
 
 
-def test_only_what_is_missing_or_changed_is_fetched_again(
-    serve: Callable[..., Shelf], tmp_path: Path
-) -> None:
+def test_only_what_is_missing_or_changed_is_fetched_again(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = serve(files=SMALL)
     card = card_of(tmp_path / "cards", files_at(shelf.url))
     folder = fetch.pull(card)

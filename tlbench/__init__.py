@@ -1,7 +1,7 @@
 """tlbench: which transfer-learning method is worth using, measured under one protocol.
 
-    import tlbench
-    frame = tlbench.run("digits", method="dann", budgets=[1, 5])
+import tlbench
+frame = tlbench.run("digits", method="dann", budgets=[1, 5])
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from tlbench.card import Budget
 from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
+from tlbench.method import shipped
 from tlbench.plan import Plan, Request
 from tlbench.report import Asked, Line, line, suite_lines
 from tlbench.row import Row
-from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for
 from tlbench.store import Store, default_folder
+from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Options:
     backbone: str | None = None
     device: str = "auto"
     jobs: int | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     retry_failed: bool = False
 
 
@@ -84,8 +85,7 @@ def execute(request: Request, options: Options, tell: Tell | None = None, progre
 
 def preloaded(names: Sequence[str]) -> list[str]:
     """Modules of shipped methods: the server imports them once. Foreign code is imported by children only."""
-    shipped = [n for n in (*names, *plans.REFERENCES) if n in plans.methods.shipped()]
-    return [f"tlbench_baselines.{name}" for name in shipped]
+    return [f"tlbench_baselines.{n}" for n in (*names, *plans.REFERENCES) if n in shipped()]
 
 
 def run(

@@ -17,7 +17,10 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from tlbench.card import validated
 from tlbench.mistake import Mistake, suggest
 
-BUILT_IN = {"convnet": "two convolutions and a linear layer, from scratch; 128-d", "none": "the features as they are"}
+BUILT_IN = {
+    "convnet": "two convolutions and a linear layer, from scratch; 128-d",
+    "none": "the features as they are",
+}
 
 
 class BackboneCard(BaseModel):
@@ -103,7 +106,9 @@ def at_hand(names: tuple[str, ...]) -> Backbone:
             continue
         digest = file_digest(file)
         if card.sha256 is not None and digest != card.sha256:
-            raise Mistake(f"{file}: SHA-256 is {digest[:12]}…, the card of {name} pins {card.sha256[:12]}…; get it again")
+            raise Mistake(
+                f"{file}: SHA-256 is {digest[:12]}…, the card of {name} pins {card.sha256[:12]}…; get it again"
+            )
         return Backbone(card, file, digest)
     listed = " or ".join(f"{n}.safetensors" for n in names)
     obtainable = next((n for n in names if read(n).sha256 is None), names[0])

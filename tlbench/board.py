@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tlbench.card import FULL, Budget
+from tlbench.card import Budget
 from tlbench.mistake import Mistake
 from tlbench.report import HEADER, SOURCE_ONLY, TARGET_ONLY, Asked, Line, cells, line, suite_lines
 from tlbench.row import Row
@@ -53,7 +53,13 @@ def _suite(name: str, rows: list[Row]) -> str:
     means = suite_lines(asked)
     parts = [f"## {name}", "", _provenance(rows, seeds), ""]
     if means:
-        parts += [_table(means), "", "<details><summary>task by task</summary>", "", _table([line(a) for a in asked])]
+        parts += [
+            _table(means),
+            "",
+            "<details><summary>task by task</summary>",
+            "",
+            _table([line(a) for a in asked]),
+        ]
         parts += ["", "</details>", ""]
     else:
         parts += [_table([line(a) for a in asked]), ""]
@@ -72,8 +78,7 @@ def _asked(rows: list[Row]) -> list[Asked]:
     """The lines that a suite's rows can fill, each with its references, sorted by task, budget and method."""
     found: dict[tuple[str, str, Budget], dict[int, Row]] = defaultdict(dict)
     for row in sorted(rows, key=lambda r: r.time):
-        budget: Budget = row.budget if isinstance(row.budget, int) else FULL
-        found[row.method, row.task, budget][row.seed] = row  # the newest of a seed stands
+        found[row.method, row.task, row.budget][row.seed] = row  # the newest of a seed stands
     pairs = sorted({r.task for r in rows if r.sources})
     budgets = sorted({k for _, _, k in found}, key=lambda k: (isinstance(k, str), k))
     lines = []

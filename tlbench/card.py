@@ -21,9 +21,9 @@ from tlbench.mistake import Mistake, suggest
 
 CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)
-FULL = "full"  # every pooled label: the skyline, never ranked
+FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 T = TypeVar("T", bound=BaseModel)
-Budget = int | Literal["full"]
+Budget = int | Literal["full"]  # labels per class
 
 PARADIGMS = {
     "same-domain-different-task": "same domain, different task",

@@ -84,7 +84,9 @@ def show(name: str, as_json: bool) -> None:
         values = {**asdict(d), "fields": fields, "needs": list(d.needs), "ignores": list(d.ignores)}
         del values["config"], values["spec"]
     else:
-        raise Mistake(f"show {name}: no task or method of that name{suggest(name, [*card.card_files(), *methods.shipped()])}")
+        raise Mistake(
+            f"show {name}: no task or method of that name{suggest(name, [*card.card_files(), *methods.shipped()])}"
+        )
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
     else:

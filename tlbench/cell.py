@@ -1,4 +1,4 @@
-"""One cell: a method on a task at a budget with a seed. What it is keyed by, what its worker gets, what its row says."""
+"""One cell: a method on a task at a budget with a seed. Its key, its job, its row."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Bench:
             paths, kept = self._source(card, name, tested, workers)
             sources.append(paths)
             rows[f"source{i}"] = kept
-        np.savez(folder / "rows.npz", **rows)
+        np.savez(folder / "rows.npz", **rows)  # type: ignore[arg-type]  # its stub names allow_pickle only
         return {
             "kind": "cell",
             "method": cell.method.spec,

@@ -33,7 +33,10 @@ def main() -> None:
         print(f"tlbench: {mistake}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("tlbench: stopped; what was finished is stored, the same command goes on from here", file=sys.stderr)
+        print(
+            "tlbench: stopped; what was finished is stored, the same command goes on from here",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
 
 
@@ -151,7 +154,9 @@ def pull(
 
 @data_app.command()
 def where(
-    names: Annotated[list[str] | None, typer.Argument()] = None, data_root: DataRoot = None, as_json: AsJson = False
+    names: Annotated[list[str] | None, typer.Argument()] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
 ) -> None:
     """Where each dataset is, or that it is missing."""
     from tlbench import catalog
@@ -161,13 +166,14 @@ def where(
 
 @data_app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument()] = None, data_root: DataRoot = None, as_json: AsJson = False
+    names: Annotated[list[str] | None, typer.Argument()] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check every file against its SHA-256; exit 1 and name what differs."""
     from tlbench import catalog
 
     raise SystemExit(catalog.verify(names or [], data_root, as_json))
-
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlbench import api, store
+from tlbench import api, card, store
 from tlbench import plan as plans
 from tlbench.api import Options, Outcome
 from tlbench.card import FULL, Budget
@@ -40,7 +39,11 @@ def budgets(text: str | None) -> tuple[Budget, ...] | None:
     for p in parts:
         if p != FULL and not p.isdigit():
             raise Mistake(f"--budgets: {p!r} is no budget; write labels per class as 0,1,5,20 or full")
-    return tuple(dict.fromkeys(FULL if p == FULL else int(p) for p in parts))
+    return tuple(dict.fromkeys(budget(p) for p in parts))
+
+
+def budget(text: str) -> Budget:
+    return FULL if text == FULL else int(text)
 
 
 def seeds(text: str | None) -> tuple[int, ...] | None:
@@ -69,7 +72,7 @@ def settings(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         if "=" not in word:
             raise Mistake(f"--set {word}: write name=value, as --set steps=500")
-    return dict((name.strip(), value.strip()) for name, _, value in (w.partition("=") for w in words))
+    return {name.strip(): value.strip() for name, _, value in (w.partition("=") for w in words)}
 
 
 class Bar:
@@ -82,7 +85,9 @@ class Bar:
     def tell(self, done: int, of: int, left: float | None, label: str) -> None:
         about = f"about {_human(left)} left" if left is not None and done < of else ""
         if self.progress is not None and self.task is not None:
-            self.progress.update(self.task, completed=done, total=max(of, 1), description=label[:60] or "cells", left=about)
+            self.progress.update(
+                self.task, completed=done, total=max(of, 1), description=label[:60] or "cells", left=about
+            )
         elif time.monotonic() - self.said > 10:
             self.said = time.monotonic()
             print(f"{done} of {of} cells, {about}", file=sys.stderr, flush=True)
@@ -151,7 +156,7 @@ def print_table(lines: Sequence[Line]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for i, title in enumerate(HEADER):
-        table.add_column(title, justify="left" if i in (0, 2) else "right", no_wrap=i in (2, 3), overflow="fold")
+        table.add_column(title, justify="left" if i in (0, 2) else "right", no_wrap=True)
     before: Line | None = None
     for x in lines:
         if before and (before.task, before.budget) != (x.task, x.budget):
@@ -159,7 +164,7 @@ def print_table(lines: Sequence[Line]) -> None:
         text = cells(x)
         table.add_row(*(text if not before or before.task != x.task else ("", *text[1:])))
         before = x
-    console = Console() if sys.stdout.isatty() else Console(width=150)
+    console = Console() if sys.stdout.isatty() else Console(width=180)
     console.print(table)
 
 
@@ -199,8 +204,8 @@ def worker(file: Path, index: int, results: Path | None) -> int:
     with Workers(modules=api.preloaded([line["method"]])) as workers:
         bench = Bench(line["conditions"])
         described = plans.describe([line["method"]], {}, workers)[line["method"]]
-        task = plans.card.named(line["task"], line["card"])
-        cell = Cell(task, replace_config(described, line["config"]), line["budget"], line["seed"])
+        task = card.named(line["task"], line["card"])
+        cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"])
         if bench.key(cell) != line["key"]:
             raise Mistake(
                 f"{file}:{index + 1}: {cell.label}: data, weights or code here differ from where the plan was made; "
@@ -212,10 +217,6 @@ def worker(file: Path, index: int, results: Path | None) -> int:
     row = part.rows[bench.key(cell)]
     print(f"{cell.label}: {row.status}{f', {row.reason}' if row.reason else ''}; row in {part.file}")
     return 0 if row.ok else 1
-
-
-def replace_config(described: plans.Description, config: dict[str, object]) -> plans.Description:
-    return replace(described, config=config)
 
 
 def collect(results: Path | None) -> None:
@@ -236,7 +237,6 @@ def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     for text in rows.warnings():
         print(f"note: {text}", file=sys.stderr)
     changed = board.rebuild(rows, place, write=not check)
-    print(f"{place}: {'would change' if check and changed else 'rebuilt' if changed else 'unchanged'}, {len(rows.rows)} rows")
+    said = "unchanged" if not changed else "would change" if check else "rebuilt"
+    print(f"{place}: {said}, {len(rows.rows)} rows")
     return int(check and changed)
-
-

@@ -89,7 +89,11 @@ def _missing(found: dict[str, Any]) -> list[str]:
         said.append(f"the worker does not come up: {found['worker']}")
     if sys.platform not in ("linux", "darwin"):
         said.append(f"{sys.platform} cannot fork: tlbench runs on Linux and macOS")
-    said += [f"{free} GiB free at {place}: features and rows may not fit" for place, free in found["free_gib"].items() if free < 1]
+    said += [
+        f"{free} GiB free at {place}: features and rows may not fit"
+        for place, free in found["free_gib"].items()
+        if free < 1
+    ]
     return said
 
 
@@ -99,7 +103,17 @@ def show(data_root: Path | None, results: Path | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
-    for name in ("tlbench", "python", "system", "cores", "memory_gib", "native_bf16", "gpus", "driver", "worker"):
+    for name in (
+        "tlbench",
+        "python",
+        "system",
+        "cores",
+        "memory_gib",
+        "native_bf16",
+        "gpus",
+        "driver",
+        "worker",
+    ):
         print(f"{name:<12} {found[name] if found[name] not in (None, []) else 'none'}")
     print("versions     " + ", ".join(f"{n} {v}" for n, v in found["versions"].items()))
     for kind in ("data", "weights"):

@@ -41,7 +41,13 @@ def decoded(file: Path, resize: int, crop: int) -> NDArray[np.uint8]:
             with Image.open(file) as image:
                 image.draft("RGB", (resize, resize))  # JPEG: decode at a fraction that is still large enough
                 rgb = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombWarning) as error:
+    except (
+        OSError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise Mistake(f"{file}: broken image ({' '.join(str(error).split())}); get it again or remove it") from None
     scale = resize / min(rgb.size)
     wide, high = (max(resize, round(side * scale)) for side in rgb.size)
@@ -104,7 +110,7 @@ class Frozen:
             trunk = folded(trunk, torch.zeros(1, 3, side, side))
         self.kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
         self.device = device
-        self.trunk = trunk.to(device, self.kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trunk = trunk.to(device, self.kind).to(memory_format=torch.channels_last)
         self.prepare = Pixels(spec["mean"], spec["std"]).to(device)
         self.width = int(trunk.num_features)  # type: ignore[arg-type]
 

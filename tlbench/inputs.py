@@ -64,7 +64,16 @@ class Transform:
 
     def key(self, domain: Domain) -> str:
         pad = self.net["args"] if self.net else {}
-        return sha("inputs", VERSION, content_digest(domain), self.resize, self.crop, self.digest, pad, self.precision)
+        return sha(
+            "inputs",
+            VERSION,
+            content_digest(domain),
+            self.resize,
+            self.crop,
+            self.digest,
+            pad,
+            self.precision,
+        )
 
 
 def raw_key(domain: Domain, transform: Transform | None) -> str:
@@ -88,7 +97,9 @@ def arrays(domain: Domain, transform: Transform | None, workers: Workers, device
     return mapped
 
 
-def _extract(domain: Domain, transform: Transform, out: Path, workers: Workers, device: str, progress: Progress) -> None:
+def _extract(
+    domain: Domain, transform: Transform, out: Path, workers: Workers, device: str, progress: Progress
+) -> None:
     folder = workers.folder()
     listed, counter = folder / "files.txt", folder / "progress.txt"
     listed.write_text("\n".join(str(f.resolve()) for f in domain.files), encoding="utf-8")

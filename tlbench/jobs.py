@@ -142,7 +142,7 @@ def device(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "torch": torch.__version__,
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        "bf16": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
     }
 
 

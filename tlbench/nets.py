@@ -82,7 +82,8 @@ class Rows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logs = x.flatten(1).float().log1p()
-        return F.normalize(logs) * logs.shape[1] ** 0.5
+        scaled: Tensor = F.normalize(logs) * logs.shape[1] ** 0.5
+        return scaled
 
 
 class Float(nn.Module):
@@ -142,7 +143,7 @@ class GradientReversal(torch.autograd.Function):
 
 def reverse_gradient(x: Tensor, weight: float) -> Tensor:
     """`x` unchanged, whose gradient arrives multiplied by `-weight`."""
-    reversed_: Tensor = GradientReversal.apply(x, weight)  # type: ignore[no-untyped-call]
+    reversed_: Tensor = GradientReversal.apply(x, weight)
     return reversed_
 
 
@@ -168,7 +169,7 @@ def convnet(channels: int, side: int) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(32 * (-(-side // 2) // 2) ** 2, 128),
         nn.ReLU(),
-    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    ).to(memory_format=torch.channels_last)
 
 
 def timm_trunk(spec: dict[str, Any]) -> nn.Module:
@@ -211,10 +212,10 @@ def _convnet(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
 
 
 def _timm(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
-    trunk = timm_trunk(spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trunk = timm_trunk(spec).to(memory_format=torch.channels_last)
     size = int(spec["size"])
     prepare = Pixels(spec["mean"], spec["std"], size)
-    return Backbone(prepare, Warp(spec["augment"] or ("shift",), size), trunk, int(trunk.num_features))
+    return Backbone(prepare, Warp(spec["augment"] or ("shift",), size), trunk, int(trunk.num_features))  # type: ignore[arg-type]
 
 
 def _features(spec: dict[str, Any], parts: Sequence[Tensor]) -> nn.Module:

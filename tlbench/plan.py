@@ -19,7 +19,10 @@ from tlbench.report import SOURCE_ONLY, TARGET_ONLY
 from tlbench.split import sha
 
 REFERENCES = (TARGET_ONLY, SOURCE_ONLY)
-SHARED_FIELDS = ("steps", "batch")  # the budget of compute: what is set for a method is set for its references
+SHARED_FIELDS = (
+    "steps",
+    "batch",
+)  # the budget of compute: what is set for a method is set for its references
 ALL_BUDGETS: tuple[Budget, ...] = (*sorted({*CORE_BUDGETS, *EXTENDED_BUDGETS}), FULL)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlbench.card import Budget
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,7 +28,7 @@ class Row:
     paradigm: str
     sources: tuple[str, ...]
     target: str
-    budget: int | str
+    budget: Budget
     seed: int
     rule: str  # of model selection
     method: str
@@ -96,7 +98,14 @@ def read_row(values: Any) -> Row:
     unknown, missing = set(values) - set(COLUMNS), set(COLUMNS) - set(values)
     if unknown or missing:
         raise ValueError(f"{'unknown' if unknown else 'missing'} column {min(unknown or missing)!r}")
-    for name, kind in (("key", str), ("task", str), ("method", str), ("seed", int), ("n_test", int), ("config", dict)):
+    for name, kind in (
+        ("key", str),
+        ("task", str),
+        ("method", str),
+        ("seed", int),
+        ("n_test", int),
+        ("config", dict),
+    ):
         if not isinstance(values[name], kind) or isinstance(values[name], bool):
             raise ValueError(f"column {name!r} is {values[name]!r}, not {kind.__name__}")
     if values["status"] not in ("ok", "failed", "refused"):
@@ -104,6 +113,8 @@ def read_row(values: Any) -> Row:
     if values["status"] == "ok":
         if not isinstance(values["value"], float | int) or not 0 <= values["value"] <= 1:
             raise ValueError(f"column 'value' is {values['value']!r}, not a number in 0..1")
-        if not isinstance(values["correct"], str) or len(base64.b64decode(values["correct"])) != -(-values["n_test"] // 8):
+        if not isinstance(values["correct"], str) or len(base64.b64decode(values["correct"])) != -(
+            -values["n_test"] // 8
+        ):
             raise ValueError("column 'correct' does not hold one bit a test sample")
     return Row(**{**values, "sources": tuple(values["sources"])})

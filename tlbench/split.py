@@ -98,7 +98,9 @@ def source_rows(domain: Domain, task: str, tested: frozenset[str] = frozenset())
         held = int(SOURCE_VALIDATION * len(rows))
         validation.append(rows[:held])
         train.append(rows[held:])
-    parts = (np.array([i for i in np.concatenate(p) if domain.hashes[i] not in tested], int) for p in (train, validation))
+    parts = (
+        np.array([i for i in np.concatenate(p) if domain.hashes[i] not in tested], int) for p in (train, validation)
+    )
     first, second = (hash_order(domain, p, "tlbench/order/1", task) for p in parts)
     return first, second
 

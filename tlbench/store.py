@@ -57,7 +57,9 @@ class Store:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise Mistake(f"{self.file}: cannot be read ({error.strerror}); choose another store with --results") from None
+            raise Mistake(
+                f"{self.file}: cannot be read ({error.strerror}); choose another store with --results"
+            ) from None
         for line in data.splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break  # being written, or torn by a crash: looked at again next time

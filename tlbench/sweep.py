@@ -144,7 +144,10 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((s.partition(":")[2].strip() for s in text.splitlines() if s.startswith("model name")), platform.machine())
+    return next(
+        (s.partition(":")[2].strip() for s in text.splitlines() if s.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def _checkout() -> tuple[str | None, bool | None]:
@@ -154,7 +157,9 @@ def _checkout() -> tuple[str | None, bool | None]:
         return None, None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no", "--", "tlbench", "baselines", "tasks"))
+        return commit, bool(
+            _git(root, "status", "--porcelain", "--untracked-files=no", "--", "tlbench", "baselines", "tasks")
+        )
     except (OSError, subprocess.CalledProcessError):
         return None, None
 

@@ -36,9 +36,7 @@ Name = Callable[[str], str | None]
 """A member's name in the archive -> its relative path in the folder, or None to leave it there."""
 
 
-def unpack(
-    archive: Path, folder: Path, name: Name, digests: dict[str, str]
-) -> tuple[dict[str, str], dict[str, str]]:
+def unpack(archive: Path, folder: Path, name: Name, digests: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Write the archive's members into `folder`: those in `digests`, or all when `digests` is empty.
 
     Returns:

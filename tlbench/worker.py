@@ -43,7 +43,8 @@ def serve() -> None:
     """The server's loop; ends, with its children, when its standard input does."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else prints must not break the protocol
-    preload(json.loads(sys.stdin.buffer.raw.readline()))  # type: ignore[attr-defined]
+    with os.fdopen(os.dup(0), "rb", buffering=0) as first:  # unbuffered: the next line is for select
+        preload(json.loads(first.readline()))
     print(json.dumps({"ready": os.getpid()}), file=out)
     children: dict[int, Child] = {}
     wake_read, wake_write = os.pipe()
@@ -76,7 +77,14 @@ def serve() -> None:
 
 def preload(wanted: dict[str, Any]) -> None:
     """Import what every child would import again: torch, the numerics, the shipped baselines of the plan."""
-    for name in ("torch", "numpy", "tlbench.nets", "tlbench.descent", "tlbench.embed", *wanted.get("modules", ())):
+    for name in (
+        "torch",
+        "numpy",
+        "tlbench.nets",
+        "tlbench.descent",
+        "tlbench.embed",
+        *wanted.get("modules", ()),
+    ):
         with suppress(ImportError):  # the child that needs it will say so in its report
             importlib.import_module(name)
     torch = sys.modules["torch"]

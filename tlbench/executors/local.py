@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -90,10 +91,8 @@ class Workers:
             return
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self._server.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._server.wait(timeout=2)
         except subprocess.TimeoutExpired:  # still importing: it holds nothing worth a wait

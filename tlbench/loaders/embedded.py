@@ -102,7 +102,7 @@ def _handwritten() -> Samples:
 
 def _photos() -> Samples:
     """The absolute difference, channel by channel, of a digit and a random patch of a photograph."""
-    from sklearn.datasets import load_sample_images  # type: ignore[import-untyped]
+    from sklearn.datasets import load_sample_images
 
     photographs = load_sample_images().images  # china and flower, (427, 640, 3)
     for i, label, levels in _digits(for_photos=True):

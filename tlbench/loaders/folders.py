@@ -1,4 +1,4 @@
-"""Image folders: one folder a class. Office-31 (`amazon/images/mug/…`), Office-Caltech (`amazon/mug/…`) and their kin."""
+"""Image folders: one folder a class. Office-31 (`amazon/images/mug/…`) and Office-Caltech (`amazon/mug/…`)."""
 
 from __future__ import annotations
 
