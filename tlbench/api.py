@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tlbench import plan as plans
 from tlbench.card import Budget
 from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
-from tlbench.jail import Limits
+from tlbench.jail import Limits, memory_share
 from tlbench.method import shipped
 from tlbench.plan import Plan, Request
 from tlbench.report import Asked, Line, line, suite_lines
@@ -29,8 +29,10 @@ class Options:
     backbone: str | None = None
     device: str = "auto"
     jobs: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    time_limit: float = 3600.0  # seconds a cell
+    memory_limit: int | None = None  # MiB a cell; None shares the machine's memory among the jobs
     retry_failed: bool = False
+    changed_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     plans.check(request)
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device)
-    conditions = Conditions(options.data_root, options.backbone, device, threads_for(jobs))
+    conditions = Conditions(options.data_root, options.backbone, device, threads_for(jobs), options.changed_data)
     bench = Bench(conditions, progress or (lambda what, done, of: None))
     described = plans.describe(request.methods, request.settings, workers)
     return plans.make(request, bench, described), bench
@@ -64,8 +66,9 @@ def execute(request: Request, options: Options, tell: Tell | None = None, progre
         plan, bench = prepared(request, options, workers, progress)
         store = Store(options.results or default_folder())
         jobs = options.jobs or default_jobs(bench.conditions.device)
+        limits = Limits(options.time_limit, options.memory_limit or memory_share(jobs))
         sweep = Sweep(
-            plan.cells, bench, store, workers, jobs, options.limits, options.retry_failed,
+            plan.cells, bench, store, workers, jobs, limits, options.retry_failed,
             tell or (lambda done, of, left, label: None),
         )  # fmt: skip
         if sweep.missing():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, PositiveInt
@@ -34,11 +34,18 @@ class BackboneCard(BaseModel):
     pad_type: str | None = None
     sha256: str | None = None  # of the weights file; None takes what the hub gives and records it
     resize: PositiveInt
-    crop: PositiveInt
+    crop: PositiveInt  # the side of its input
+    fit: Literal["crop", "squash"] = "crop"  # the centre of the resized image, or all of it squashed to the side
+    fixed_norm: bool = False  # its batch norms are folded: they stay on their stored statistics when it is trained
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     license: str
     origin: str
+
+    @property
+    def margin(self) -> int:
+        """Side of the square that random crops are taken from while training: 8/7 of the input's."""
+        return self.crop * 8 // 7
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Backbone:
             "std": self.card.std,
             "size": self.card.crop,
             "augment": augment,
+            "fixed_norm": self.card.fixed_norm,
         }
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from tlbench import frozen
 from tlbench.card import Budget
 from tlbench.mistake import Mistake
 from tlbench.report import HEADER, SOURCE_ONLY, TARGET_ONLY, Asked, Line, cells, line, suite_lines
@@ -41,7 +42,8 @@ def render(rows: Iterable[Row]) -> str:
     """All tables as markdown, in an order that depends on the rows only."""
     suites: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        suites[row.suite].append(row)
+        if not frozen.differs(row.suite, row.target, row.seed, row.split):  # others are not comparable
+            suites[row.suite].append(row)
     if not suites:
         return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
     return "\n".join(_suite(name, suites[name]) for name in sorted(suites))

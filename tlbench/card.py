@@ -14,7 +14,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from tlbench.data import Recipe
 from tlbench.mistake import Mistake, suggest
@@ -36,8 +36,8 @@ PARADIGMS = {
 class Quick(BaseModel):
     """What `tlbench run` does when it is given neither budgets nor seeds: a provisional answer."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    budgets: tuple[int, ...] = (0, 5)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    budgets: tuple[NonNegativeInt, ...] = (0, 5)
     seeds: PositiveInt = 3
 
 
@@ -63,7 +63,7 @@ class Card(BaseModel):
     sources: tuple[str, ...] = ()
     target: str | None = None
     classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
-    budgets: tuple[int, ...] = CORE_BUDGETS
+    budgets: tuple[NonNegativeInt, ...] = CORE_BUDGETS
     seeds: PositiveInt = 10
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
@@ -94,6 +94,8 @@ class Card(BaseModel):
         for domain in (*self.domains, *self.sources, self.target or ""):
             if "-" in domain or "/" in domain or "+" in domain:
                 raise ValueError(f"domain {domain!r}: '-', '+' and '/' separate domains in a task's name")
+        if not self.backbone:
+            raise ValueError("'backbone' names nothing; 'none' takes the features as they are")
         if self.loader != "embedded" and self.data is None:
             raise ValueError("'data' must name a dataset card when the loader is not 'embedded'")
         return self
@@ -161,7 +163,7 @@ def validated(model: type[T], values: dict[str, Any], text: str, where: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        line = next((i for i, s in enumerate(text.splitlines(), 1) if re.match(rf"\s*{key}\s*=", s)), 0)
+        line = next((i for i, s in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(key)}\s*=", s)), 0)
         place = f"{where}:{line}" if key and line else where
         raise Mistake(f"{place}: {_complaint(first, key, model)}") from None
 

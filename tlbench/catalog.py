@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench import backbone, card, fetch, plan
+from tlbench import backbone, card, fetch, frozen, loaders, plan
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
+from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake, suggest
 
@@ -106,6 +107,21 @@ def _task(name: str) -> dict[str, Any]:
             "folder": str(fetch.where(d) or "missing"),
         }  # fmt: skip
     return values
+
+
+def show_split(name: str, seed: int, root: Path | None) -> None:
+    """Print the manifest of a task's target as canonical JSON: its SHA-256 is the split of the rows."""
+    bench = Bench(Conditions(root, changed_data=True))
+    print(bench.split(card.find(name)[0], seed).canonical, end="")
+
+
+def freeze(names: Sequence[str], root: Path | None) -> None:
+    """Write the split digests of suites for all their targets and seeds; targets without files are passed over."""
+    for name in names:
+        tasks, bench = card.find(name), Bench(Conditions(root, changed_data=True))
+        targets = {t.target: t for t in tasks if loaders.available(t.card, t.target, root)}
+        made = [bench.split(t, seed) for t in targets.values() for seed in range(t.card.seeds)]
+        print(f"{frozen.freeze(tasks[0].card, made)}: {len(made)} splits of {', '.join(targets)}")
 
 
 def _print_values(values: dict[str, Any], indent: int = 0) -> None:

@@ -52,17 +52,21 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
-    memory_limit: Annotated[int, typer.Option(min=64, help="MiB a cell may take.")] = 8192,
+    memory_limit: Annotated[
+        int | None, typer.Option(min=64, help="MiB a cell may take [default: 80 % of memory, shared by the jobs].")
+    ] = None,
     data_root: DataRoot = None,
     results: Results = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
+    ] = False,
     plan_only: Annotated[Path | None, typer.Option(help="Write the cells still to run to this file and stop.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run methods on tasks, and the references they are judged by; print the table."""
     from tlbench import command
     from tlbench.api import Options
-    from tlbench.jail import Limits
     from tlbench.plan import Request
 
     request = Request(
@@ -73,8 +77,7 @@ def run(
         command.settings(set_ or []),
         full,
     )
-    limits = Limits(seconds=time_limit, memory_mib=memory_limit)
-    options = Options(results, data_root, backbone, device, jobs, limits, retry_failed)
+    options = Options(results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data)
     if plan_only is not None:
         command.plan(request, options, plan_only)
     else:
@@ -125,11 +128,19 @@ def list_(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A task or a method.")], as_json: AsJson = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A task or a method.")],
+    split: Annotated[int | None, typer.Option(min=0, help="Print the split manifest of this seed instead.")] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
     """All about one task or method."""
     from tlbench import catalog
 
-    catalog.show(name, as_json)
+    if split is None:
+        catalog.show(name, as_json)
+    else:
+        catalog.show_split(name, split, data_root)
 
 
 @app.command()
@@ -162,6 +173,14 @@ def where(
     from tlbench import catalog
 
     catalog.where(names or [], data_root, as_json)
+
+
+@data_app.command()
+def freeze(names: Annotated[list[str], typer.Argument(help="Suites.")], data_root: DataRoot = None) -> None:
+    """Record the split digests of suites from the data at hand (for who adds a task or bumps its version)."""
+    from tlbench import catalog
+
+    catalog.freeze(names, data_root)
 
 
 @data_app.command()

@@ -46,7 +46,7 @@ def order(n: int, size: int, steps: int, generator: torch.Generator) -> Tensor:
 
     Every sample is seen equally often to within one; n need not be a multiple of the batch, nor exceed it.
     """
-    rounds = -(-steps * size // n)
+    rounds = max(1, -(-steps * size // n))  # a batch smaller than the number of sources has no place for some
     stream = torch.cat([torch.randperm(n, generator=generator) for _ in range(rounds)])
     return stream[: steps * size].view(steps, size)
 

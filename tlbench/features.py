@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tlbench.mistake import Mistake
 from tlbench.nets import Pixels, timm_trunk
 
-BATCH = {"cpu": 16, "cuda": 128}  # larger ones fall out of a CPU's cache
 
-
-def decoded(file: Path, resize: int, crop: int) -> NDArray[np.uint8]:
-    """An image as RGB, its shorter side resized to `resize`, the centre cropped: (3, crop, crop).
+def decoded(file: Path, shape: Shape) -> NDArray[np.uint8]:
+    """An image as RGB in the wanted shape: (3, side, side).
 
     Raises:
         Mistake: the file is not an image that can be read whole; it is named.
@@ -39,43 +39,44 @@ def decoded(file: Path, resize: int, crop: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
-                image.draft("RGB", (resize, resize))  # JPEG: decode at a fraction that is still large enough
+                image.draft("RGB", (shape.resize, shape.resize))  # JPEG: decode at a fraction still large enough
                 rgb = image.convert("RGB")
-    except (
-        OSError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombWarning) as error:
         raise Mistake(f"{file}: broken image ({' '.join(str(error).split())}); get it again or remove it") from None
-    scale = resize / min(rgb.size)
-    wide, high = (max(resize, round(side * scale)) for side in rgb.size)
-    left, top = (wide - crop) / 2, (high - crop) / 2
-    box = tuple(v / scale for v in (left, top, left + crop, top + crop))
-    box = (max(0.0, box[0]), max(0.0, box[1]), min(float(rgb.width), box[2]), min(float(rgb.height), box[3]))
-    pixels = rgb.resize((crop, crop), Image.Resampling.BICUBIC, box=box)  # only what is kept is computed
+    side = (shape.crop, shape.crop)
+    if shape.fit == "squash":
+        pixels = rgb.resize(side, Image.Resampling.BILINEAR)
+    else:  # the shorter side to `resize`, then the centre; only what is kept is computed
+        half = shape.crop * min(rgb.size) / shape.resize / 2
+        x, y = rgb.width / 2, rgb.height / 2
+        box = (max(0.0, x - half), max(0.0, y - half), min(rgb.width, x + half), min(rgb.height, y + half))
+        pixels = rgb.resize(side, Image.Resampling.BICUBIC, box=box)
     return np.ascontiguousarray(np.asarray(pixels).transpose(2, 0, 1))
 
 
-def extract(job: dict[str, Any]) -> dict[str, Any]:
-    """Decode `job["files"]` and write one row a file to `job["out"]`, an .npy file that appears whole or not at all.
+@dataclass(frozen=True)
+class Shape:
+    """How an image of any size becomes a square."""
 
-    The job names: resize, crop, net (a timm spec, or None for the pixels themselves), precision, device, progress
-    (a file that holds how many are done).
+    resize: int  # the shorter side before cropping
+    crop: int  # the side kept
+    fit: str  # 'crop' the centre, or 'squash' the whole image
+
+
+def extract(job: dict[str, Any]) -> dict[str, Any]:
+    """Decode `job["files"]` and write one row a file to `job["out"]`, an .npy that appears whole or not at all.
+
+    The job names: shape, net (a timm spec, or None for the pixels themselves), precision, device, progress (a file
+    that holds how many are done).
     """
     files = [Path(f) for f in Path(job["files"]).read_text(encoding="utf-8").splitlines()]
-    images = _decode_all(files, job["resize"], job["crop"])
-    if job["net"] is None:
-        rows: Iterator[NDArray[Any]] = iter(images)
-        kind, width = np.uint8, (3, job["crop"], job["crop"])
-    else:
-        net = Frozen(job["net"], job["crop"], job["precision"], job["device"])
-        rows = _features(images, net, BATCH["cpu" if job["device"] == "cpu" else "cuda"])
-        kind, width = np.float32, (net.width,)  # type: ignore[assignment]
+    shape = Shape(**job["shape"])
+    net = Frozen(job["net"], shape.crop, job["precision"], job["device"]) if job["net"] else None
+    width: tuple[int, ...] = (net.width,) if net else (3, shape.crop, shape.crop)
+    kind = np.float32 if net else np.uint8
     temporary = Path(f"{job['out']}.{os.getpid()}.tmp")
     out = np.lib.format.open_memmap(temporary, mode="w+", dtype=kind, shape=(len(files), *width))
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows(files, shape, net)):
         out[i] = row
         if i % 64 == 0:
             Path(job["progress"]).write_text(str(i))
@@ -84,21 +85,25 @@ def extract(job: dict[str, Any]) -> dict[str, Any]:
     return {"n": len(files)}
 
 
-def _decode_all(files: list[Path], resize: int, crop: int) -> Iterable[NDArray[np.uint8]]:
-    """Decoded images in order; at most four batches are held ahead of the network."""
-    ahead, todo = 64, iter(files)
-    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
-        waiting = [pool.submit(decoded, f, resize, crop) for f in islice(todo, ahead)]
-        while waiting:
-            image = waiting.pop(0).result()
-            waiting.extend(pool.submit(decoded, f, resize, crop) for f in islice(todo, 1))
-            yield image
-
-
-def _features(images: Iterable[NDArray[np.uint8]], net: Frozen, size: int) -> Iterator[NDArray[Any]]:
-    stream = iter(images)
-    while batch := list(islice(stream, size)):
+def rows(files: list[Path], shape: Shape, net: Frozen | None) -> Iterator[NDArray[Any]]:
+    """One row a file, in order: its pixels, or its features where there is a net."""
+    images = iter(_decoded_ahead(files, shape))
+    if net is None:
+        yield from images
+        return
+    while batch := list(islice(images, net.batch)):
         yield from net(torch.from_numpy(np.stack(batch))).numpy()
+
+
+def _decoded_ahead(files: list[Path], shape: Shape) -> Iterable[NDArray[np.uint8]]:
+    """Decoded images in order; threads hold at most 64 ahead of whoever takes them."""
+    todo = iter(files)
+    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+        waiting = deque(pool.submit(decoded, f, shape) for f in islice(todo, 64))
+        while waiting:
+            image = waiting.popleft().result()
+            waiting.extend(pool.submit(decoded, f, shape) for f in islice(todo, 1))
+            yield image
 
 
 class Frozen:
@@ -110,6 +115,7 @@ class Frozen:
             trunk = folded(trunk, torch.zeros(1, 3, side, side))
         self.kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
         self.device = device
+        self.batch = 16 if device == "cpu" else 128  # larger ones fall out of a CPU's cache
         self.trunk = trunk.to(device, self.kind).to(memory_format=torch.channels_last)
         self.prepare = Pixels(spec["mean"], spec["std"]).to(device)
         self.width = int(trunk.num_features)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ row's place here tells nothing.
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable
@@ -45,8 +46,7 @@ def native_bf16() -> bool:
 class Transform:
     """How a card's image files become arrays, and the key of that."""
 
-    resize: int
-    crop: int
+    shape: dict[str, Any]  # resize, crop, fit: see `features.Shape`
     net: dict[str, Any] | None  # a timm spec; None keeps the pixels
     precision: str
     digest: str  # of the weights, or 'pixels'
@@ -57,23 +57,16 @@ class Transform:
         if card.loader != "images":
             return None
         assert backbone is not None
+        b = backbone.card
         if card.trainable:  # crops are taken from a slightly larger square while training
-            return cls(backbone.card.resize, backbone.card.resize, None, "uint8", "pixels")
+            return cls({"resize": b.margin, "crop": b.margin, "fit": b.fit}, None, "uint8", "pixels")
         precision = "bf16" if device == "cpu" and native_bf16() else "fp32"
-        return cls(backbone.card.resize, backbone.card.crop, backbone.spec(), precision, backbone.digest)
+        return cls({"resize": b.resize, "crop": b.crop, "fit": b.fit}, backbone.spec(), precision, backbone.digest)
 
     def key(self, domain: Domain) -> str:
-        pad = self.net["args"] if self.net else {}
-        return sha(
-            "inputs",
-            VERSION,
-            content_digest(domain),
-            self.resize,
-            self.crop,
-            self.digest,
-            pad,
-            self.precision,
-        )
+        net = {k: v for k, v in self.net.items() if k != "weights"} if self.net else None
+        said = json.dumps([self.shape, net, self.digest, self.precision], sort_keys=True)
+        return sha("inputs", VERSION, content_digest(domain), said)
 
 
 def raw_key(domain: Domain, transform: Transform | None) -> str:
@@ -104,13 +97,12 @@ def _extract(
     listed, counter = folder / "files.txt", folder / "progress.txt"
     listed.write_text("\n".join(str(f.resolve()) for f in domain.files), encoding="utf-8")
     job = {
-        "kind": "extract", "files": str(listed), "out": str(out), "progress": str(counter), "resize": transform.resize,
-        "crop": transform.crop, "net": transform.net, "precision": transform.precision, "device": device,
-        "threads": workers.cores,
+        "kind": "extract", "files": str(listed), "out": str(out), "progress": str(counter), "shape": transform.shape,
+        "net": transform.net, "precision": transform.precision, "device": device, "threads": workers.cores,
     }  # fmt: skip
     what = f"{'decoding' if transform.net is None else 'features of'} {domain.name}"
-    workers.submit(job, folder, Limits(seconds=86400, memory_mib=16384, file_mib=1 << 20))
-    while (ended := workers.poll(0.2)) is None:
+    number = workers.submit(job, folder, Limits(seconds=86400, memory_mib=16384, file_mib=1 << 20))
+    while (ended := workers.poll(0.2, number)) is None:
         progress(what, int(counter.read_text() or 0) if counter.exists() else 0, len(domain))
     progress(what, len(domain), len(domain))
     forget(ended)

@@ -9,6 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 
+def memory_share(jobs: int) -> int:
+    """MiB a cell may take when `jobs` run at a time: four fifths of the machine's memory, shared out."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(0.8 * total / jobs) >> 20
+
+
 @dataclass(frozen=True)
 class Limits:
     """Of one cell."""

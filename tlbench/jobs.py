@@ -32,17 +32,18 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {"status": "mistake", "reason": one_line(mistake)}
     except Exception as error:
         traceback.print_exc()  # into the child's log
-        return {"status": "failed", "reason": _reason(error)}
+        return {"status": "failed", "reason": _reason(error, job)}
 
 
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:500]
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, job: dict[str, Any]) -> str:
     memory = isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
     if memory:
-        return f"ran out of memory: {one_line(error) or type(error).__name__}"
+        limit = f"{job.get('memory_mib')} MiB; --memory-limit or --jobs 1 give more"
+        return f"ran out of its memory ({limit}): {one_line(error)}"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {one_line(error)} ({Path(last.filename).name}:{last.lineno})"
 

@@ -11,6 +11,8 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
+import sys
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
@@ -123,10 +125,11 @@ def _module(place: str, spec: str) -> ModuleType:
             return importlib.import_module(f"tlbench_baselines.{place}")
         if not place.endswith(".py"):
             return importlib.import_module(place)
-        found = importlib.util.spec_from_file_location(Path(place).stem, place)
+        found = importlib.util.spec_from_file_location(f"tlbench_method_{Path(place).stem}", place)
         assert found is not None
         assert found.loader is not None
         module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module  # dataclasses and inspect look the module of a class up there
         found.loader.exec_module(module)
         return module
     except Exception as error:
@@ -172,6 +175,14 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         Field(f.name, _type_name(hints[f.name]), None if f.default is MISSING else f.default) for f in fields(cls)
     )
     source = Path(inspect.getfile(cls))
+    config = asdict(configured(cls, settings))
+    try:
+        json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Mistake(
+            f"method {spec!r}: a hyperparameter is no JSON value ({error}); "
+            "fields hold finite numbers, strings, booleans, or lists of them"
+        ) from None
     return Description(
         spec=spec,
         name=spec if spec in shipped() else cls.__name__.lower(),
@@ -181,8 +192,8 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         needs=tuple(sorted(getattr(cls, "needs", ()))),
         ignores=tuple(sorted(getattr(cls, "ignores", ()))),
         fields=listed,
-        config=asdict(configured(cls, settings)),
-        digest=code_digest(source),
+        config=config,
+        digest=code_digest(source, "" if spec in shipped() else cls.__qualname__),
     )
 
 
@@ -190,10 +201,14 @@ def _type_name(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
-def code_digest(source: Path) -> str:
-    """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free."""
+def code_digest(source: Path, name: str = "") -> str:
+    """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free.
+
+    Args:
+        name: which of the file's classes is meant, where it may hold several
+    """
     folder = Path(__file__).parent
-    parts = [_code(source), *(_code(folder / f"{name}.py") for name in NUMERICS)]
+    parts = [_code(source), *(_code(folder / f"{stem}.py") for stem in NUMERICS), *([name] if name else [])]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 

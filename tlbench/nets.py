@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,24 @@ class Backbone(nn.Module):
         prepare: raw inputs (uint8 images or features of any dtype) -> float inputs of the trunk
         augment: float images -> float images, applied in training mode only
         trunk: float inputs -> (b, width)
+        fixed_norm: keep the trunk's batch norms on their stored statistics while training, as a checkpoint needs
+            whose norms were folded into its convolutions
     """
 
-    def __init__(self, prepare: nn.Module, augment: nn.Module, trunk: nn.Module, width: int) -> None:
+    def __init__(
+        self, prepare: nn.Module, augment: nn.Module, trunk: nn.Module, width: int, fixed_norm: bool = False
+    ) -> None:
         super().__init__()
         self.prepare, self.augment, self.trunk, self.width = prepare, augment, trunk, width
+        self.fixed_norm = fixed_norm
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.fixed_norm:
+            for module in self.trunk.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.prepare(x)
@@ -34,19 +47,27 @@ class Backbone(nn.Module):
 
 
 class Pixels(nn.Module):
-    """uint8 images (b, 3, h, w) -> normalised floats, channels last (twice as fast on a CPU's convolutions)."""
+    """uint8 images (b, 3, h, w) -> normalised floats, channels last (twice as fast on a CPU's convolutions).
+
+    Args:
+        mean, std: of the three channels on the scale 0..1
+        size: the side of a centre crop; None keeps all
+        cropped_later: while training, leave the crop to the augmentation
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], size: int | None = None) -> None:
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], size: int | None = None, cropped_later: bool = False
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
-        self.size = size  # centre crop outside of training; a random crop gives the size in training
+        self.size, self.cropped_later = size, cropped_later
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.size is not None and not self.training and x.shape[-1] != self.size:
+        if self.size is not None and not (self.training and self.cropped_later):
             top, left = (x.shape[-2] - self.size) // 2, (x.shape[-1] - self.size) // 2
             x = x[..., top : top + self.size, left : left + self.size]
         x = (x.float() - self.mean) / self.std
@@ -214,8 +235,9 @@ def _convnet(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
 def _timm(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
     trunk = timm_trunk(spec).to(memory_format=torch.channels_last)
     size = int(spec["size"])
-    prepare = Pixels(spec["mean"], spec["std"], size)
-    return Backbone(prepare, Warp(spec["augment"] or ("shift",), size), trunk, int(trunk.num_features))  # type: ignore[arg-type]
+    prepare = Pixels(spec["mean"], spec["std"], size, cropped_later="crop" in spec["augment"])
+    width = int(trunk.num_features)  # type: ignore[arg-type]
+    return Backbone(prepare, Warp(spec["augment"], size), trunk, width, spec["fixed_norm"])
 
 
 def _features(spec: dict[str, Any], parts: Sequence[Tensor]) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -201,9 +202,9 @@ def described(spec: str, settings: dict[str, str], workers: Workers) -> Descript
             return Description.of(json.loads(file.read_text()))
     report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings})
     if report["status"] != "ok":
-        raise Mistake(report["reason"])
+        raise Mistake(f"method {spec!r}: {report['reason']}" if report["status"] == "failed" else report["reason"])
     if file is not None:
-        temporary = file.with_suffix(".tmp")
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(report["description"]))
         temporary.replace(file)
     return Description.of(report["description"])
@@ -249,7 +250,8 @@ def read(file: Path, index: int) -> dict[str, Any]:
         raise Mistake(f"{file}: has cells 0 to {len(lines) - 1}; there is no cell {index}")
     try:
         line = json.loads(lines[index])
-        return {**line, "conditions": Conditions(**{**line["conditions"], "data_root": _path(line)})}
+        wanted = {name: line[name] for name in ("task", "card", "method", "config", "budget", "seed", "key")}
+        return {**wanted, "conditions": Conditions(**{**line["conditions"], "data_root": _path(line)})}
     except (ValueError, KeyError, TypeError):
         raise Mistake(f"{file}:{index + 1}: not a line of a plan; write it anew with --plan-only") from None
 

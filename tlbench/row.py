@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -80,6 +81,12 @@ class Row:
 
 
 COLUMNS = tuple(f.name for f in fields(Row))
+_NONE = type(None)
+_JSON: dict[str, set[type]] = {  # what a column of a type is in parsed JSON
+    "str": {str}, "str | None": {str, _NONE}, "int": {int}, "float | None": {float, int, _NONE},
+    "bool | None": {bool, _NONE}, "Budget": {int, str}, "tuple[str, ...]": {list, tuple}, "dict[str, Any]": {dict},
+}  # fmt: skip
+_KINDS = tuple((f.name, str(f.type), _JSON[str(f.type)]) for f in fields(Row))
 
 
 def packed_bits(hits: NDArray[np.bool_]) -> str:
@@ -98,23 +105,17 @@ def read_row(values: Any) -> Row:
     unknown, missing = set(values) - set(COLUMNS), set(COLUMNS) - set(values)
     if unknown or missing:
         raise ValueError(f"{'unknown' if unknown else 'missing'} column {min(unknown or missing)!r}")
-    for name, kind in (
-        ("key", str),
-        ("task", str),
-        ("method", str),
-        ("seed", int),
-        ("n_test", int),
-        ("config", dict),
-    ):
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
-            raise ValueError(f"column {name!r} is {values[name]!r}, not {kind.__name__}")
+    for name, kind, types in _KINDS:
+        value = values[name]
+        if type(value) not in types or (type(value) is float and not math.isfinite(value)):
+            raise ValueError(f"column {name!r} is {value!r}, not {kind}")
+    if not all(type(s) is str for s in values["sources"]):
+        raise ValueError(f"column 'sources' is {values['sources']!r}, not names")
     if values["status"] not in ("ok", "failed", "refused"):
         raise ValueError(f"column 'status' is {values['status']!r}")
     if values["status"] == "ok":
-        if not isinstance(values["value"], float | int) or not 0 <= values["value"] <= 1:
+        if values["value"] is None or not 0 <= values["value"] <= 1:
             raise ValueError(f"column 'value' is {values['value']!r}, not a number in 0..1")
-        if not isinstance(values["correct"], str) or len(base64.b64decode(values["correct"])) != -(
-            -values["n_test"] // 8
-        ):
+        if values["correct"] is None or len(base64.b64decode(values["correct"])) != -(-values["n_test"] // 8):
             raise ValueError("column 'correct' does not hold one bit a test sample")
     return Row(**{**values, "sources": tuple(values["sources"])})

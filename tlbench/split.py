@@ -90,11 +90,13 @@ def partition(domain: Domain, task: str) -> Partition:
 def source_rows(domain: Domain, task: str, tested: frozenset[str] = frozenset()) -> tuple[Indices, Indices]:
     """(train, validation) rows of a source: 90/10, stratified, the same for every seed.
 
-    `tested` holds the hashes of the target's test samples: a source never contains one of them.
+    `tested` holds the hashes of the target's test samples: a source never contains one of them. Nor does it
+    contain what the publisher set aside for testing, as in the published protocols.
     """
     train, validation = [], []
+    usable = np.ones(len(domain), bool) if domain.official_test is None else ~domain.official_test
     for c in range(len(domain.classes)):
-        rows = hash_order(domain, np.flatnonzero(domain.y == c), "tlbench/source/1", task)
+        rows = hash_order(domain, np.flatnonzero(usable & (domain.y == c)), "tlbench/source/1", task)
         held = int(SOURCE_VALIDATION * len(rows))
         validation.append(rows[:held])
         train.append(rows[held:])
@@ -130,12 +132,11 @@ class Draw:
         """Sainte-Laguë seats, one a class first: a divisor method, so the draw for less is a part of it."""
         sizes = np.array([len(rows) for rows in self.by_class], float)
         seats = np.zeros(len(sizes), int)
-        for n in range(total):
-            claims = sizes / (2 * seats + 1)
-            if n < len(sizes):
-                claims[seats > 0] = -1
-            claims[seats >= sizes] = -2
-            seats[int(np.argmax(claims))] += 1
+        for _ in range(total):
+            eligible = (seats == 0) & (sizes > 0)
+            if not eligible.any():
+                eligible = seats < sizes
+            seats[int(np.argmax(np.where(eligible, sizes / (2 * seats + 1), -1.0)))] += 1
         return [int(s) for s in seats]
 
 
@@ -191,10 +192,14 @@ class Split:
         }
 
     @cached_property
+    def canonical(self) -> str:
+        """The manifest as canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest as canonical JSON (sorted keys, no spaces)."""
-        text = json.dumps(self.manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 of the canonical manifest."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
 
 
 def target_name(task: Task) -> str:

@@ -60,10 +60,9 @@ class Store:
             raise Mistake(
                 f"{self.file}: cannot be read ({error.strerror}); choose another store with --results"
             ) from None
-        for line in data.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break  # being written, or torn by a crash: looked at again next time
-            self._read_to += len(line)
+        *lines, _ = data.split(b"\n")  # the last is empty, being written, or torn: looked at again next time
+        for line in lines:
+            self._read_to += len(line) + 1
             self._line += 1
             self._take(line)
 
@@ -71,7 +70,7 @@ class Store:
         if not line.strip():
             return
         try:
-            row = read_row(json.loads(line))
+            row = read_row(json.loads(line, parse_constant=_refuse))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self.skipped.append(f"{self.file}:{self._line}: skipped, not a row ({str(error)[:120]})")
             return
@@ -84,7 +83,8 @@ class Store:
         Raises:
             Mistake: the disk is full, or the store cannot be written.
         """
-        line = json.dumps(row.values(), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        text = json.dumps(row.values(), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        line = text.encode(errors="replace") + b"\n"  # a reason may hold half a character
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(self.file) as fd:
@@ -110,6 +110,10 @@ class Store:
             return self.file.stat().st_size > self._read_to
         except FileNotFoundError:
             return False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 @contextlib.contextmanager
@@ -151,6 +155,6 @@ def collect(folder: Path) -> tuple[int, list[str]]:
                 store.append(row)
                 new += 1
         warnings += part.warnings()
-        if not part.warnings():
+        if part.rows and not part.warnings():  # an empty one is about to be written
             file.unlink()
     return new, warnings

@@ -46,6 +46,7 @@ class Sweep:
     tell: Callable[[int, int, float | None, str], None] = field(default=lambda done, of, left, label: None)
     computed: list[Row] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _idle_deaths: int = 0  # of the server, one after the other, with nothing to blame
 
     def missing(self) -> list[Cell]:
         """The cells without a row; with `retry_failed`, also those whose row is a failure."""
@@ -61,7 +62,8 @@ class Sweep:
         while todo or running:
             try:
                 while todo and len(running) < (1 if todo[0] in alone or self._has(alone, running) else self.jobs):
-                    self._start(todo.popleft(), running)
+                    self._start(todo[0], running)
+                    todo.popleft()  # only now: the server may be found dead at the start
                 if not running:
                     self.tell(of - len(todo), of, self._left(todo, running), "")
                     continue
@@ -92,6 +94,7 @@ class Sweep:
 
     def _finish(self, cell: Cell, ended: Ended, wall: float) -> None:
         self._seconds[cell.method.name].append(wall)
+        self._idle_deaths = 0
         row = self.bench.row(cell, ended, provenance(), self.jobs, wall)
         forget(ended)
         self._keep(row)
@@ -101,6 +104,9 @@ class Sweep:
         self.computed.append(row)
 
     def _after_death(self, todo: deque[Cell], running: dict[int, tuple[Cell, float]], alone: set[Cell]) -> None:
+        self._idle_deaths += not running
+        if self._idle_deaths > 2:
+            raise Mistake("the worker server does not stay up; its last words are above, `tlbench doctor` says more")
         for cell, _ in running.values():
             if cell in alone:
                 why = "took the worker server down with it, twice"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -50,6 +51,7 @@ class Workers:
     _next: int = 0
     _ready: bool = False
     _scratch: Path | None = None
+    _unclaimed: deque[Ended] = field(default_factory=deque)  # ended while another job was waited for
 
     def __enter__(self) -> Workers:
         self.cores = self.cores or usable_cores()
@@ -105,6 +107,7 @@ class Workers:
         """A fresh server after the death of one; what it ran is forgotten."""
         self._stop()
         self._folders.clear()
+        self._unclaimed.clear()
         self.warm()
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -128,7 +131,7 @@ class Workers:
         """Start a job now. Returns its number."""
         self.warm()
         number = int(folder.name)
-        (folder / "job.json").write_text(json.dumps(job))
+        (folder / "job.json").write_text(json.dumps({**job, "memory_mib": limits.memory_mib}))
         self._folders[number] = folder
         self._send({"id": number, "folder": str(folder), "limits": asdict(limits)})
         return number
@@ -143,12 +146,14 @@ class Workers:
             pass
         return ended
 
-    def poll(self, seconds: float) -> Ended | None:
-        """The next job to end within `seconds`, else None.
+    def poll(self, seconds: float, only: int | None = None) -> Ended | None:
+        """The next job to end within `seconds`, else None; with `only`, that job: others are kept for later.
 
         Raises:
             ServerDied: the server went first.
         """
+        if only is None and self._unclaimed:
+            return self._unclaimed.popleft()
         try:
             message = self._ended.get(timeout=seconds)
         except queue.Empty:
@@ -157,14 +162,22 @@ class Workers:
             raise ServerDied
         if "ready" in message:
             self._ready = True
-            return self.poll(seconds)
+            return self.poll(seconds, only)
         folder = self._folders.pop(message["id"])
-        return Ended(message["id"], folder, _report(folder, message))
+        ended = Ended(message["id"], folder, _report(folder, message))
+        if only in (None, ended.id):
+            return ended
+        self._unclaimed.append(ended)
+        return None
 
     def ask(self, job: dict[str, Any], limits: Limits | None = None) -> dict[str, Any]:
         """One job's report, waited for while nothing else runs."""
-        self.submit(job, self.folder(), limits or Limits())
-        ended = self.wait()
+        try:
+            self.submit(job, self.folder(), limits or Limits())
+            ended = self.wait()
+        except ServerDied:
+            self.restart()
+            return {"status": "failed", "reason": "took the worker server down with it"}
         forget(ended)
         return ended.report
 

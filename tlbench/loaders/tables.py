@@ -74,7 +74,7 @@ def _mat(file: Path) -> tuple[Array, Array]:
 
     try:
         held = loadmat(file)
-    except (ValueError, TypeError, NotImplementedError, OSError) as error:
+    except Exception as error:  # scipy raises a dozen kinds over a broken file
         raise Mistake(f"{file}: not a MATLAB file that can be read ({error}); get it again") from None
     x = next((held[k] for k in FEATURES if k in held), None)
     y = next((held[k] for k in LABELS if k in held), None)

@@ -1,0 +1,34 @@
+"""What tests share: the real data and weights, where a machine has them, and a cache of the session's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tlbench import backbone
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests leave the user's cache alone, unless one is named, as CI does to share it between runs."""
+    os.environ.setdefault("TLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of TLBENCH_DATA; a test that needs it is skipped without it."""
+    named = os.environ.get("TLBENCH_DATA")
+    if not named or not (Path(named) / "office_caltech10").is_dir():
+        pytest.skip("no real data here: TLBENCH_DATA names no folder with office_caltech10")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """The file of the small ImageNet weights; a test that needs it is skipped without it."""
+    file = backbone.weights_file("mobilenetv2_100_coral")
+    if file is None:
+        pytest.skip("no mobilenetv2_100_coral.safetensors here: TLBENCH_WEIGHTS names no folder that holds it")
+    return file

@@ -1,0 +1,90 @@
+"""The house rules that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+FLOORS = (
+    "__init__ mistake metrics stats nets timing jail cachedir data card dataset download unpack mirrors fetch backbone row "
+    "split frozen method descent embed features loaders executors inputs jobs worker cell report store plan sweep board "
+    "api catalog doctor command cli"
+).split()  # from the ground up: a module imports only what stands before it
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in (ROOT / "tlbench").rglob("*.py"))
+
+
+def floor_of(name: str) -> int:
+    return FLOORS.index(name)
+
+
+def imported(file: Path) -> Iterator[str]:
+    """tlbench's own modules that a file imports, type-checking blocks left out."""
+    tree = ast.parse(file.read_text())
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module == "tlbench":
+            for alias in node.names:
+                yield alias.name if alias.name in FLOORS else "__init__"
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tlbench."):
+            yield (node.module or "").split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("tlbench."))
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(file: Path) -> None:
+    own = file.relative_to(ROOT / "tlbench").parts[0].removesuffix(".py")
+    for name in imported(file):
+        assert name == own or floor_of(name) < floor_of(own), f"{own} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize("name", ["metrics", "stats", "nets", "timing"])
+def test_pure_modules_import_nothing_of_ours(name: str) -> None:
+    assert list(imported(ROOT / "tlbench" / f"{name}.py")) == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "baselines").glob("[!_]*.py")), ids=lambda p: p.stem)
+def test_a_baseline_imports_only_the_nouns_and_the_numerics(file: Path) -> None:
+    assert set(imported(file)) <= {"__init__", "data", "descent", "embed", "nets"}
+    assert "tlbench_baselines" not in file.read_text(), "baselines do not import each other"
+
+
+def test_the_harness_names_no_baseline_but_the_references() -> None:
+    names = {p.stem for p in (ROOT / "baselines").glob("[!_]*.py")} - {
+        "target_only",
+        "source_only",
+        "source_plus_target",
+    }
+    for file in modules():
+        strings = {n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)}
+        assert not names & strings, f"{file.name} names {names & strings}"
+
+
+def test_cards_live_beside_no_code() -> None:
+    code = [p for p in (ROOT / "tasks").rglob("*.py") if p.read_text().strip()]
+    assert code == []
+
+
+def test_the_scoring_process_never_imports_torch_or_a_method() -> None:
+    script = (
+        "import sys; from tlbench import command, catalog, doctor, board\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'timm', 'tlbench_baselines')]; assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
