@@ -25,6 +25,7 @@ from tlbench.sweep import Sweep
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.table import Table
 
 
 def budgets(text: str | None) -> tuple[Budget, ...] | None:
@@ -149,23 +150,29 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
 
 
 def print_table(lines: Sequence[Line]) -> None:
-    """The table on stdout, one section a task and budget."""
-    from rich.box import SIMPLE_HEAD
+    """The table on stdout."""
     from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=180)
+    console.print(table(lines))
+
+
+def table(lines: Sequence[Line]) -> Table:
+    """The lines, one section a task and budget."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for i, title in enumerate(HEADER):
-        table.add_column(title, justify="left" if i in (0, 2) else "right", no_wrap=True)
+        drawn.add_column(title, justify="left" if i in (0, 2) else "right", no_wrap=True)
     before: Line | None = None
     for x in lines:
         if before and (before.task, before.budget) != (x.task, x.budget):
-            table.add_section()
+            drawn.add_section()
         text = cells(x)
-        table.add_row(*(text if not before or before.task != x.task else ("", *text[1:])))
+        drawn.add_row(*(text if not before or before.task != x.task else ("", *text[1:])))
         before = x
-    console = Console() if sys.stdout.isatty() else Console(width=180)
-    console.print(table)
+    return drawn
 
 
 def _footer(outcome: Outcome) -> str:

@@ -1,0 +1,18 @@
+"""Draw docs/run.svg, the README's picture, from the rows of `tlbench run --task digits --method dann`."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from tlbench import api
+from tlbench.command import table
+from tlbench.plan import Request
+
+if __name__ == "__main__":
+    outcome = api.execute(Request(("digits",), ("dann",)), api.Options())
+    console = Console(record=True, width=160, file=StringIO())
+    console.print(table(outcome.lines))
+    console.save_svg(str(Path(__file__).parent / "run.svg"), title="tlbench run --task digits --method dann")
