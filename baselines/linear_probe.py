@@ -48,8 +48,10 @@ class LinearProbe(ERM):
 
         def scores(inputs: Tensor) -> Tensor:
             out = torch.full((len(inputs), train.n_classes), -1e9)  # a class without a shot is never predicted
-            log_p = probe.predict_log_proba(embed(inputs).double().numpy())
-            out[:, torch.as_tensor(probe.classes_)] = torch.as_tensor(log_p, dtype=torch.float32)
+            margins = torch.as_tensor(probe.decision_function(embed(inputs).double().numpy()))
+            if margins.ndim == 1:  # of two classes: one margin, the second's over the first
+                margins = torch.stack([torch.zeros_like(margins), margins], 1)
+            out[:, torch.as_tensor(probe.classes_)] = margins.log_softmax(1).float()  # finite however sure it is
             return out
 
         return scores

@@ -8,7 +8,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -263,6 +262,7 @@ class KillsTheServer:
         time.sleep(1000)
 '''
 REASONS = {  # class: what its row's reason must say
+    "KillsTheServer": r"took the worker server down with it, twice",
     "Raises": r"ValueError: two lines of it \(worst\.py:\d+\)",
     "RaisesOddly": r"OSError: half a \? \(worst\.py:\d+\)",
     "RaisesLate": r"KeyError: 'late' \(worst\.py:\d+\)",
@@ -305,22 +305,36 @@ class Done:
     rows: dict[tuple[str, str], dict[str, Any]]
     out: str
     err: str
-    seconds: float
 
     def row(self, method: str) -> dict[str, Any]:
         (found,) = [row for (name, _), row in self.rows.items() if name == method.lower()]
         return found
 
 
-def run(environment: dict[str, str], results: Path, *words: object) -> Done:
-    command = [sys.executable, "-m", "tlbench.cli", "run", "--json", "--results", str(results), *map(str, words)]
-    start = time.monotonic()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = (results / "rows.jsonl").read_text().splitlines()
-    rows = {(row["method"], row["task"]): row for row in map(json.loads, lines)}
-    assert len(rows) == len(lines), "a cell is stored twice"
-    return Done(rows, done.stdout, done.stderr, time.monotonic() - start)
+@dataclass(frozen=True)
+class Running:
+    """A run of the command line on its way."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @classmethod
+    def start(cls, environment: dict[str, str], folder: Path, *words: object) -> Running:
+        command = [sys.executable, "-m", "tlbench.cli", "run", "--json", "--results", str(folder / "results")]
+        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+            return cls(subprocess.Popen([*command, *map(str, words)], env=environment, stdout=out, stderr=err), folder)
+
+    def end(self) -> Done:
+        code, err = self.process.wait(200), (self.folder / "err").read_text()
+        assert code == 0, err[-3000:]
+        lines = (self.folder / "results" / "rows.jsonl").read_text().splitlines()
+        rows = {(row["method"], row["task"]): row for row in map(json.loads, lines)}
+        assert len(rows) == len(lines), "a cell is stored twice"
+        return Done(rows, (self.folder / "out").read_text(), err)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def plugins(folder: Path, *names: str) -> list[str]:
@@ -331,12 +345,18 @@ def plugins(folder: Path, *names: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def worst(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
-    """One run of all of them, and the folder with their notes."""
+def worst(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory, walking: Walking
+) -> Iterator[tuple[Done, Path]]:
+    """One run of all of them, while the other run of this file goes on, and the folder with their notes."""
     folder = tmp_path_factory.mktemp("worst")
     words = ["-t", PAIR, *plugins(folder, *REASONS, "Refuses", *OK), "-m", "source_only", "--set", "steps=2"]
     limits = ["--budgets", 1, "--seeds", 0, "--time-limit", 2, "--memory-limit", 300]
-    return run(environment, folder / "results", *words, *limits), folder
+    running = Running.start(environment, folder, *words, *limits)
+    try:
+        yield running.end(), folder
+    finally:
+        running.kill()
 
 
 @pytest.mark.parametrize("name", REASONS)
@@ -392,17 +412,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def test_a_worker_that_takes_its_server_down_is_one_failed_cell(environment: dict[str, str], tmp_path: Path) -> None:
-    methods = plugins(tmp_path, "KillsTheServer", "Good")
-    words = ["-t", PAIR, *methods, "-m", "source_only", "--set", "steps=2", "--budgets", 1, "--seeds", 0]
-    done = run(environment, tmp_path / "results", *words)
-    lost = done.row("KillsTheServer")
-    assert (lost["status"], lost["reason"]) == ("failed", "took the worker server down with it, twice")
-    assert {m: r["status"] for (m, _), r in done.rows.items()} == {
-        "killstheserver": "failed", "good": "ok", "source_only": "ok", "target_only": "ok",
-    }  # fmt: skip
 
 
 @pytest.fixture
@@ -711,17 +720,16 @@ def wanted(s: Suite) -> dict[str, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Walked:
-    """What the hostile method found: {kind: {phase: {place: names}}}, and what it was given."""
+class Walking:
+    """The hostile method's run on its way: what it may not find, and where it writes what it found."""
 
-    found: dict[str, dict[str, dict[str, list[str]]]]
+    running: Running
     place: Path
     suites: dict[str, Suite]
-    done: Done
 
 
 @pytest.fixture(scope="module")
-def walked(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
+def walking(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walking]:
     folder, place = tmp_path_factory.mktemp("secrets"), tmp_path_factory.mktemp("walk")
     weights = folder / "weights"
     weights.mkdir()
@@ -730,22 +738,35 @@ def walked(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     method = place / "hostile.py"
     method.write_text(HOSTILE.replace("PLACE", str(place)))
     roots = os.pathsep.join(str(s.root) for s in suites.values())
+    both = {**environment, "TLBENCH_DATA": roots, "TLBENCH_WEIGHTS": str(weights)}
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("TLBENCH_CACHE", "XDG_DATA_HOME"):
-            patch.setenv(name, environment[name])
-        patch.setenv("TLBENCH_DATA", roots)
-        patch.setenv("TLBENCH_WEIGHTS", str(weights))
+        for name in ("TLBENCH_CACHE", "XDG_DATA_HOME", "TLBENCH_DATA", "TLBENCH_WEIGHTS"):
+            patch.setenv(name, both[name])
         (place / "wanted.json").write_text(json.dumps({kind: wanted(s) for kind, s in suites.items()}))
         cards = [word for s in suites.values() for word in ("-t", s.file)]
-        several = {**environment, "TLBENCH_DATA": roots, "TLBENCH_WEIGHTS": str(weights)}
         words = [*cards, "-m", f"{method}:Hostile", "--budgets", 2, "--seeds", 0, "--jobs", 2]
-        done = run(several, folder / "results", *words)
-        found = {}
-        for kind, s in suites.items():
-            row = done.rows["hostile", s.task.name]
-            assert row["status"] == "ok", row["reason"]
-            found[kind] = json.loads((place / f"{kind}.json").read_text())
-        yield Walked(found, place, suites, done)
+        running = Running.start(both, folder, *words)
+        try:
+            yield Walking(running, place, suites)
+        finally:
+            running.kill()
+
+
+@dataclass(frozen=True)
+class Walked(Walking):
+    """What the hostile method found: {kind: {phase: {place: names}}}."""
+
+    found: dict[str, dict[str, dict[str, list[str]]]]
+
+
+@pytest.fixture(scope="module")
+def walked(walking: Walking) -> Walked:
+    done, found = walking.running.end(), {}
+    for kind, s in walking.suites.items():
+        row = done.rows["hostile", s.task.name]
+        assert row["status"] == "ok", row["reason"]
+        found[kind] = json.loads((walking.place / f"{kind}.json").read_text())
+    return Walked(walking.running, walking.place, walking.suites, found)
 
 
 KINDS = pytest.mark.parametrize("kind", ["table", "images"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,16 @@ class Bench:
             self._digests[card.name, name] = inputs.raw_key(self.domain(card, name), self.transform(card))
         return self._digests[card.name, name]
 
+    def prepare(self, cells: Iterable[Cell], workers: Workers) -> None:
+        """Decode and extract what the cells need, while no cell runs: it takes all cores."""
+        needed = {(c.task.card, name): None for c in cells for name in (*c.task.sources, c.task.target)}
+        for card, name in needed:
+            self._inputs(card, name, workers)
+
+    def _inputs(self, card: Card, name: str, workers: Workers) -> np.ndarray[Any, Any]:
+        domain, transform = self.domain(card, name), self.transform(card)
+        return inputs.arrays(domain, transform, workers, self.conditions.device, self.progress)
+
     def job(self, cell: Cell, workers: Workers, folder: Path) -> dict[str, Any]:
         """What the cell's worker is given: paths of arrays without names, indices, the shots' labels, the network."""
         task, card = cell.task, cell.task.card
@@ -160,9 +171,7 @@ class Bench:
         }
 
     def _packed(self, card: Card, name: str, rows: splits.Indices, role: str, workers: Workers) -> Path:
-        domain, transform = self.domain(card, name), self.transform(card)
-        x = inputs.arrays(domain, transform, workers, self.conditions.device, self.progress)
-        return inputs.pack(x, rows, self._raw_key(card, name), role)
+        return inputs.pack(self._inputs(card, name, workers), rows, self._raw_key(card, name), role)
 
     def _source(
         self, card: Card, name: str, tested: frozenset[str], workers: Workers

@@ -32,7 +32,9 @@ def main() -> None:
     except Mistake as mistake:
         print(f"tlbench: {mistake}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # which is what typer makes of Ctrl-C
+            raise
         print(
             "tlbench: stopped; what was finished is stored, the same command goes on from here",
             file=sys.stderr,

@@ -57,6 +57,7 @@ class Sweep:
         """Run what is missing. Every finished cell is stored before the next one starts."""
         todo = deque(self.missing())
         of = len(todo)
+        self.bench.prepare((c for c in todo if not plans.refusal(c)), self.workers)
         running: dict[int, tuple[Cell, float]] = {}
         alone: set[Cell] = set()  # in flight when the server died: tried once more, one at a time
         while todo or running:
