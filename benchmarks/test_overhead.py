@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
+from tlbench_baselines.dann import DANN, ramp
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -18,7 +19,6 @@ from tlbench.api import Options
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import batches
 from tlbench.store import Store
-from tlbench_baselines.dann import DANN, ramp
 
 STEPS = 60
 
@@ -38,7 +38,7 @@ def digits() -> Train:
     spec: dict[str, Any] = {"kind": "convnet", "augment": ()}
     return Train(
         (Labeled(x[:1000], y[:1000]),), Unlabeled(x[1000:]), Labeled(x[:0], y[:0]), 10,
-        lambda: nets.build(spec, [x], 0), Recipe(STEPS, 32, 0.01, 1e-3),
+        lambda: nets.build(spec, x, 0), Recipe(STEPS, 32, 0.01, 1e-3),
     )  # fmt: skip
 
 

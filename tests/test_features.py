@@ -160,8 +160,8 @@ def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path,
 def test_a_backbone_is_trained_end_to_end_on_real_images(real_data: Path, real_weights: Path, tmp_path: Path) -> None:
     """A few steps from the checkpoint are well above chance: gradients flow, and the norms are in the right mode."""
     frame = api.run(
-        "office_caltech10_trained/dslr-webcam", "source_only", budgets=[0], seeds=[0], settings={"steps": 6, "batch": 16},
-        options=Options(results=tmp_path, jobs=1, data_root=real_data),
+        "office_caltech10_trained/dslr-webcam", "source_only", budgets=[0], seeds=[0],
+        settings={"steps": 6, "batch": 16}, options=Options(results=tmp_path, jobs=1, data_root=real_data),
     )  # fmt: skip
     row = frame.iloc[0]
     assert row.status == "ok", row.reason

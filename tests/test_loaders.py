@@ -104,16 +104,16 @@ def test_a_matlab_table_is_compact_and_memory_mapped(tmp_path: Path, monkeypatch
 def test_tables_that_are_none_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     savemat(tmp_path / "b.mat", {"other": np.ones(3)})
-    with pytest.raises(Mistake, match="b.mat: needs features under one of"):
+    with pytest.raises(Mistake, match=r"b\.mat: needs features under one of"):
         tables.load(tmp_path / "b.mat", None, "b", "mat", ())
     (tmp_path / "c.mat").write_bytes(b"not a matrix at all")
-    with pytest.raises(Mistake, match="c.mat: not a MATLAB file"):
+    with pytest.raises(Mistake, match=r"c\.mat: not a MATLAB file"):
         tables.load(tmp_path / "c.mat", None, "c", "mat", ())
     savemat(tmp_path / "d.mat", {"fts": np.array([[1.5, np.nan]]), "labels": np.array([[1]])})
     with pytest.raises(Mistake, match="row 0 holds a value that is not finite"):
         tables.load(tmp_path / "d.mat", None, "d", "mat", ())
     (tmp_path / "e.svmlight").write_text("1 0:2\nnonsense\n")
-    with pytest.raises(Mistake, match="e.svmlight: not svmlight text"):
+    with pytest.raises(Mistake, match=r"e\.svmlight: not svmlight text"):
         tables.load(tmp_path / "e.svmlight", None, "e", "svmlight", ())
 
 

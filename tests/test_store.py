@@ -30,7 +30,7 @@ def row(key: str, **changed: Any) -> Row:
     plain = Row(
         key=key, status="ok", reason=None, suite="digits", task="digits/fonts-photos", version=1,
         paradigm="different-domain-same-task", sources=("fonts",), target="photos", budget=5, seed=0, rule="default",
-        method="dann", family="adversarial", config={"weight": 1.0, "layers": [1, 2]}, metric="accuracy",
+        method="dann", family="adversarial", config={"weight": 1.0, "layers": [1, 2]}, default=True, metric="accuracy",
         value=float(BITS.mean()), n_test=len(BITS), n_shots=50, correct=packed_bits(BITS), fit_s=1.5, predict_s=0.1,
         overhead_s=0.05, train_samples_per_s=100.0, step_ms=2.0, infer_samples_per_s=1000.0, peak_rss_mib=400.0,
         peak_gpu_mib=None, device="cpu", threads=1, jobs=2, backbone="convnet", weights=None, precision=None,

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -19,11 +20,12 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import api, card
+from tlbench import api, card, inputs
 from tlbench.api import Options
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Ended, Workers
+from tlbench.jail import Limits
 from tlbench.method import Description
 from tlbench.plan import Request
 from tlbench.split import Split
@@ -423,20 +425,46 @@ def here(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    with Workers() as shared:
+        yield shared
+
+
 @pytest.mark.usefixtures("here")
-def test_a_server_found_dead_costs_no_cell(tmp_path: Path) -> None:
+def test_a_server_found_dead_costs_no_cell(workers: Workers, tmp_path: Path) -> None:
     request = Request((PAIR,), ("source_only",), (0,), (0, 1), {"steps": "2"})
-    with Workers() as workers:
-        plan, bench = api.prepared(request, Options(tmp_path, device="cpu"), workers)
-        workers.warm()
-        assert workers._server is not None
-        workers._server.kill()
-        workers._server.wait()
-        sweep = Sweep(
-            [c for c in plan.cells if c.method.name == "source_only"], bench, Store(tmp_path), workers, jobs=2
-        )
-        sweep.run()
+    plan, bench = api.prepared(request, Options(tmp_path, device="cpu"), workers)
+    workers.warm()
+    assert workers._server is not None
+    workers._server.kill()
+    workers._server.wait()
+    sweep = Sweep([c for c in plan.cells if c.method.name == "source_only"], bench, Store(tmp_path), workers, jobs=2)
+    sweep.run()
     assert [r.status for r in sweep.computed] == ["ok", "ok"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_cell_that_ends_while_images_are_decoded_is_not_lost(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "mobilenetv2_100.safetensors"
+    weights.write_bytes(b"never opened")
+    monkeypatch.setenv("TLBENCH_WEIGHTS", str(tmp_path))
+    s = images(tmp_path)
+    bench, c = s.bench(), s.task.card
+    folder = workers.folder()
+    cell = workers.submit({"kind": "device"}, folder, Limits())
+    end = time.monotonic() + 60
+    while not (folder / "report.json").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    domain = bench.domain(c, s.task.target)
+    x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
+    assert len(x) == len(domain) == 80
+    ended = workers.poll(0)
+    assert ended is not None
+    assert (ended.id, ended.report["status"]) == (cell, "ok")
 
 
 @pytest.mark.usefixtures("here")

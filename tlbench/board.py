@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tlbench import frozen
+from tlbench import PROTOCOL, card, frozen
 from tlbench.card import Budget
 from tlbench.mistake import Mistake
 from tlbench.report import HEADER, SOURCE_ONLY, TARGET_ONLY, Asked, Line, cells, line, suite_lines
@@ -42,15 +42,33 @@ def render(rows: Iterable[Row]) -> str:
     """All tables as markdown, in an order that depends on the rows only."""
     suites: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if not frozen.differs(row.suite, row.target, row.seed, row.split):  # others are not comparable
+        if current(row):
             suites[row.suite].append(row)
+    suites = {name: alike(own) for name, own in suites.items()}
     if not suites:
         return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
     return "\n".join(_suite(name, suites[name]) for name in sorted(suites))
 
 
+def current(row: Row) -> bool:
+    """Whether a row was made as the board's are: default settings, this version of card, split and protocol."""
+    known = card.card_files().get(row.suite)
+    version = card.read(known).version if known else row.version
+    frozen_split = not frozen.differs(row.suite, row.target, row.seed, row.split)
+    return row.default and row.protocol == PROTOCOL and row.version == version and frozen_split
+
+
+def alike(rows: list[Row]) -> list[Row]:
+    """The rows on the network, weights and precision that most rows have: others are no pair to them."""
+    counts = Counter((r.backbone, r.weights or "", r.precision or "") for r in rows)
+    most = max(counts, key=lambda kind: (counts[kind], kind))
+    return [r for r in rows if (r.backbone, r.weights or "", r.precision or "") == most]
+
+
 def _suite(name: str, rows: list[Row]) -> str:
     asked = _asked(rows)
+    if not asked:
+        return f"## {name}\n\nOnly references so far.\n"
     seeds = sorted({len({r.seed for r in a.rows if r}) for a in asked})
     means = suite_lines(asked)
     parts = [f"## {name}", "", _provenance(rows, seeds), ""]
@@ -79,8 +97,8 @@ def _provenance(rows: list[Row], seeds: list[int]) -> str:
 def _asked(rows: list[Row]) -> list[Asked]:
     """The lines that a suite's rows can fill, each with its references, sorted by task, budget and method."""
     found: dict[tuple[str, str, Budget], dict[int, Row]] = defaultdict(dict)
-    for row in sorted(rows, key=lambda r: r.time):
-        found[row.method, row.task, row.budget][row.seed] = row  # the newest of a seed stands
+    for row in sorted(rows, key=lambda r: (r.ok, r.time, r.key)):  # the newest of a seed stands, if it is ok
+        found[row.method, row.task, row.budget][row.seed] = row
     pairs = sorted({r.task for r in rows if r.sources})
     budgets = sorted({k for _, _, k in found}, key=lambda k: (isinstance(k, str), k))
     lines = []

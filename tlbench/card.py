@@ -67,7 +67,7 @@ class Card(BaseModel):
     seeds: PositiveInt = 10
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
-    metric: Literal["accuracy", "balanced_accuracy"] = "accuracy"
+    metric: Literal["accuracy"] = "accuracy"
     backbone: str | tuple[str, ...]  # 'convnet', 'none', or pretrained ones: the first whose weights are at hand
     trainable: bool = False  # train the backbone end to end, or freeze it and keep its features
     bottleneck: PositiveInt = 256  # width of the trainable layer over frozen features

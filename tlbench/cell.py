@@ -15,12 +15,13 @@ from tlbench import PROTOCOL, backbone, frozen, inputs, loaders
 from tlbench import split as splits
 from tlbench.card import Budget, Card, Task
 from tlbench.data import Domain
-from tlbench.executors.local import Ended, Workers
+from tlbench.executors.local import Ended, Workers, plain
 from tlbench.inputs import Transform
 from tlbench.method import Description
 from tlbench.metrics import METRICS, correct
+from tlbench.mistake import Mistake
 from tlbench.row import Row, packed_bits
-from tlbench.split import Partition, Split, content_digest, sha
+from tlbench.split import Partition, Split, sha
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ class Bench:
 
     conditions: Conditions
     progress: inputs.Progress = field(default=lambda what, done, of: None)
-    _cuts: dict[tuple[str, str], Partition] = field(default_factory=dict)
-    _splits: dict[tuple[str, int], Split] = field(default_factory=dict)
-    _digests: dict[tuple[str, str], str] = field(default_factory=dict)
+    _cuts: dict[Task, Partition] = field(default_factory=dict)
+    _splits: dict[tuple[Task, int], Split] = field(default_factory=dict)
+    _digests: dict[tuple[Card, str], str] = field(default_factory=dict)
+    _sources: dict[tuple[Card, str], tuple[Domain, splits.Indices, dict[str, str]]] = field(default_factory=dict)
     _keys: dict[Cell, str] = field(default_factory=dict)
 
     def domain(self, card: Card, name: str) -> Domain:
@@ -64,22 +66,34 @@ class Bench:
 
     def split(self, task: Task, seed: int) -> Split:
         """The target's split; the same for every source."""
-        name = splits.target_name(task)
-        if (name, seed) not in self._splits:
+        task = task.without_sources()
+        if (task, seed) not in self._splits:
             target = self.domain(task.card, task.target)
-            if (name, task.target) not in self._cuts:
-                self._cuts[name, task.target] = splits.partition(target, name)
-            made = splits.split(task.without_sources(), target, seed, self._cuts[name, task.target])
+            if task not in self._cuts:
+                self._cuts[task] = splits.partition(target, splits.target_name(task))
+            made = splits.split(task, target, seed, self._cuts[task])
             if not self.conditions.changed_data:
                 frozen.check(made)
-            self._splits[name, seed] = made
-        return self._splits[name, seed]
+            self._splits[task, seed] = made
+        return self._splits[task, seed]
 
     def backbone(self, card: Card) -> backbone.Backbone | None:
         """The pretrained network of a card, or of the command; None for built-in ones and for plain features."""
         names = (self.conditions.backbone,) if self.conditions.backbone else card.backbone
         names = (names,) if isinstance(names, str) else names
         return None if names[0] in backbone.BUILT_IN else backbone.at_hand(names)
+
+    def check_backbone(self, card: Card) -> None:
+        """Raises:
+        Mistake: `--backbone` names what this card's data cannot go through.
+        """
+        named = self.conditions.backbone
+        if named is None:
+            return
+        if card.loader != "images":
+            raise Mistake(f"--backbone {named}: {card.name} has no images of a size to put through it; leave it out")
+        if named in backbone.BUILT_IN:
+            raise Mistake(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
 
     def transform(self, card: Card) -> Transform | None:
         return Transform.of(card, self.backbone(card), self.conditions.device)
@@ -112,6 +126,7 @@ class Bench:
             "split": self.split(task, cell.seed).digest,
             "budget": cell.budget,
             "rule": "default",
+            "metric": card.metric,
             "net": net,
             "weights": pretrained.digest if pretrained else None,
             "recipe": asdict(card.recipe),
@@ -122,9 +137,9 @@ class Bench:
         return sha(json.dumps(said, sort_keys=True, separators=(",", ":")))
 
     def _raw_key(self, card: Card, name: str) -> str:
-        if (card.name, name) not in self._digests:
-            self._digests[card.name, name] = inputs.raw_key(self.domain(card, name), self.transform(card))
-        return self._digests[card.name, name]
+        if (card, name) not in self._digests:
+            self._digests[card, name] = inputs.raw_key(self.domain(card, name), self.transform(card))
+        return self._digests[card, name]
 
     def prepare(self, cells: Iterable[Cell], workers: Workers) -> None:
         """Decode and extract what the cells need, while no cell runs: it takes all cores."""
@@ -177,13 +192,14 @@ class Bench:
         self, card: Card, name: str, tested: frozenset[str], workers: Workers
     ) -> tuple[dict[str, str], splits.Indices]:
         """Paths of a source's arrays and the positions of its training rows there."""
-        domain = self.domain(card, name)
-        train, validation = splits.source_rows(domain, f"{card.name}/{name}")
-        rows = np.concatenate([train, validation])
-        x = self._packed(card, name, rows, "source", workers)
-        y = inputs.pack(domain.y, rows, content_digest(domain), "labels")
-        kept = np.array([i for i, r in enumerate(train) if domain.hashes[r] not in tested], dtype=np.int64)
-        return {"x": str(x), "y": str(y)}, kept
+        if (card, name) not in self._sources:
+            domain = self.domain(card, name)
+            train, _ = splits.source_rows(domain, f"{card.name}/{name}")
+            x = self._packed(card, name, train, "source", workers)
+            y = inputs.pack(domain.y, train, splits.order_digest(domain), "labels")
+            self._sources[card, name] = domain, train, {"x": str(x), "y": str(y)}
+        domain, train, paths = self._sources[card, name]
+        return paths, splits.untested(domain, train, tested)
 
     def row(self, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs: int, wall_s: float) -> Row:
         """Score a finished job. The labels are here and were never there."""
@@ -238,6 +254,7 @@ class Bench:
             method=cell.method.name,
             family=cell.method.family,
             config=cell.method.config,
+            default=cell.method.config == {f.name: f.default for f in cell.method.fields},
             metric=card.metric,
             n_test=len(split.partition.test),
             n_shots=len(split.shots(cell.budget)),
@@ -247,7 +264,7 @@ class Bench:
             backbone=pretrained.card.name if pretrained else "convnet" if card.trainable else "none",
             weights=pretrained.digest if pretrained else None,
             precision=transform.precision if transform else None,
-            data=content_digest(self.domain(card, task.target)),
+            data=str(split.manifest["data"]),
             split=split.digest,
             method_digest=cell.method.digest,
             protocol=PROTOCOL,
@@ -289,7 +306,7 @@ def read_scores(file: Path, n: int, k: int) -> np.ndarray[Any, Any]:
         ValueError: not an (n, k) array of finite floating-point numbers; says what it is instead.
     """
     try:
-        scores = np.load(file, allow_pickle=False, mmap_mode="r")
+        scores = np.load(plain(file, 16 * n * k + 4096), allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"no readable scores ({error})") from None
     if scores.shape != (n, k):

@@ -28,18 +28,31 @@ DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Where the da
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
     try:
-        app()
-    except Mistake as mistake:
-        print(f"tlbench: {mistake}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != 130:  # which is what typer makes of Ctrl-C
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        said = _one_line(error)
+        if said is None:
             raise
-        print(
-            "tlbench: stopped; what was finished is stored, the same command goes on from here",
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None
+        if said:  # else the help was printed
+            print(f"tlbench: {said}", file=sys.stderr)
+        code = 2
+    if code == 130:
+        print("tlbench: stopped; what was finished is stored, the same command goes on from here", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _one_line(error: Exception) -> str | None:
+    """What to tell a user of an error that is theirs or the machine's; None for one that is ours."""
+    if isinstance(error, Mistake):
+        return str(error)
+    if hasattr(error, "format_message"):  # typer's own, which it takes from click or from a copy of it
+        said = " ".join(str(error.format_message()).split())
+        return f"{said} (see --help)" if said else ""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None
 
 
 @app.command()
@@ -156,7 +169,9 @@ def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson 
 @data_app.command()
 def pull(
     names: Annotated[list[str], typer.Argument(help="Datasets or backbones.")],
-    root: Annotated[Path | None, typer.Option(help="Put it here instead of the user's data folder.")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", "--data-root", help="Put it here instead of the user's data folder.")
+    ] = None,
     mirror: Annotated[str | None, typer.Option(help="An address tried first: serves <dataset>/<path>.")] = None,
 ) -> None:
     """Download and check; goes on where an earlier pull stopped."""

@@ -142,6 +142,12 @@ class Descent:
 
     takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "lr", "body_lr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}, it must be positive")
+
     def recipe(self, train: Train) -> Recipe:
         """The card's recipe with this method's own settings in place."""
         own = {name: getattr(self, name) for name in asdict(train.recipe)}

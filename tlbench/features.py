@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from tlbench import cachedir
 from tlbench.mistake import Mistake
 from tlbench.nets import Pixels, timm_trunk
 
@@ -75,7 +76,7 @@ def extract(job: dict[str, Any]) -> dict[str, Any]:
     width: tuple[int, ...] = (net.width,) if net else (3, shape.crop, shape.crop)
     kind = np.float32 if net else np.uint8
     temporary = Path(f"{job['out']}.{os.getpid()}.tmp")
-    out = np.lib.format.open_memmap(temporary, mode="w+", dtype=kind, shape=(len(files), *width))
+    out = cachedir.reserved(temporary, np.dtype(kind), (len(files), *width))
     for i, row in enumerate(rows(files, shape, net)):
         out[i] = row
         if i % 64 == 0:

@@ -25,7 +25,7 @@ from tlbench.data import Domain
 from tlbench.executors.local import Workers, forget
 from tlbench.jail import Limits
 from tlbench.mistake import Mistake
-from tlbench.split import Indices, content_digest, sha
+from tlbench.split import Indices, order_digest, sha
 
 VERSION = 1  # of decoding and extraction; part of every key
 Array = NDArray[Any]
@@ -63,15 +63,17 @@ class Transform:
         precision = "bf16" if device == "cpu" and native_bf16() else "fp32"
         return cls({"resize": b.resize, "crop": b.crop, "fit": b.fit}, backbone.spec(), precision, backbone.digest)
 
-    def key(self, domain: Domain) -> str:
+    def key(self, order: str) -> str:
+        """Of the arrays of a domain, by its order digest."""
         net = {k: v for k, v in self.net.items() if k != "weights"} if self.net else None
         said = json.dumps([self.shape, net, self.digest, self.precision], sort_keys=True)
-        return sha("inputs", VERSION, content_digest(domain), said)
+        return sha("inputs", VERSION, order, said)
 
 
 def raw_key(domain: Domain, transform: Transform | None) -> str:
-    """What identifies a domain's inputs: their content, and what was done to them."""
-    return transform.key(domain) if transform else sha("inputs", VERSION, content_digest(domain), "as they are")
+    """What identifies a domain's arrays: their content, in their order, and what was done to them."""
+    order = order_digest(domain)
+    return transform.key(order) if transform else sha("inputs", VERSION, order, "as they are")
 
 
 def arrays(domain: Domain, transform: Transform | None, workers: Workers, device: str, progress: Progress) -> Array:
@@ -83,8 +85,8 @@ def arrays(domain: Domain, transform: Transform | None, workers: Workers, device
     if domain.x is not None:
         return domain.x
     assert transform is not None
-    out = cachedir.folder("inputs") / f"{transform.key(domain)}.npy"
-    if not out.exists():
+    out = cachedir.folder("inputs") / f"{raw_key(domain, transform)}.npy"
+    if cachedir.readable(out) is None:
         _extract(domain, transform, out, workers, device, progress)
     mapped: Array = np.load(out, mmap_mode="r", allow_pickle=False)
     return mapped
@@ -116,7 +118,7 @@ def pack(x: Array, rows: Indices, key: str, role: str) -> Path:
     file = cachedir.folder("packs") / f"{name}.npy"
     if not file.exists():
         temporary = file.with_name(f"{name}.{time.monotonic_ns()}.tmp")
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=x.dtype, shape=(len(rows), *x.shape[1:]))
+        out = cachedir.reserved(temporary, x.dtype, (len(rows), *x.shape[1:]))
         for i in range(0, len(rows), 4096):  # in pieces: the whole may be larger than memory
             out[i : i + 4096] = x[rows[i : i + 4096]]
         out.flush()

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 def memory_share(jobs: int) -> int:
     """MiB a cell may take when `jobs` run at a time: four fifths of the machine's memory, shared out."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError), open(file) as limit:  # a container's own, where it has one ('max' is none)
+            total = min(total, int(limit.read()))
     return int(0.8 * total / jobs) >> 20
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
@@ -70,14 +69,13 @@ def training(job: dict[str, Any], folder: Path) -> Train:
     pool = mapped(job["pool"])
     target = Unlabeled(rows_of(pool, indices["unlabeled"]))
     shots = Labeled(pool[indices["shots"]], indices["labels"])
-    parts = [s.x for s in sources] + [x for x in (target.x, shots.x) if len(x)]
     net, seed = job["net"], int(job["seed"])
     return Train(
         sources=tuple(sources),
         target=target,
         shots=shots,
         n_classes=int(job["n_classes"]),
-        backbone=lambda: nets.build(net, parts, seed),
+        backbone=lambda: nets.build(net, pool, seed),
         recipe=Recipe(**job["recipe"]),
         device=job["device"],
     )
@@ -125,9 +123,8 @@ def all_scores(predict: Predictor, x: Tensor) -> np.ndarray[Any, Any]:
 
 def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A method's description, for a process that must not import it."""
-    start = time.perf_counter()
     described = asdict(methods.describe(job["method"], job["settings"]))
-    return {"description": described, "seconds": time.perf_counter() - start}
+    return {"description": described}
 
 
 def extract(job: dict[str, Any], folder: Path) -> dict[str, Any]:

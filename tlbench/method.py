@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import json
 import sys
+import tokenize
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
@@ -164,7 +165,10 @@ def configured(cls: type[Any], settings: dict[str, str]) -> Any:
         except ValidationError:
             kind = _type_name(hints[name])
             raise Mistake(f"--set {name}={text}: {cls.__name__}.{name} takes {kind}, not {text!r}") from None
-    return cls(**values)
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        raise Mistake(f"--set: {cls.__name__} does not take {values}: {error}") from None
 
 
 def describe(spec: str, settings: dict[str, str]) -> Description:
@@ -185,7 +189,7 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         ) from None
     return Description(
         spec=spec,
-        name=spec if spec in shipped() else cls.__name__.lower(),
+        name=spec if spec in shipped() else _foreign_name(spec, cls),
         family=getattr(cls, "family", "other"),
         summary=(inspect.getdoc(cls) or "").partition("\n")[0],
         paper=getattr(cls, "paper", ""),
@@ -195,6 +199,12 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         config=config,
         digest=code_digest(source, "" if spec in shipped() else cls.__qualname__),
     )
+
+
+def _foreign_name(spec: str, cls: type[Any]) -> str:
+    """`file:Class` or `module:Class`: never a shipped method's name, whatever the class is called."""
+    place = spec.partition(":")[0]
+    return f"{Path(place).stem if place.endswith('.py') else place}:{cls.__name__}"
 
 
 def _type_name(hint: Any) -> str:
@@ -214,11 +224,17 @@ def code_digest(source: Path, name: str = "") -> str:
 
 @cache
 def _code(file: Path) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    """The lines of a file without docstrings, comments and blank lines: the same under every Python version."""
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            first = node.body[0]
+            for i in range(first.lineno - 1, first.end_lineno or first.lineno):
+                lines[i] = ""
+    for token in tokenize.generate_tokens(iter([f"{line}\n" for line in text.splitlines()]).__next__):
+        if token.type == tokenize.COMMENT and lines[token.start[0] - 1]:
+            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
+    return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -22,10 +22,4 @@ def accuracy(scores: Scores, y: Labels) -> float:
     return float(correct(scores, y).mean())
 
 
-def balanced_accuracy(scores: Scores, y: Labels) -> float:
-    """Mean over the classes present of the share of right answers in the class, 0..1."""
-    hits = correct(scores, y)
-    return float(np.mean([hits[y == c].mean() for c in np.unique(y)]))
-
-
-METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
+METRICS = {"accuracy": accuracy}

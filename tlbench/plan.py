@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlbench import cachedir, card, loaders
+from tlbench import __version__, cachedir, card, loaders
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Task
 from tlbench.cell import Bench, Cell, Conditions
@@ -80,7 +81,7 @@ def check(request: Request) -> list[Task]:
     for seed in request.seeds or ():
         if seed < 0:
             raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
-    return [task for name in request.tasks for task in card.find(name)]
+    return list(dict.fromkeys(task for name in request.tasks for task in card.find(name)))
 
 
 def make(request: Request, bench: Bench, described: dict[str, Description]) -> Plan:
@@ -90,6 +91,8 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
         Mistake: nothing is left to run.
     """
     tasks, plan = check(request), Plan()
+    for c in dict.fromkeys(t.card for t in tasks):
+        bench.check_backbone(c)
     present = [t for t in tasks if not (missing := _missing(t, bench)) or _left_out(plan, t, missing, tasks)]
     names = [*dict.fromkeys([*request.methods, *REFERENCES, *(["source_plus_target"] if request.full else [])])]
     for task in present:
@@ -146,8 +149,7 @@ def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int
     c = task.card
     if request.full:
         return request.budgets or c.budgets, request.seeds or tuple(range(c.seeds)), False
-    provisional = request.budgets is None and request.seeds is None
-    return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), provisional
+    return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), request.seeds is None
 
 
 def _missing(task: Task, bench: Bench) -> list[str]:
@@ -197,8 +199,8 @@ def described(spec: str, settings: dict[str, str], workers: Workers) -> Descript
     file = None
     if spec in methods.shipped():
         digest = methods.code_digest(methods.shipped()[spec])
-        file = cachedir.folder("methods") / f"{sha(spec, sorted(settings.items()), digest)}.json"
-        if file.exists():
+        file = cachedir.folder("methods") / f"{sha(__version__, spec, sorted(settings.items()), digest)}.json"
+        with suppress(OSError, ValueError, KeyError):  # missing, or broken: made anew
             return Description.of(json.loads(file.read_text()))
     report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings})
     if report["status"] != "ok":

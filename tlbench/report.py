@@ -11,7 +11,7 @@ import numpy as np
 
 from tlbench.card import Budget
 from tlbench.row import Row
-from tlbench.stats import Estimate, this_suite, two_way, verdict
+from tlbench.stats import Estimate, over_seeds, two_way, verdict
 
 TARGET_ONLY, SOURCE_ONLY = "target_only", "source_only"
 
@@ -82,11 +82,16 @@ def line(asked: Asked) -> Line:
 
 
 def paired(rows: Sequence[Row | None], references: Sequence[Row | None]) -> tuple[Estimate, int] | None:
-    """Gain of rows over references in points, on the same seeds and the same test examples."""
-    pairs = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok and a.split == b.split]
+    """Gain of rows over references in points, on the same seeds and test examples, from the same inputs."""
+    pairs = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok and comparable(a, b)]
     if not pairs:
         return None
     return two_way(np.stack([a.bits().astype(float) - b.bits() for a, b in pairs]) * 100.0), len(pairs)
+
+
+def comparable(a: Row, b: Row) -> bool:
+    """Whether two rows stand on the same test samples and the same network's inputs."""
+    return (a.split, a.backbone, a.weights, a.precision) == (b.split, b.backbone, b.weights, b.precision)
 
 
 def suite_lines(asked: Iterable[Asked]) -> list[Line]:
@@ -100,8 +105,8 @@ def suite_lines(asked: Iterable[Asked]) -> list[Line]:
 def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> Line:
     over_t = _suite_gain([(a.rows, a.target_only) for a in group]) if method != TARGET_ONLY else None
     over_s = _suite_gain([(a.rows, a.source_only) for a in group]) if method != SOURCE_ONLY else None
-    values = [np.array([100.0 * r.value for r in a.rows if r and r.ok and r.value is not None]) for a in group]
-    accuracy = this_suite([v for v in values if len(v)]) if any(len(v) for v in values) else None
+    whole = all(r and r.ok for a in group for r in a.rows)  # a mean over what did not fail would flatter
+    accuracy = over_seeds([[100.0 * (r.value or 0.0) for r in a.rows if r] for a in group]) if whole else None
     lines = [line(a) for a in group]
     harmed = [x.negative_transfer.startswith("yes") for x in lines if x.negative_transfer not in ("–", "reference")]
     harm = f"{sum(harmed)} of {len(harmed)}" if harmed else lines[0].negative_transfer
@@ -120,17 +125,18 @@ def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> 
         fit_s=_median(x.fit_s for x in lines),
         samples_per_s=_median(x.samples_per_s for x in lines),
         peak_mib=max((x.peak_mib or 0.0 for x in lines), default=None),
+        note=next((x.note for x in lines if x.note), ""),
     )
 
 
 def _suite_gain(pairs: list[tuple[Sequence[Row | None], Sequence[Row | None]]]) -> Estimate | None:
     gains = []
     for rows, references in pairs:
-        both = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok]
-        if not both:
-            return None  # a mean over other tasks would not be comparable
-        gains.append(np.array([100.0 * ((a.value or 0.0) - (b.value or 0.0)) for a, b in both]))
-    return this_suite(gains)
+        both = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok and comparable(a, b)]
+        if not both or len(both) < len(rows):
+            return None  # a mean over other tasks or seeds would not be comparable
+        gains.append([100.0 * ((a.value or 0.0) - (b.value or 0.0)) for a, b in both])
+    return over_seeds(gains)
 
 
 def _note(rows: Sequence[Row | None]) -> str:
@@ -183,4 +189,5 @@ def cells(x: Line) -> tuple[str, ...]:
 def _with_pm(mean: float | None, pm: float | None, sign: bool = False) -> str:
     if mean is None:
         return "–"
-    return f"{mean:{'+' if sign else ''}.1f} ± {pm:.1f}"
+    bound = "" if pm is None or pm != pm else f" ± {pm:.1f}"
+    return f"{mean:{'+' if sign else ''}.1f}{bound}"

@@ -35,6 +35,7 @@ class Row:
     method: str
     family: str
     config: dict[str, Any]
+    default: bool  # the published hyperparameters, nothing set
     metric: str
     value: float | None  # of the metric, 0..1
     n_test: int
@@ -84,7 +85,8 @@ COLUMNS = tuple(f.name for f in fields(Row))
 _NONE = type(None)
 _JSON: dict[str, set[type]] = {  # what a column of a type is in parsed JSON
     "str": {str}, "str | None": {str, _NONE}, "int": {int}, "float | None": {float, int, _NONE},
-    "bool | None": {bool, _NONE}, "Budget": {int, str}, "tuple[str, ...]": {list, tuple}, "dict[str, Any]": {dict},
+    "bool": {bool}, "bool | None": {bool, _NONE}, "int | None": {int, _NONE}, "float": {float, int},
+     "Budget": {int, str}, "tuple[str, ...]": {list, tuple}, "dict[str, Any]": {dict},
 }  # fmt: skip
 _KINDS = tuple((f.name, str(f.type), _JSON[str(f.type)]) for f in fields(Row))
 

@@ -47,6 +47,12 @@ def content_digest(domain: Domain) -> str:
     return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
 
 
+def order_digest(domain: Domain) -> str:
+    """SHA-256 of the samples in the domain's own order with their class indices: what its arrays look like."""
+    lines = (f"{i}\x1f{h}\x1f{y}" for i, h, y in zip(domain.ids, domain.hashes, domain.y, strict=True))
+    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
+
+
 def hash_order(domain: Domain, rows: Indices, *salt: object) -> Indices:
     """`rows` in the order of `sha(*salt, id)`."""
     return np.array(sorted(rows.tolist(), key=lambda i: sha(*salt, domain.ids[i])), dtype=np.int64)
@@ -87,11 +93,10 @@ def partition(domain: Domain, task: str) -> Partition:
     return Partition(*(hash_order(domain, p, *whole) for p in (np.concatenate(test), *fresh)))
 
 
-def source_rows(domain: Domain, task: str, tested: frozenset[str] = frozenset()) -> tuple[Indices, Indices]:
+def source_rows(domain: Domain, task: str) -> tuple[Indices, Indices]:
     """(train, validation) rows of a source: 90/10, stratified, the same for every seed.
 
-    `tested` holds the hashes of the target's test samples: a source never contains one of them. Nor does it
-    contain what the publisher set aside for testing, as in the published protocols.
+    What the publisher set aside for testing is in neither, as in the published protocols.
     """
     train, validation = [], []
     usable = np.ones(len(domain), bool) if domain.official_test is None else ~domain.official_test
@@ -100,11 +105,13 @@ def source_rows(domain: Domain, task: str, tested: frozenset[str] = frozenset())
         held = int(SOURCE_VALIDATION * len(rows))
         validation.append(rows[:held])
         train.append(rows[held:])
-    parts = (
-        np.array([i for i in np.concatenate(p) if domain.hashes[i] not in tested], int) for p in (train, validation)
-    )
-    first, second = (hash_order(domain, p, "tlbench/order/1", task) for p in parts)
-    return first, second
+    order = ("tlbench/order/1", task)
+    return hash_order(domain, np.concatenate(train), *order), hash_order(domain, np.concatenate(validation), *order)
+
+
+def untested(domain: Domain, rows: Indices, tested: frozenset[str]) -> Indices:
+    """Positions in `rows` of the samples whose bytes are no test sample's: a source never holds one."""
+    return np.array([i for i, r in enumerate(rows) if domain.hashes[r] not in tested], dtype=np.int64)
 
 
 @dataclass(frozen=True)

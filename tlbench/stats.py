@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +53,16 @@ def two_way(d: Matrix) -> Estimate:
     return Estimate(mean, max(v_row + v_column - v_cell, v_row, v_column) ** 0.5, s - 1)
 
 
-def this_suite(values: list[Matrix]) -> Estimate:
-    """The mean over tasks of the mean over seeds, for new seeds on these very tasks.
+def over_seeds(values: Sequence[Sequence[float]]) -> Estimate:
+    """The mean over tasks, for new seeds on these very tasks. `values` holds as many seeds for each task.
 
-    `values` holds one (seeds,) array a task. Pooled-variance t, df = sum of (seeds - 1).
+    Tasks of one seed share shots and references, so they are averaged first, and the t interval is over the seeds'
+    means, df = seeds - 1. With one seed there is no interval: its standard error is not a number.
     """
-    m = len(values)
-    variance = sum(float(np.var(v, ddof=1)) / len(v) for v in values if len(v) > 1) / m**2
-    return Estimate(float(np.mean([v.mean() for v in values])), variance**0.5, max(1, sum(len(v) - 1 for v in values)))
+    means = np.asarray(values, dtype=float).mean(0)  # (seeds,)
+    s = len(means)
+    se = float(means.std(ddof=1)) / s**0.5 if s > 1 else float("nan")
+    return Estimate(float(means.mean()), se, max(1, s - 1))
 
 
 def verdict(gap: Estimate, seeds: int) -> str:

@@ -88,6 +88,9 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with _locked(self.file) as fd:
+                self.refresh()
+                if row.key in self.rows and self.rows[row.key].ok:
+                    return  # another run on this store was faster
                 end = os.lseek(fd, 0, os.SEEK_END)
                 if end and os.pread(fd, 1, end - 1) != b"\n":
                     line = b"\n" + line  # a torn line stays a line of its own, to be skipped
@@ -156,5 +159,5 @@ def collect(folder: Path) -> tuple[int, list[str]]:
                 new += 1
         warnings += part.warnings()
         if part.rows and not part.warnings():  # an empty one is about to be written
-            file.unlink()
+            file.unlink(missing_ok=True)
     return new, warnings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -57,7 +56,10 @@ class Sweep:
         """Run what is missing. Every finished cell is stored before the next one starts."""
         todo = deque(self.missing())
         of = len(todo)
-        self.bench.prepare((c for c in todo if not plans.refusal(c)), self.workers)
+        try:
+            self.bench.prepare((c for c in todo if not plans.refusal(c)), self.workers)
+        except ServerDied:
+            raise Mistake("the worker server died while it prepared the inputs; is there memory? try again") from None
         running: dict[int, tuple[Cell, float]] = {}
         alone: set[Cell] = set()  # in flight when the server died: tried once more, one at a time
         while todo or running:
@@ -87,10 +89,9 @@ class Sweep:
         if why := plans.refusal(cell):
             self._keep(self.bench.described(cell, "refused", why, provenance()))
             return
-        folder = self.workers.folder()
-        job = self.bench.job(cell, self.workers, folder)
         self.workers.warm(wait=True)  # its start-up is nobody's time
-        started = time.perf_counter()
+        started, folder = time.perf_counter(), self.workers.folder()
+        job = self.bench.job(cell, self.workers, folder)
         running[self.workers.submit(job, folder, self.limits)] = (cell, started)
 
     def _finish(self, cell: Cell, ended: Ended, wall: float) -> None:
@@ -208,9 +209,5 @@ def resolve_device(name: str) -> str:
 def _gpus() -> int:
     """NVIDIA devices the driver shows, without importing torch for it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
+    there = len([p for p in Path("/dev").glob("nvidia*") if p.name.removeprefix("nvidia").isdigit()])
     return min(there, len([v for v in visible.split(",") if v.strip()])) if visible is not None else there
-
-
-def dump(values: Any) -> str:
-    return json.dumps(values, indent=2, ensure_ascii=False, default=str)

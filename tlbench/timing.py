@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -15,7 +15,6 @@ class Meter:
     samples: int = 0  # of any domain, seen by optimiser steps
     steps: int = 0
     loop_s: float = 0.0
-    notes: dict[str, float] = field(default_factory=dict)
 
     def add(self, samples: int, steps: int, seconds: float) -> None:
         self.samples += samples

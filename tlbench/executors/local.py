@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -197,7 +198,7 @@ def _report(folder: Path, message: dict[str, Any]) -> dict[str, Any]:
     if message["fate"]:
         return {"status": "failed", "reason": message["fate"]}
     try:
-        report = json.loads((folder / "report.json").read_text())
+        report = json.loads(plain(folder / "report.json", 1 << 20).read_text())
         assert isinstance(report, dict)
         return report
     except (OSError, ValueError, AssertionError):
@@ -205,9 +206,23 @@ def _report(folder: Path, message: dict[str, Any]) -> dict[str, Any]:
         return {"status": "failed", "reason": f"ended with code {message['code']} and without a report{tail}"}
 
 
+def plain(file: Path, most: int) -> Path:
+    """`file`, if it is a regular file of at most `most` bytes: a child may have left anything there.
+
+    Raises:
+        OSError: it is none.
+    """
+    found = file.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+        raise OSError(f"{file.name} is no regular file of at most {most} bytes")
+    return file
+
+
 def _tail(log: Path) -> str:
     try:
-        lines = log.read_bytes()[-2000:].decode(errors="replace").split("\n")
+        with plain(log, 1 << 40).open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - 2000))
+            lines = stream.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
     said = [line.strip() for line in lines if line.strip()]

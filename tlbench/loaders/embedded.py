@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,15 +66,23 @@ def load(name: str, cache: Path | None = None) -> Domain:
         raise Mistake(f"no embedded domain is called {name!r}{suggest(name, _MADE_OF)}")
     made_of = "".join(f"-{package}-{version(package)}" for package in _MADE_OF[name])
     file = cache / f"embedded-{name}-v{VERSION}{made_of}.npz" if cache else None
-    if file and file.exists():
-        with np.load(file, allow_pickle=False) as kept:
-            x, y, ids = kept["x"], kept["y"], kept["ids"]
-    else:
-        x, y, ids = _draw(name)
+    held = _kept(file) if file else None
+    if held is None:
+        held = _draw(name)
         if file:
-            _keep(file, x, y, ids)
+            _keep(file, *held)
+    x, y, ids = held
     hashes = tuple(sha256(image.tobytes()).hexdigest() for image in x)
     return Domain(name, tuple(ids.tolist()), y, CLASSES, hashes, x)
+
+
+def _kept(file: Path) -> tuple[Levels, NDArray[np.int64], NDArray[np.str_]] | None:
+    """What an earlier load kept; None where there is nothing that can be read."""
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            return kept["x"], kept["y"], kept["ids"]
+    except (FileNotFoundError, BadZipFile, ValueError, EOFError, KeyError):
+        return None
 
 
 def _draw(name: str) -> tuple[Levels, NDArray[np.int64], NDArray[np.str_]]:

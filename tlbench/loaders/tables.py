@@ -14,6 +14,7 @@ from tlbench.data import Domain
 from tlbench.mistake import Mistake
 
 Array = NDArray[Any]
+VERSION = 1  # of the parsing: a change of the arrays bumps it
 FEATURES, LABELS = ("fts", "feas", "X", "x"), ("labels", "label", "Y", "y")
 
 
@@ -39,7 +40,7 @@ def load(file: Path, test: Path | None, name: str, kind: str, classes: tuple[str
 
 def _parsed(file: Path, kind: str) -> tuple[Array, Array]:
     """(n, d) features and (n,) labels, from the cache when the file was parsed before."""
-    key = hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+    key = f"v{VERSION}-{kind}-{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}"
     made: list[tuple[Array, Array]] = []
 
     def parse() -> tuple[Array, Array]:
@@ -57,7 +58,7 @@ def _parsed(file: Path, kind: str) -> tuple[Array, Array]:
 def _joined(tables: list[Array], file: Path, kind: str) -> Array:
     """Tables below each other, the narrower ones widened with zeros, as one memory-mapped array."""
     width = max(t.shape[1] for t in tables)
-    key = hashlib.sha256("\x1f".join(_key(t) for t in tables).encode()).hexdigest()[:32]
+    key = f"v{VERSION}-" + hashlib.sha256("\x1f".join(_key(t) for t in tables).encode()).hexdigest()[:32]
 
     def make() -> Array:
         return np.concatenate([np.pad(t, ((0, 0), (0, width - t.shape[1]))) for t in tables])
