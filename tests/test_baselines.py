@@ -619,14 +619,14 @@ def test_fine_tuning_knows_more_than_the_shots_alone() -> None:
     assert tuned > alone + 0.03
 
 
-def test_at_rate_zero_fine_tuning_keeps_the_sources_features(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_a_vanishing_rate_fine_tuning_keeps_the_sources_features(monkeypatch: pytest.MonkeyPatch) -> None:
     caught: list[nn.ModuleDict] = []
     monkeypatch.setattr(finetune, "predictor", lambda net, device: caught.append(net))
     train, _ = easy(THREE, shift=1.0, k=2, steps=20)
-    FineTune(tuned_body_lr=0.0).fit(train, 0)
+    FineTune(tuned_body_lr=1e-12).fit(train, 0)
     source = SourceOnly().trained(train, 0)
-    assert torch.equal(caught[0]["features"].trunk[0].weight, source["features"].trunk[0].weight)
-    assert not torch.equal(caught[0]["classifier"].weight, source["classifier"].weight)
+    torch.testing.assert_close(caught[0]["features"].state_dict(), source["features"].state_dict())
+    assert (caught[0]["classifier"].weight - source["classifier"].weight).abs().max() > 1e-3
 
 
 def test_every_gradient_method_takes_the_cards_recipe_unless_told_otherwise(train_on: Digits) -> None:

@@ -121,8 +121,8 @@ def test_cells_run_elsewhere_are_collected_and_never_run_again(cluster: Cluster,
     assert (said["computed"], len(said["rows"])) == (2, 4)
     assert {row["key"] for row in said["rows"]} == {line["key"] for line in plan}
     by_method = {row["method"]: (row["status"], row["config"]) for row in said["rows"]}
-    assert by_method["constant"] == ("ok", {"answer": 3})
-    assert by_method["broken"] == ("failed", {})
+    assert by_method["constant:Constant"] == ("ok", {"answer": 3})
+    assert by_method["constant:Broken"] == ("failed", {})
     assert by_method["target_only"][0] == by_method["source_only"][0] == "ok"
 
 

@@ -184,7 +184,7 @@ def test_a_sweep_that_is_killed_at_ten_random_moments_goes_on_where_it_was(sweep
     goes_on_where_it_was(sweeps, [(at_random, kill_group if i % 2 else kill) for i in range(10)])
 
 
-def test_two_runs_at_once_share_the_work_and_a_third_finds_it_done(sweeps: Sweeps) -> None:
+def test_two_runs_at_once_store_every_cell_once_and_a_third_finds_it_done(sweeps: Sweeps) -> None:
     both = [sweeps.start(*ASKED), sweeps.start(*ASKED)]
     first, second = (sweeps.end(running).partition(" cells computed, ") for running in both)
     tables, computed = zip(*(before.rsplit("\n", 1) for before, _, _ in (first, second)), strict=True)
@@ -192,7 +192,7 @@ def test_two_runs_at_once_share_the_work_and_a_third_finds_it_done(sweeps: Sweep
     assert found.warnings() == []
     assert len(found.rows) == CELLS
     assert all(row.ok for row in found.rows.values())
-    assert sum(map(int, computed)) == len(sweeps.lines()) >= CELLS
+    assert len(sweeps.lines()) == CELLS
     assert min(map(int, computed)) > 0, "they took no turns: nothing was tried"
     table, n = sweeps.end(sweeps.start(*ASKED)).partition(" cells computed, ")[0].rsplit("\n", 1)
     assert n == "0"

@@ -321,7 +321,10 @@ def test_a_failed_row_never_replaces_an_ok_one_and_an_ok_one_replaces_a_failed_o
         kept.append(r)
     for found in (kept, Store(tmp_path)):
         assert found.rows == {"a": row("a"), "b": row("b")}
-    assert len(kept.file.read_text().splitlines()) == 6  # nothing that was written is taken away
+    assert len(kept.file.read_text().splitlines()) == 3  # what is there already, and is ok, is not written again
+    merged = [row("a"), failed("a"), row("a", value=0.5), failed("b"), row("b"), failed("b")]  # of two stores, by hand
+    write(tmp_path / "merged", *map(text, merged))
+    assert Store(tmp_path / "merged").rows == {"a": row("a"), "b": row("b")}
 
 
 def test_collect_folds_shards_in_and_removes_them(tmp_path: Path) -> None:

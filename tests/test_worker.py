@@ -309,7 +309,7 @@ class Done:
     err: str
 
     def row(self, method: str) -> dict[str, Any]:
-        (found,) = [row for (name, _), row in self.rows.items() if name == method.lower()]
+        (found,) = [row for (name, _), row in self.rows.items() if name.rpartition(":")[2] == method]
         return found
 
 
@@ -791,7 +791,7 @@ class Walked(Walking):
 def walked(walking: Walking) -> Walked:
     done, found = walking.running.end(), {}
     for kind, s in walking.suites.items():
-        row = done.rows["hostile", s.task.name]
+        row = done.rows["hostile:Hostile", s.task.name]
         assert row["status"] == "ok", row["reason"]
         found[kind] = json.loads((walking.place / f"{kind}.json").read_text())
     return Walked(walking.running, walking.place, walking.suites, found)
