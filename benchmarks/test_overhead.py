@@ -38,7 +38,7 @@ def digits() -> Train:
     spec: dict[str, Any] = {"kind": "convnet", "augment": ()}
     return Train(
         (Labeled(x[:1000], y[:1000]),), Unlabeled(x[1000:]), Labeled(x[:0], y[:0]), 10,
-        lambda: nets.build(spec, x, 0), Recipe(STEPS, 32, 0.01, 1e-3),
+        lambda: nets.build(spec, [x], 0), Recipe(STEPS, 32, 0.01, 1e-3),
     )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def train_on(digits: dict[str, Domain]) -> Digits:
         if NETS[net]["kind"] == "bottleneck":
             parts, shots = [flat(p) for p in parts], flat(shots)
             target, test = Unlabeled(target.x.flatten(1)[:, ::13].float()), test.flatten(1)[:, ::13].float()
-        shown = torch.cat([p.x for p in parts] + [x for x in (target.x, shots.x) if len(x)])
+        shown = [p.x for p in parts] + [x for x in (target.x, shots.x) if len(x)]
         recipe = Recipe(steps=3, batch=16)
         return Train(tuple(parts), target, shots, 10, lambda: nets.build(NETS[net], shown, seed), recipe), test
 
@@ -251,7 +251,7 @@ def easy(
         Unlabeled(target.x),
         shots,
         len(means),
-        lambda: nets.build(spec, torch.cat(shown), 0),
+        lambda: nets.build(spec, shown, 0),
         Recipe(steps=steps, batch=32, lr=0.05),
     )
     return train, test
@@ -407,7 +407,7 @@ def test_dann_is_the_papers_saddle_point(k: int, weight: float) -> None:
 def test_dann_passes_source_and_target_through_batch_norm_together(train_on: Digits) -> None:
     train, test = train_on(2)
     plain = {**NETS["convnet"], "augment": ()}
-    train = replace(train, backbone=lambda: nets.build(plain, train.target.x, 0))
+    train = replace(train, backbone=lambda: nets.build(plain, [train.target.x], 0))
     net = adversarial(train, 0, 1.0)
     expected = net["classifier"](net["features"](test)).detach()
     torch.testing.assert_close(DANN().fit(train, 0)(test), expected, atol=1e-4, rtol=1e-3)

@@ -42,7 +42,7 @@ def training(k: int = 2, sources: tuple[int, ...] = (21,), target: int = 17, see
     parts = tuple(Labeled(images(n, i), torch.arange(n) % 3) for i, n in enumerate(sources))
     shots = Labeled(images(3 * k, 50), torch.arange(3 * k) % 3)
     unlabeled = Unlabeled(images(target, 60))
-    shown = torch.cat([s.x for s in parts] + [unlabeled.x])
+    shown = [s.x for s in parts] + [unlabeled.x]
     net = {"kind": "convnet", "augment": ("shift",)}
     return Train(parts, unlabeled, shots, 3, lambda: nets.build(net, shown, seed), Recipe(steps=steps, batch=8))
 

@@ -100,7 +100,7 @@ def test_standardized_features_have_zero_mean_and_unit_variance_over_all_parts(
     whole = np.concatenate(parts)
     std = whole.std(0)
     expected = (whole - whole.mean(0)) / np.where(std > 1e-6, std, 1)
-    out = nets.Standardize.of(torch.cat([torch.from_numpy(p) for p in parts]))(torch.from_numpy(whole))
+    out = nets.Standardize.of([torch.from_numpy(p) for p in parts])(torch.from_numpy(whole))
     assert out.dtype == torch.float32
     np.testing.assert_allclose(out.numpy(), expected, atol=2e-4)
     assert not out[:, 0].any()
@@ -108,7 +108,7 @@ def test_standardized_features_have_zero_mean_and_unit_variance_over_all_parts(
 
 def test_standardization_is_by_the_training_inputs_and_takes_any_shape() -> None:
     shown = random(30, 2, 3)
-    net = nets.Standardize.of(shown.flatten(1))
+    net = nets.Standardize.of([shown.flatten(1)])
     new = random(4, 2, 3, seed=1) * 9
     expected = (new.flatten(1) - shown.flatten(1).mean(0)) / shown.flatten(1).std(0, correction=0)
     torch.testing.assert_close(net(new), expected)
@@ -204,7 +204,7 @@ def test_a_crop_is_a_part_of_the_image_in_the_asked_size() -> None:
 
 
 def test_images_are_warped_while_training_and_only_then() -> None:
-    net, x = nets.build(CONVNET, images(2), 0), images(7)
+    net, x = nets.build(CONVNET, [images(2)], 0), images(7)
     torch.manual_seed(0)
     training = [net.train()(x) for _ in range(2)]
     evaluating = [net.eval()(x) for _ in range(2)]
@@ -226,13 +226,13 @@ def test_the_convnet_takes_images_of_any_side(channels: int, side: int) -> None:
 def test_the_initial_weights_are_the_same_for_everyone_and_disturb_nobody(spec: dict[str, Any]) -> None:
     parts = [images(4, 8)]
     torch.manual_seed(1)
-    first = nets.build(spec, torch.cat(parts), 0)
+    first = nets.build(spec, parts, 0)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    second = nets.build(spec, torch.cat(parts), 0)
+    second = nets.build(spec, parts, 0)
     assert torch.equal(state, torch.get_rng_state())
     assert same(first, second)
-    assert not same(first, nets.build(spec, torch.cat(parts), 1))
+    assert not same(first, nets.build(spec, parts, 1))
     assert first(images(4, 8 if spec["kind"] != "timm" else 64)).shape == (4, first.width)
 
 
@@ -245,10 +245,10 @@ def gradient_methods() -> list[str]:
 def test_every_method_starts_from_the_same_backbone_and_classifier(name: str, spec: dict[str, Any]) -> None:
     parts = [images(4, 8)]
     labeled = Labeled(parts[0], torch.arange(4) % 2)
-    train = Train((labeled,), Unlabeled(parts[0]), labeled, 2, lambda: nets.build(spec, torch.cat(parts), 3))
+    train = Train((labeled,), Unlabeled(parts[0]), labeled, 2, lambda: nets.build(spec, parts, 3))
     erm, own = (seeded(lambda m=m: m.networks(train), 3) for m in (ERM(), methods.load(name)()))
     assert same(own["features"], erm["features"])
-    assert same(own["features"], nets.build(spec, torch.cat(parts), 3))
+    assert same(own["features"], nets.build(spec, parts, 3))
     assert same(own["classifier"], erm["classifier"])
 
 
@@ -257,7 +257,7 @@ def test_every_method_starts_from_the_same_backbone_and_classifier(name: str, sp
 )
 def test_a_bottleneck_is_a_linear_layer_and_a_relu_over_scaled_features(scale: str, prepare: type[nn.Module]) -> None:
     x = random(9, 5).abs()
-    net = nets.build({**BOTTLENECK, "scale": scale}, x, 0)
+    net = nets.build({**BOTTLENECK, "scale": scale}, [x[:4], x[4:]], 0)
     assert isinstance(net.prepare, prepare)
     scaled = net.prepare(x)
     assert torch.equal(net(x), net.trunk[0](scaled).clamp(min=0))
@@ -276,7 +276,7 @@ def pictures(fixed_norm: bool, steps: int = 2) -> Train:
     labeled = Labeled(parts[0], torch.arange(8) % 2)
     return Train(
         (labeled,), Unlabeled(parts[1]), Labeled(parts[0][:0], torch.zeros(0).long()), 2,
-        lambda: nets.build(spec, torch.cat(parts), 0), Recipe(steps=steps, batch=4),
+        lambda: nets.build(spec, parts, 0), Recipe(steps=steps, batch=4),
     )  # fmt: skip
 
 
@@ -301,23 +301,23 @@ def test_a_timm_model_trains_end_to_end_with_its_norms_in_the_right_mode(fixed_n
 
 
 def test_fixed_norms_stay_fixed_whoever_calls_for_training() -> None:
-    net = nn.ModuleDict({"features": nets.build({**TIMM, "fixed_norm": True}, torch.zeros(0), 0)}).train()
+    net = nn.ModuleDict({"features": nets.build({**TIMM, "fixed_norm": True}, [], 0)}).train()
     modes = {type(m).__name__: m.training for m in net["features"].trunk.modules()}
     assert not any(m.training for m in net.modules() if isinstance(m, nn.BatchNorm2d))
     assert modes["Conv2d"]
 
 
 def test_a_models_weights_come_from_its_file_and_a_file_that_lacks_some_is_refused(tmp_path: Path) -> None:
-    made = nets.build(TIMM, torch.zeros(0), 5)
+    made = nets.build(TIMM, [], 5)
     state = {name: value.contiguous() for name, value in made.trunk.state_dict().items()}
     save_file({**state, "classifier.weight": torch.zeros(3)}, tmp_path / "whole.safetensors")
-    read = nets.build({**TIMM, "weights": str(tmp_path / "whole.safetensors")}, torch.zeros(0), 0)
+    read = nets.build({**TIMM, "weights": str(tmp_path / "whole.safetensors")}, [], 0)
     assert same(read.trunk, made.trunk)
-    assert not same(nets.build(TIMM, torch.zeros(0), 0).trunk, made.trunk)
+    assert not same(nets.build(TIMM, [], 0).trunk, made.trunk)
     state.pop("conv_head.weight")
     save_file(state, tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match=r"part\.safetensors: lacks 1 tensors of mobilenetv2_100, conv_head.weight"):
-        nets.build({**TIMM, "weights": str(tmp_path / "part.safetensors")}, torch.zeros(0), 0)
+        nets.build({**TIMM, "weights": str(tmp_path / "part.safetensors")}, [], 0)
 
 
 def test_prediction_looks_at_the_centre_and_training_at_any_part() -> None:
@@ -334,5 +334,5 @@ def test_prediction_looks_at_the_centre_and_training_at_any_part() -> None:
 
 def test_a_model_without_augmentation_trains_on_larger_images_too() -> None:
     train = pictures(fixed_norm=False, steps=1)
-    plain = replace(train, backbone=lambda: nets.build(TIMM, torch.zeros(0), 0))
+    plain = replace(train, backbone=lambda: nets.build(TIMM, [], 0))
     assert ERM().fit(plain, 0)(images(2, 72)).shape == (2, 2)

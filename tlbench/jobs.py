@@ -69,13 +69,13 @@ def training(job: dict[str, Any], folder: Path) -> Train:
     pool = mapped(job["pool"])
     target = Unlabeled(rows_of(pool, indices["unlabeled"]))
     shots = Labeled(pool[indices["shots"]], indices["labels"])
-    net, seed = job["net"], int(job["seed"])
+    parts, net, seed = [s.x for s in sources] + [pool], job["net"], int(job["seed"])
     return Train(
         sources=tuple(sources),
         target=target,
         shots=shots,
         n_classes=int(job["n_classes"]),
-        backbone=lambda: nets.build(net, pool, seed),
+        backbone=lambda: nets.build(net, parts, seed),
         recipe=Recipe(**job["recipe"]),
         device=job["device"],
     )

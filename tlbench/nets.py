@@ -86,9 +86,9 @@ class Standardize(nn.Module):
         self.register_buffer("std", std, persistent=False)
 
     @classmethod
-    def of(cls, x: Tensor) -> Standardize:
-        """Statistics over the rows of x (n, d); constant columns keep their scale."""
-        var, mean = torch.var_mean(x.double(), 0, correction=0)
+    def of(cls, parts: Sequence[Tensor]) -> Standardize:
+        """Statistics over the rows of all parts (n, d); constant columns keep their scale."""
+        var, mean = torch.var_mean(torch.cat([p.double() for p in parts]), 0, correction=0)
         std = torch.where(var > 1e-12, var.sqrt(), torch.ones_like(var))
         return cls(mean.float(), std.float())
 
@@ -211,27 +211,27 @@ def timm_trunk(spec: dict[str, Any]) -> nn.Module:
     return model
 
 
-def build(spec: dict[str, Any], pool: Tensor, seed: int) -> Backbone:
+def build(spec: dict[str, Any], parts: Sequence[Tensor], seed: int) -> Backbone:
     """The card's network, the same initial weights for the same (spec, seed), whoever asks.
 
     Args:
         spec: {"kind": "convnet" | "timm" | "bottleneck", ...}, written by the harness from the card
-        pool: (n, *shape) unlabelled target inputs; their statistics standardise frozen features, for references and
-            methods alike, whatever source they see
+        parts: (n, *shape) inputs of the sources and of the target's pool; their statistics standardise frozen features
+            (the pool's alone would blow up what is nearly constant in a small target)
         seed: of the cell
     """
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm's own deprecations are not the method's
         torch.manual_seed(seed)
-        return BUILDERS[spec["kind"]](spec, pool)
+        return BUILDERS[spec["kind"]](spec, parts)
 
 
-def _convnet(spec: dict[str, Any], pool: Tensor) -> Backbone:
-    channels, side = pool.shape[1], pool.shape[2]
+def _convnet(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
+    channels, side = parts[0].shape[1], parts[0].shape[2]
     return Backbone(Pixels([0.5] * 3, [0.5] * 3), Warp(spec["augment"]), convnet(channels, side), 128)
 
 
-def _timm(spec: dict[str, Any], pool: Tensor) -> Backbone:
+def _timm(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
     trunk = timm_trunk(spec).to(memory_format=torch.channels_last)
     size = int(spec["size"])
     prepare = Pixels(spec["mean"], spec["std"], size, cropped_later="crop" in spec["augment"])
@@ -239,19 +239,19 @@ def _timm(spec: dict[str, Any], pool: Tensor) -> Backbone:
     return Backbone(prepare, Warp(spec["augment"], size), trunk, width, spec["fixed_norm"])
 
 
-def _features(spec: dict[str, Any], pool: Tensor) -> nn.Module:
+def _features(spec: dict[str, Any], parts: Sequence[Tensor]) -> nn.Module:
     if spec["scale"] == "standard":
-        return Standardize.of(pool.flatten(1))
+        return Standardize.of([p.flatten(1) for p in parts])
     return Rows() if spec["scale"] == "rows" else Float()
 
 
-def _bottleneck(spec: dict[str, Any], pool: Tensor) -> Backbone:
-    d, width = pool[0].numel(), int(spec["width"])
+def _bottleneck(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
+    d, width = parts[0][0].numel(), int(spec["width"])
     trunk = nn.Sequential(nn.Linear(d, width), nn.ReLU())
-    return Backbone(_features(spec, pool), nn.Identity(), trunk, width)
+    return Backbone(_features(spec, parts), nn.Identity(), trunk, width)
 
 
-BUILDERS: dict[str, Callable[[dict[str, Any], Tensor], Backbone]] = {
+BUILDERS: dict[str, Callable[[dict[str, Any], Sequence[Tensor]], Backbone]] = {
     "convnet": _convnet,
     "timm": _timm,
     "bottleneck": _bottleneck,

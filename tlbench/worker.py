@@ -53,6 +53,7 @@ def serve() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     ready = selectors.DefaultSelector()
+    polled = [ready.fileno()] if hasattr(ready, "fileno") else []  # of epoll: a child could change what it watches
     ready.register(0, selectors.EVENT_READ, "jobs")
     ready.register(wake_read, selectors.EVENT_READ, "deaths")
     pending = b""
@@ -69,7 +70,7 @@ def serve() -> None:
                 return
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                _fork(json.loads(line), children, (out.fileno(), wake_read, wake_write))
+                _fork(json.loads(line), children, (out.fileno(), wake_read, wake_write, *polled))
         _watch(children)
         for ended in _reap(children):
             print(json.dumps(ended), file=out)
