@@ -157,6 +157,9 @@ def test_a_line_that_no_worker_can_run_is_a_mistake_that_names_it(
         assert "\n" not in str(caught.value), name
         if not said.startswith(("unknown", "did")):
             assert str(caught.value).startswith(f"{file}:{i + 1}: "), name
+    for none, said in ((tmp_path / "none.jsonl", "cannot be read"), (tmp_path, "cannot be read")):
+        with pytest.raises(Mistake, match=said):
+            command.worker(none, 0, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
@@ -165,12 +168,11 @@ def test_a_plan_that_does_not_fit_is_one_line_and_exit_code_2(
 ) -> None:
     wanted = {"torn": "not a line of a plan", "of another key": "data, weights or code here differ"}
     lines = {name: line for name, (line, _) in damaged(plan).items() if name in wanted}
-    file, none = tmp_path / "plan.jsonl", tmp_path / "none.jsonl"
+    file = tmp_path / "plan.jsonl"
     file.write_text("".join(f"{line}\n" for line in lines.values()))
-    asked = {(file, i): wanted[name] for i, name in enumerate(lines)}
-    asked |= {(file, 2): "has cells 0 to 1; there is no cell 2", (none, 0): "cannot be read"}
-    runs = [cluster.start(tmp_path, "worker", "--plan", place, "--index", i) for place, i in asked]
-    for (code, out, err), said in zip(cluster.ends(*runs), asked.values(), strict=True):
+    asked = [*(wanted[name] for name in lines), "has cells 0 to 1; there is no cell 2"]
+    runs = [cluster.start(tmp_path, "worker", "--plan", file, "--index", i) for i in range(3)]
+    for (code, out, err), said in zip(cluster.ends(*runs), asked, strict=True):
         assert (code, out) == (2, ""), err
         assert err.startswith(f"tlbench: {tmp_path}")
         assert said in err

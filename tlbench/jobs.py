@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from tlbench import method as methods
@@ -87,7 +86,6 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     torch.set_num_threads(int(job["threads"]))
     torch.manual_seed(int(job["seed"]))
     method = methods.load(job["method"])(**job["config"])
-    threadpool_limits(int(job["threads"]))  # scipy's and scikit-learn's own pools, which torch does not know of
     train, device = training(job, folder), job["device"]
     start = synchronized(device)
     predict = method.fit(train, int(job["seed"]))
