@@ -62,10 +62,10 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
 
 def execute(request: Request, options: Options, tell: Tell | None = None, progress: Any = None) -> Outcome:
     """Run what a request means and is not in the store; aggregate all of it."""
-    with Workers(modules=preloaded(request.methods)) as workers:
+    jobs = options.jobs or default_jobs(resolve_device(options.device))
+    with Workers(modules=preloaded(request.methods), threads=threads_for(jobs)) as workers:
         plan, bench = prepared(request, options, workers, progress)
         store = Store(options.results or default_folder())
-        jobs = options.jobs or default_jobs(bench.conditions.device)
         limits = Limits(options.time_limit, options.memory_limit or memory_share(jobs))
         sweep = Sweep(
             plan.cells, bench, store, workers, jobs, limits, options.retry_failed,

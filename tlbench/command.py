@@ -208,7 +208,7 @@ def plan(request: Request, options: Options, file: Path) -> None:
 def worker(file: Path, index: int, results: Path | None) -> int:
     """Run one cell of a plan. Returns 1 when the cell failed."""
     line = plans.read(file, index)
-    with Workers(modules=api.preloaded([line["method"]])) as workers:
+    with Workers(modules=api.preloaded([line["method"]]), threads=line["conditions"].threads) as workers:
         bench = Bench(line["conditions"])
         described = plans.describe([line["method"]], {}, workers)[line["method"]]
         task = card.named(line["task"], line["card"])

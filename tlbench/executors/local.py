@@ -42,10 +42,12 @@ class Workers:
     Args:
         modules: what the server imports beforehand; shipped code only
         cores: threads for a job that is alone; 0 takes all of this process's
+        threads: of the linear algebra under numpy, scipy and scikit-learn, for one job of several
     """
 
     modules: Sequence[str] = ()
     cores: int = 0
+    threads: int = 1
     _server: subprocess.Popen[bytes] | None = None
     _ended: queue.Queue[dict[str, Any] | None] = field(default_factory=queue.Queue)
     _folders: dict[int, Path] = field(default_factory=dict)
@@ -79,7 +81,9 @@ class Workers:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _start(self) -> None:
-        environment = clean_environment(dict(os.environ))
+        # Read once, when these libraries are loaded: limiting a loaded one takes longer than a short cell.
+        blas = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
+        environment = {**clean_environment(dict(os.environ)), **blas}
         command = [sys.executable, "-m", "tlbench.worker"]
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
