@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tlbench import Labeled, Predictor, Train
-from tlbench.descent import ERM
+from tlbench.descent import ERM, predictor
 from tlbench.embed import embedded
 
 
@@ -34,7 +34,7 @@ class CORAL(ERM):
     def fit(self, train: Train, seed: int) -> Predictor:
         flat, embed = embedded(train, seed, self)
         moved = tuple(Labeled(recolored(s.x, flat.target.x, self.reg, self.center), s.y) for s in flat.sources)
-        predict = super().fit(replace(flat, sources=moved), seed)
+        predict = predictor(self.trained(replace(flat, sources=moved), seed), train.device)
         return lambda x: predict(embed(x))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
+from tlbench.descent import Batch, Descent, network, told
 from tlbench.nets import mlp, reverse_gradient
 
 
@@ -45,7 +45,7 @@ class DANN(Descent):
         f_domains = torch.cat([f[:m], f[n:]])  # (m + b, d): source, then target
         guess = net["critic"](reverse_gradient(f_domains, self.weight * ramp(progress)))
         domain = (torch.arange(len(guess), device=guess.device) >= m).long()
-        return cross_entropy(net["classifier"](f[:n]), batch.y) + cross_entropy(guess, domain)
+        return told(net, f[:n], batch) + cross_entropy(guess, domain)
 
 
 def ramp(progress: float) -> float:

@@ -27,7 +27,7 @@ class DeepCORAL(Descent):
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Sun & Saenko, Deep CORAL, ECCV workshops 2016"
-    needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         n, m = len(batch.x), len(batch.xs)

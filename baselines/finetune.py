@@ -9,7 +9,7 @@ steps. At k = 0 there is nothing to tune on.
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tlbench import Predictor, Train
+from tlbench import Learner, Predictor, Train
 from tlbench.descent import ERM, network, predictor, seeded
 from tlbench.embed import nothing_of
 
@@ -19,17 +19,20 @@ class FineTune(ERM):
     """Pretrain on the sources, then train everything on the shots."""
 
     tuned_body_lr: float = 0.1  # the transferred layers' learning rate in the second stage, as a share of lr
-    fresh_head: bool = False  # forget the source's classifier, as a different task must
+    fresh_head: bool = False  # forget the source's classifier; where its task is another, there is none to keep
 
     family: ClassVar[str] = "model-based"
     paper: ClassVar[str] = "Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014"
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
         net = None
         if train.sources:
             net = self.trained(replace(train, shots=nothing_of(train.shots)), seed)
             if self.fresh_head:
                 net["classifier"] = seeded(lambda: network(train), seed)["classifier"]
         second = replace(self, body_lr=self.tuned_body_lr)
+        if train.episodes:
+            return second.learner(train, seed, net)
         return predictor(second.trained(replace(train, sources=()), seed, net), train.device)

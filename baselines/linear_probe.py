@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from tlbench import Labeled, Predictor, Train
+from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.descent import ERM
-from tlbench.embed import in_batches, nothing_of
+from tlbench.embed import Embedding, in_batches, nothing_of
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,28 @@ class LinearProbe(ERM):
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Donahue et al., DeCAF: a deep convolutional activation feature, ICML 2014"
     needs: ClassVar[frozenset[str]] = frozenset()
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "episodes"})
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if train.sources:
             features = self.trained(replace(train, shots=nothing_of(train.shots)), seed)["features"]
         else:
             features = train.backbone()
         embed = in_batches(features, train.device)
+        if train.episodes:
+            return lambda support, x: self.probe(support, embed, train.n_classes, seed)(x)
         labeled = train.shots
         if not len(labeled):
             x, y = (torch.cat([getattr(s, part) for s in train.sources]) for part in "xy")
             labeled = Labeled(x, y)
+        return self.probe(labeled, embed, train.n_classes, seed)
+
+    def probe(self, labeled: Labeled, embed: Embedding, n_classes: int, seed: int) -> Predictor:
+        """The logistic regression on the embedded samples."""
         probe = fitted(embed(labeled.x).double().numpy(), labeled.y.numpy(), self.penalties, seed)
 
         def scores(inputs: Tensor) -> Tensor:
-            out = torch.full((len(inputs), train.n_classes), -1e9)  # a class without a shot is never predicted
+            out = torch.full((len(inputs), n_classes), -1e9)  # a class without a shot is never predicted
             margins = torch.as_tensor(probe.decision_function(embed(inputs).double().numpy()))
             if margins.ndim == 1:  # of two classes: one margin, the second's over the first
                 margins = torch.stack([torch.zeros_like(margins), margins], 1)

@@ -16,6 +16,7 @@ class SourceOnly(ERM):
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization, NIPS 1991"
-    needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
     takes: ClassVar[str] = "s"

@@ -18,3 +18,4 @@ class SourcePlusTarget(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Saito et al., Semi-supervised domain adaptation via minimax entropy, ICCV 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection"})

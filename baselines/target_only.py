@@ -18,5 +18,6 @@ class TargetOnly(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Wang et al., Characterizing and avoiding negative transfer, CVPR 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
     takes: ClassVar[str] = "l"

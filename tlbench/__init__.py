@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlbench.api import leaderboard, run
-    from tlbench.data import Labeled, Predictor, Recipe, Train, Unlabeled
+    from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
     from tlbench.method import Method, Refusal
     from tlbench.mistake import Mistake
 
@@ -19,11 +19,13 @@ __version__ = "0.1.0"
 PROTOCOL = 1  # of the harness: bumped when a change of it (not of a method or a card) moves a number
 
 _HOMES = {  # loaded when asked for: the command line must answer before numpy is there
-    "Labeled": "data", "Predictor": "data", "Recipe": "data", "Train": "data", "Unlabeled": "data",
+    "Episodes": "data", "Labeled": "data", "Learner": "data", "Predictor": "data", "Recipe": "data", "Train": "data",
+    "Unlabeled": "data",
     "Method": "method", "Refusal": "method", "Mistake": "mistake", "leaderboard": "api", "run": "api",
 }  # fmt: skip
 __all__ = [
-    "Labeled", "Method", "Mistake", "Predictor", "Recipe", "Refusal", "Train", "Unlabeled", "leaderboard", "run",
+    "Episodes", "Labeled", "Learner", "Method", "Mistake", "Predictor", "Recipe", "Refusal", "Train", "Unlabeled",
+    "leaderboard", "run",
 ]  # fmt: skip
 
 

@@ -19,26 +19,30 @@ from tlbench.mistake import Mistake, suggest
 
 BUILT_IN = {
     "convnet": "two convolutions and a linear layer, from scratch; 128-d",
+    "fieldnet": "five convolutions that keep a map of places, from scratch; 64-d",
+    "hashed": "counts of hashed words and pairs of words; 4096-d",
     "none": "the features as they are",
 }
 
 
 class BackboneCard(BaseModel):
-    """A pretrained network: which timm model it is, and how its inputs are prepared."""
+    """A pretrained network: which one it is, and how its inputs are prepared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     summary: str
-    timm: str
+    takes: Literal["images", "texts"] = "images"
+    timm: str | None = None  # the name of a timm model
+    hub: str | None = None  # the repository of a sentence encoder; its weights are a folder
     pad_type: str | None = None
     sha256: str | None = None  # of the weights file; None takes what the hub gives and records it
-    resize: PositiveInt
-    crop: PositiveInt  # the side of its input
+    resize: PositiveInt = 1
+    crop: PositiveInt = 1  # the side of its input
     fit: Literal["crop", "squash"] = "crop"  # the centre of the resized image, or all of it squashed to the side
     fixed_norm: bool = False  # its batch norms are folded: they stay on their stored statistics when it is trained
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     license: str
     origin: str
 
@@ -56,16 +60,18 @@ class Backbone:
     weights: Path
     digest: str  # SHA-256 of the weights file
 
-    def spec(self, augment: tuple[str, ...] = ()) -> dict[str, Any]:
-        """What a worker needs to build it."""
+    def spec(self, augment: tuple[str, ...] = (), side: int | None = None) -> dict[str, Any]:
+        """What a worker needs to build it, for inputs of `side` pixels if not of its own."""
+        if self.card.takes == "texts":
+            return {"kind": "sentence", "weights": str(self.weights)}
         return {
-            "kind": "timm",
+            "kind": "timm" if self.card.timm else "resnet20",
             "timm": self.card.timm,
             "args": {"pad_type": self.card.pad_type} if self.card.pad_type else {},
             "weights": str(self.weights),
             "mean": self.card.mean,
             "std": self.card.std,
-            "size": self.card.crop,
+            "size": side or self.card.crop,
             "augment": augment,
             "fixed_norm": self.card.fixed_norm,
         }
@@ -98,8 +104,10 @@ def weight_roots() -> list[Path]:
 
 
 def weights_file(name: str) -> Path | None:
-    """Where a backbone's weights are, if they are."""
-    return next((f for root in weight_roots() if (f := root / f"{name}.safetensors").is_file()), None)
+    """Where a backbone's weights are, if they are: a file, or the folder of a sentence encoder."""
+    files = (root / part for root in weight_roots() for part in (f"{name}.safetensors", f"{name}/config.json"))
+    found = next((f for f in files if f.is_file()), None)
+    return found.parent if found is not None and found.name == "config.json" else found
 
 
 def at_hand(names: tuple[str, ...]) -> Backbone:
@@ -133,7 +141,11 @@ def _digest(path: str, size: int, modified: int) -> str:
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a file, computed once a process while it stays the same."""
+    """SHA-256 of a file (of its files' digests, if it is a folder), computed once a process while it stays the same."""
+    if file.is_dir():
+        inside = sorted(f for f in file.rglob("*") if f.is_file())
+        listed = "\n".join(f"{file_digest(f)}  {f.relative_to(file)}" for f in inside)
+        return hashlib.sha256(listed.encode()).hexdigest()
     stat = file.stat()
     return _digest(str(file), stat.st_size, stat.st_mtime_ns)
 
@@ -148,16 +160,31 @@ def pull(name: str) -> Path:
     from safetensors.torch import save_file
 
     card = read(name)
+    if card.hub is not None:
+        return _pull_folder(name, card.hub)
     if card.sha256 is not None:
         raise Mistake(f"{name} is on no hub ({card.origin}); put {name}.safetensors in a folder of TLBENCH_WEIGHTS")
     try:
-        model = timm.create_model(card.timm, pretrained=True)
+        model = timm.create_model(str(card.timm), pretrained=True)
     except Exception as error:  # the hub's clients raise a dozen kinds
         said = " ".join(str(error).split())[:200]
         raise Mistake(f"{name}: timm's hub did not give {card.timm} ({type(error).__name__}: {said})") from None
-    folder = weight_roots()[0]
+    folder = weight_roots()[-1]
     folder.mkdir(parents=True, exist_ok=True)
     file, temporary = folder / f"{name}.safetensors", folder / f"{name}.part"
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
     temporary.replace(file)
     return file
+
+
+def _pull_folder(name: str, hub: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = weight_roots()[-1] / name
+    try:
+        wanted = ["*.json", "*.txt", "*.safetensors", "*/config.json"]
+        snapshot_download(hub, local_dir=folder, allow_patterns=wanted)
+    except Exception as error:  # the hub's clients raise a dozen kinds
+        said = " ".join(str(error).split())[:200]
+        raise Mistake(f"{name}: the hub did not give {hub} ({type(error).__name__}: {said})") from None
+    return folder

@@ -1,6 +1,6 @@
 """Read one task card, or say in a sentence what is wrong with it.
 
-A card names either `domains` (a suite: every ordered pair is a task) or `sources` and `target` (one task).
+A card names `domains` (a suite: every ordered pair is a task), or `pairs`, or `sources` and `target` (one task).
 """
 
 from __future__ import annotations
@@ -16,14 +16,23 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from tlbench.data import Recipe
+from tlbench.data import Recipe, Regime
 from tlbench.mistake import Mistake, suggest
 
 CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)
 FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 T = TypeVar("T", bound=BaseModel)
-Budget = int | Literal["full"]  # labels per class
+Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
+Loader = Literal[
+    "embedded", "generated", "weights", "images", "lists", "parquet", "mat", "svmlight", "idx", "usps", "medmnist",
+    "omniglot", "omniglot_runs", "voc", "voc_cells", "lines", "jsonl", "csv", "texts", "table", "npz",
+]  # fmt: skip
+IMAGE_LOADERS = ("images", "lists", "parquet")  # of image files, decoded to the backbone's size
+TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
+HOMELESS = ("embedded", "generated", "weights")  # loaders that need no files
+METRIC_OF = {"classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse"}
+SOURCE_SUFFIX = "_source"  # names a domain in its role as the source, where it is the target too
 
 PARADIGMS = {
     "same-domain-different-task": "same domain, different task",
@@ -41,10 +50,45 @@ class Quick(BaseModel):
     seeds: PositiveInt = 3
 
 
-class Card(BaseModel):
-    """A task or a suite of tasks. Any change that moves a number bumps `version`."""
+class View(BaseModel):
+    """Which classes of a domain make a task: some of them, or groups of them under new names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    keep: tuple[str, ...] = ()  # these, in this order; () keeps all
+    groups: dict[str, tuple[str, ...]] = {}  # new class -> old classes; what is in no group is left out
+
+
+class Place(BaseModel):
+    """Where a domain comes from. A card says it for all of its domains, and under [at.NAME] for one of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    loader: Loader | None = None
+    data: str | None = None  # the dataset card; None for what needs no download
+    path: str = "{domain}"  # inside the dataset's folder
+    test_path: str | None = None  # the publisher's own test samples, where they are a file apart
+    classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
+    view: View = View()
+    take: PositiveInt | None = None  # only so many samples, the first in hash order
+    label: str = "label"  # the column of a table that holds the label
+    text: str | None = None  # the column of a table that holds a text to encode; None takes the numbers
+    drop: tuple[str, ...] = ()  # columns of a table that are no features
+
+    def __hash__(self) -> int:  # a dict, which views hold, has none
+        return hash((self.loader, self.data, self.path))
+
+
+class EpisodeRule(BaseModel):
+    """Few-shot episodes: how many classes, queries a class, and episodes; the budget is the shots a class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    ways: int = Field(default=5, ge=2)
+    queries: PositiveInt = 15
+    count: PositiveInt = 600
+    steps: PositiveInt = 50  # gradient steps a learner may take on one support set
+
+
+class Card(Place):
+    """A task or a suite of tasks. Any change that moves a number bumps `version`."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     version: PositiveInt
@@ -55,21 +99,25 @@ class Card(BaseModel):
         "multi-source",
     ]
     summary: str
-    loader: Literal["embedded", "images", "mat", "svmlight"]
-    data: str | None = None  # the dataset card; None for embedded domains
-    path: str = "{domain}"  # inside the dataset's folder, one place a domain
-    test_path: str | None = None  # the publisher's own test samples, where they are a file apart
-    domains: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
+    loader: Loader
+    regime: Regime = "classification"
+    domains: tuple[str, ...] = ()  # every ordered pair; each by itself in one domain; all others to one in multi-source
+    pairs: tuple[tuple[str, str], ...] = ()  # or the pairs one by one; 'a+b' are two sources
+    sources: tuple[str, ...] = ()  # or one task
     target: str | None = None
-    classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
+    at: dict[str, Place] = {}
+    source_view: View = View()
+    target_view: View = View()
     budgets: tuple[NonNegativeInt, ...] = CORE_BUDGETS
     seeds: PositiveInt = 10
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
-    metric: Literal["accuracy"] = "accuracy"
-    backbone: str | tuple[str, ...]  # 'convnet', 'none', or pretrained ones: the first whose weights are at hand
+    test_most: PositiveInt = 5000  # test samples at most
+    episodes: EpisodeRule = EpisodeRule()
+    ranked: bool = True  # on the leaderboard; tasks with known truth are not
+    backbone: str | tuple[str, ...]  # one of `list backbones`, or several: the first whose weights are at hand
     trainable: bool = False  # train the backbone end to end, or freeze it and keep its features
+    side: PositiveInt | None = None  # of a trainable backbone's images, in pixels; None takes the backbone's
     bottleneck: PositiveInt = 256  # width of the trainable layer over frozen features
     scale: Literal["standard", "rows", "none"] = "standard"  # what happens to frozen features first
     augment: tuple[Literal["shift", "flip", "crop"], ...] = ()
@@ -81,28 +129,101 @@ class Card(BaseModel):
     license: str
     cite: str
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.version))
+
     @model_validator(mode="after")
-    def _pairs_make_sense(self) -> Card:
-        if bool(self.domains) == bool(self.sources or self.target):
-            raise ValueError("name either 'domains' or both 'sources' and 'target'")
-        if self.domains and len(set(self.domains)) < max(2, len(self.domains)):
-            raise ValueError("'domains' needs at least two different names")
-        if not self.domains and not (self.sources and self.target):
+    def _tasks_make_sense(self) -> Card:
+        one = bool(self.sources or self.target)
+        if bool(self.domains) + bool(self.pairs) + one != 1:
+            raise ValueError("name either 'domains', or 'pairs', or both 'sources' and 'target'")
+        least = 1 if self.within else 2
+        if self.domains and len(set(self.domains)) < max(least, len(self.domains)):
+            raise ValueError(f"'domains' needs at least {least} different names")
+        if one and not (self.sources and self.target):
             raise ValueError("'sources' and 'target' go together")
-        if self.target in self.sources:
-            raise ValueError(f"source {self.target!r} is also its target; transfer needs two different domains")
-        for domain in (*self.domains, *self.sources, self.target or ""):
-            if "-" in domain or "/" in domain or "+" in domain:
-                raise ValueError(f"domain {domain!r}: '-', '+' and '/' separate domains in a task's name")
+        for sources, target in _pairs(self):
+            if target in sources:
+                raise ValueError(f"source {target!r} is also its target; transfer needs two different domains")
+            for domain in (*sources, target):
+                if not re.fullmatch(r"\w+", domain):
+                    raise ValueError(f"domain {domain!r}: letters, digits and '_' make a domain's name")
+        for name in self.at:
+            if name not in self.all_domains:
+                raise ValueError(f"[at.{name}] is no domain of this card{suggest(name, self.all_domains)}")
         if not self.backbone:
             raise ValueError("'backbone' names nothing; 'none' takes the features as they are")
-        if self.loader != "embedded" and self.data is None:
-            raise ValueError("'data' must name a dataset card when the loader is not 'embedded'")
+        return self
+
+    @model_validator(mode="after")
+    def _places_make_sense(self) -> Card:
+        for domain in self.all_domains:
+            place = self.place(domain)
+            if place.data is None and place.loader not in HOMELESS and not Path(place.path).is_absolute():
+                raise ValueError(f"'data' must name a dataset card when the loader is {place.loader!r}")
+            if place.loader in IMAGE_LOADERS and self.backbone in ("convnet", "fieldnet") and not self.side:
+                raise ValueError(f"'side' must say to how many pixels images are made for {self.backbone!r}")
+        if self.weights_are_source and not self.trainable:
+            raise ValueError("a source that is a checkpoint needs 'trainable = true': target-only starts without it")
         return self
 
     @property
+    def within(self) -> bool:
+        """Whether each domain is source and target at once, with two tasks on it."""
+        return self.paradigm == "same-domain-different-task"
+
+    @property
+    def same_task(self) -> bool:
+        """Whether source labels mean the target's classes."""
+        return self.paradigm in ("different-domain-same-task", "multi-source")
+
+    @property
+    def metric(self) -> str:
+        return METRIC_OF[self.regime]
+
+    @property
+    def all_domains(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(d for sources, target in _pairs(self) for d in (*sources, target)))
+
+    @property
+    def weights_are_source(self) -> bool:
+        """Whether the pretrained weights belong to the source, so that target-only starts from random ones."""
+        return any(self.place(d).loader == "weights" for d in self.all_domains)
+
+    @property
+    def text_encoded(self) -> bool:
+        """Whether its samples are texts."""
+        return all(p.loader in TEXT_LOADERS or p.text is not None for p in map(self.place, self.all_domains))
+
+    def place(self, domain: str) -> Place:
+        """Where a domain comes from: [at.NAME] over the card's own keys."""
+        base = {name: getattr(self, name) for name in Place.model_fields}
+        is_source = self.within and domain.endswith(SOURCE_SUFFIX)
+        home = domain.removesuffix(SOURCE_SUFFIX) if is_source else domain
+        base["path"] = base["path"].replace("{domain}", home)
+        if base["test_path"]:
+            base["test_path"] = base["test_path"].replace("{domain}", home)
+        if self.within and self.domains:
+            base["view"] = self.source_view if is_source else self.target_view
+        own = self.at.get(domain) or self.at.get(home)
+        return Place(**{**base, **(own.model_dump(exclude_unset=True) if own else {})})
+
+    @property
     def recipe(self) -> Recipe:
-        return Recipe(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr)
+        return Recipe(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr, self.episodes.steps)
+
+
+def _pairs(c: Card) -> list[tuple[tuple[str, ...], str]]:
+    """(sources, target) of every task of a card, in its order."""
+    if c.domains and c.within:
+        return [((d + SOURCE_SUFFIX,), d) for d in c.domains]
+    if c.domains and c.paradigm == "multi-source":
+        return [(tuple(d for d in c.domains if d != t), t) for t in c.domains]
+    if c.domains:
+        return [((s,), t) for s, t in permutations(c.domains, 2)]
+    if c.pairs:
+        return [(tuple(s.split("+")), t) for s, t in c.pairs]
+    return [(c.sources, c.target or "")]
 
 
 @dataclass(frozen=True)
@@ -119,16 +240,18 @@ class Task:
         pair = "-".join(["+".join(self.sources), self.target]) if self.sources else self.target
         return f"{self.card.name}/{pair}"
 
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        """The sources that have samples; the others are weights."""
+        return tuple(s for s in self.sources if self.card.place(s).loader != "weights")
+
     def without_sources(self) -> Task:
         return Task(self.card, (), self.target, self.file)
 
 
 def tasks_of(card: Card, file: str = "") -> list[Task]:
     """Every task of a card, in the card's order."""
-    if card.domains:
-        return [Task(card, (s,), t, file) for s, t in permutations(card.domains, 2)]
-    assert card.target is not None
-    return [Task(card, card.sources, card.target, file)]
+    return [Task(card, sources, target, file) for sources, target in _pairs(card)]
 
 
 @cache
@@ -187,7 +310,8 @@ def _tuples(value: Any) -> Any:
 
 
 def find(name: str) -> list[Task]:
-    """The tasks that a name means: `digits` (all), `digits/fonts-photos` (one), or `my/card.toml`.
+    """The tasks that a name means: `digits` (all), `digits/fonts-photos` (one), `digits/photos` (those with that
+    target), or `my/card.toml`.
 
     Raises:
         Mistake: nothing of that name; says what is close.
@@ -201,7 +325,7 @@ def find(name: str) -> list[Task]:
     tasks = tasks_of(read(known[suite]))
     if not pair:
         return tasks
-    chosen = [task for task in tasks if task.name == name]
+    chosen = [task for task in tasks if task.name == name] or [task for task in tasks if task.target == pair]
     if not chosen:
         raise Mistake(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
     return chosen

@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import PROTOCOL, backbone, frozen, inputs, loaders
+from tlbench import PROTOCOL, backbone, episodes, frozen, inputs, loaders
 from tlbench import split as splits
-from tlbench.card import Budget, Card, Task
+from tlbench.card import IMAGE_LOADERS, Budget, Card, Task
 from tlbench.data import Domain
-from tlbench.executors.local import Ended, Workers, plain
+from tlbench.episodes import EpisodicSplit
+from tlbench.executors.local import Ended, Workers
 from tlbench.inputs import Transform
 from tlbench.method import Description
-from tlbench.metrics import METRICS, correct
 from tlbench.mistake import Mistake
-from tlbench.row import Row, packed_bits
+from tlbench.row import Row
+from tlbench.scoring import scored
 from tlbench.split import Partition, Split, sha
+
+Place = tuple[Card, str, int]  # of a domain: its card, its name, and the seed where it is drawn anew
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,32 @@ class Bench:
     progress: inputs.Progress = field(default=lambda what, done, of: None)
     _cuts: dict[Task, Partition] = field(default_factory=dict)
     _splits: dict[tuple[Task, int], Split] = field(default_factory=dict)
-    _digests: dict[tuple[Card, str], str] = field(default_factory=dict)
-    _sources: dict[tuple[Card, str], tuple[Domain, splits.Indices, dict[str, str]]] = field(default_factory=dict)
+    _digests: dict[Place, str] = field(default_factory=dict)
+    _contents: dict[Place, str] = field(default_factory=dict)
+    _sources: dict[Place, tuple[Domain, splits.Indices, dict[str, str]]] = field(default_factory=dict)
     _keys: dict[Cell, str] = field(default_factory=dict)
 
-    def domain(self, card: Card, name: str) -> Domain:
-        return loaders.load(card, name, self.conditions.data_root)
+    def domain(self, card: Card, name: str, seed: int) -> Domain:
+        return loaders.load(card, name, self.conditions.data_root, seed)
 
     def split(self, task: Task, seed: int) -> Split:
         """The target's split; the same for every source."""
         task = task.without_sources()
         if (task, seed) not in self._splits:
-            target = self.domain(task.card, task.target)
-            if task not in self._cuts:
-                self._cuts[task] = splits.partition(target, splits.target_name(task))
-            made = splits.split(task, target, seed, self._cuts[task])
+            made = self._split(task, self.domain(task.card, task.target, seed), seed)
             if not self.conditions.changed_data:
                 frozen.check(made)
             self._splits[task, seed] = made
         return self._splits[task, seed]
+
+    def _split(self, task: Task, target: Domain, seed: int) -> Split:
+        if task.card.regime == "episodes":
+            return episodes.split(task, target, seed)
+        if loaders.drawn_anew(task.card, task.target):
+            return splits.split(task, target, seed)
+        if task not in self._cuts:
+            self._cuts[task] = splits.partition(target, splits.target_name(task), task.card.test_most)
+        return splits.split(task, target, seed, self._cuts[task])
 
     def backbone(self, card: Card) -> backbone.Backbone | None:
         """The pretrained network of a card, or of the command; None for built-in ones and for plain features."""
@@ -90,21 +100,27 @@ class Bench:
         named = self.conditions.backbone
         if named is None:
             return
-        if card.loader != "images":
+        takes = "texts" if card.text_encoded else "images" if card.loader in IMAGE_LOADERS else None
+        if takes is None:
             raise Mistake(f"--backbone {named}: {card.name} has no images of a size to put through it; leave it out")
-        if named in backbone.BUILT_IN:
+        if named not in backbone.BUILT_IN and backbone.read(named).takes != takes:
+            raise Mistake(f"--backbone {named}: takes {backbone.read(named).takes}, {card.name} has {takes}")
+        if named in backbone.BUILT_IN and (takes == "images" or named != "hashed"):
             raise Mistake(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
 
     def transform(self, card: Card) -> Transform | None:
         return Transform.of(card, self.backbone(card), self.conditions.device)
 
-    def net(self, card: Card) -> dict[str, Any]:
+    def net(self, task: Task) -> dict[str, Any]:
         """The network's specification as a worker builds it."""
+        card = task.card
         pretrained = self.backbone(card)
         if card.trainable and pretrained is not None:
-            return pretrained.spec(card.augment)
+            spec = pretrained.spec(card.augment, card.side)
+            scratch = card.weights_are_source and not task.sources
+            return {**spec, "weights": None, "fixed_norm": False} if scratch else spec
         if card.trainable:
-            return {"kind": "convnet", "augment": card.augment}
+            return {"kind": str(card.backbone), "augment": card.augment}
         return {"kind": "bottleneck", "width": card.bottleneck, "scale": card.scale}
 
     def key(self, cell: Cell) -> str:
@@ -115,20 +131,21 @@ class Bench:
 
     def _key(self, cell: Cell) -> str:
         card, task = cell.task.card, cell.task
-        net = {name: value for name, value in self.net(card).items() if name != "weights"}
-        pretrained = self.backbone(card)
+        net = self.net(task)
+        digest = self._weights(net, card)
         said = {
             "protocol": PROTOCOL,
             "task": task.name,
             "version": card.version,
-            "classes": self.domain(card, task.target).classes,
-            "inputs": [self._raw_key(card, d) for d in (*task.sources, task.target)],
+            "regime": card.regime,
+            "classes": self.domain(card, task.target, cell.seed).classes,
+            "inputs": [self._raw_key(self._place(card, d, cell.seed)) for d in (*task.sampled, task.target)],
             "split": self.split(task, cell.seed).digest,
             "budget": cell.budget,
             "rule": "default",
             "metric": card.metric,
-            "net": net,
-            "weights": pretrained.digest if pretrained else None,
+            "net": {name: value for name, value in net.items() if name != "weights"},
+            "weights": digest,
             "recipe": asdict(card.recipe),
             "method": cell.method.digest,
             "config": cell.method.config,
@@ -136,26 +153,42 @@ class Bench:
         }
         return sha(json.dumps(said, sort_keys=True, separators=(",", ":")))
 
-    def _raw_key(self, card: Card, name: str) -> str:
-        if (card, name) not in self._digests:
-            self._digests[card, name] = inputs.raw_key(self.domain(card, name), self.transform(card))
-        return self._digests[card, name]
+    def _weights(self, net: dict[str, Any], card: Card) -> str | None:
+        """Digest of the pretrained weights that a cell starts from or whose features it gets."""
+        pretrained = self.backbone(card)
+        return None if pretrained is None or ("weights" in net and net["weights"] is None) else pretrained.digest
+
+    @staticmethod
+    def _place(card: Card, name: str, seed: int) -> Place:
+        return card, name, seed if loaders.drawn_anew(card, name) else 0
+
+    def _raw_key(self, place: Place) -> str:
+        if place not in self._digests:
+            self._digests[place] = inputs.raw_key(self.domain(*place), self.transform(place[0]))
+        return self._digests[place]
+
+    def _content(self, place: Place) -> str:
+        if place not in self._contents:
+            self._contents[place] = splits.content_digest(self.domain(*place))
+        return self._contents[place]
 
     def prepare(self, cells: Iterable[Cell], workers: Workers) -> None:
         """Decode and extract what the cells need, while no cell runs: it takes all cores."""
-        needed = {(c.task.card, name): None for c in cells for name in (*c.task.sources, c.task.target)}
-        for card, name in needed:
-            self._inputs(card, name, workers)
+        needed = {self._place(c.task.card, name, c.seed): None for c in cells for name in _domains(c.task)}
+        for place in needed:
+            if not loaders.drawn_anew(*place[:2]):
+                self._inputs(place, workers)
 
-    def _inputs(self, card: Card, name: str, workers: Workers) -> np.ndarray[Any, Any]:
-        domain, transform = self.domain(card, name), self.transform(card)
+    def _inputs(self, place: Place, workers: Workers) -> np.ndarray[Any, Any]:
+        domain, transform = self.domain(*place), self.transform(place[0])
         return inputs.arrays(domain, transform, workers, self.conditions.device, self.progress)
 
     def job(self, cell: Cell, workers: Workers, folder: Path) -> dict[str, Any]:
         """What the cell's worker is given: paths of arrays without names, indices, the shots' labels, the network."""
-        task, card = cell.task, cell.task.card
-        split = self.split(task, cell.seed)
-        target = self.domain(card, task.target)
+        task, card, seed = cell.task, cell.task.card, cell.seed
+        split = self.split(task, seed)
+        target = self.domain(card, task.target, seed)
+        place = self._place(card, task.target, seed)
         pool = {int(row): i for i, row in enumerate(split.partition.pool)}
         shots = split.shots(cell.budget)
         rows = {
@@ -163,59 +196,66 @@ class Bench:
             "shots": np.array([pool[int(r)] for r in shots], dtype=np.int64),
             "labels": target.y[shots],
         }
+        if target.boxes:
+            rows["labels"], rows["boxes"] = padded([target.boxes[i] for i in shots])
         tested = frozenset(target.hashes[i] for i in split.partition.test)
-        sources = []
-        for i, name in enumerate(task.sources):
-            paths, kept = self._source(card, name, tested, workers)
+        sources, source_classes = [], []
+        for i, name in enumerate(task.sampled):
+            paths, kept, classes = self._source(self._place(card, name, seed), tested, workers)
             sources.append(paths)
+            source_classes.append(len(classes))
             rows[f"source{i}"] = kept
+            if card.same_task and classes != target.classes:
+                raise Mistake(
+                    f"{task.name}: source {name!r} has other classes than the target; make them the same, or say "
+                    "paradigm = 'different-domain-different-task' in the card"
+                )
         np.savez(folder / "rows.npz", **rows)  # type: ignore[arg-type]  # its stub names allow_pickle only
+        if isinstance(split, EpisodicSplit):
+            write_episodes(folder / "episodes.npz", split, cell.budget)
         return {
             "kind": "cell",
             "method": cell.method.spec,
             "config": cell.method.config,
-            "seed": cell.seed,
+            "seed": seed,
+            "regime": card.regime,
             "sources": sources,
-            "pool": str(self._packed(card, task.target, split.partition.pool, "pool", workers)),
-            "test": str(self._packed(card, task.target, split.partition.test, "test", workers)),
-            "n_classes": len(target.classes),
-            "net": self.net(card),
+            "source_classes": [] if card.same_task else source_classes,
+            "pool": str(self._packed(place, split.partition.pool, "pool", workers)),
+            "test": str(self._packed(place, split.partition.test, "test", workers)),
+            "n_classes": n_outputs(target, card),
+            "episodes": [card.episodes.ways, cell.budget, card.episodes.queries] if card.regime == "episodes" else None,
+            "net": self.net(task),
             "recipe": asdict(card.recipe),
             "device": self.conditions.device,
             "threads": self.conditions.threads,
         }
 
-    def _packed(self, card: Card, name: str, rows: splits.Indices, role: str, workers: Workers) -> Path:
-        return inputs.pack(self._inputs(card, name, workers), rows, self._raw_key(card, name), role)
+    def _packed(self, place: Place, rows: splits.Indices, role: str, workers: Workers) -> Path:
+        return inputs.pack(self._inputs(place, workers), rows, self._raw_key(place), role)
 
     def _source(
-        self, card: Card, name: str, tested: frozenset[str], workers: Workers
-    ) -> tuple[dict[str, str], splits.Indices]:
-        """Paths of a source's arrays and the positions of its training rows there."""
-        if (card, name) not in self._sources:
-            domain = self.domain(card, name)
-            train, _ = splits.source_rows(domain, f"{card.name}/{name}")
-            x = self._packed(card, name, train, "source", workers)
+        self, place: Place, tested: frozenset[str], workers: Workers
+    ) -> tuple[dict[str, str], splits.Indices, tuple[str, ...]]:
+        """Paths of a source's arrays, the positions of its training rows there, its classes."""
+        if place not in self._sources:
+            domain = self.domain(*place)
+            train, _ = splits.source_rows(domain, f"{place[0].name}/{place[1]}")
+            x = self._packed(place, train, "source", workers)
             y = inputs.pack(domain.y, train, splits.order_digest(domain), "labels")
-            self._sources[card, name] = domain, train, {"x": str(x), "y": str(y)}
-        domain, train, paths = self._sources[card, name]
-        return paths, splits.untested(domain, train, tested)
+            self._sources[place] = domain, train, {"x": str(x), "y": str(y)}
+        domain, train, paths = self._sources[place]
+        return paths, splits.untested(domain, train, tested), domain.classes
 
     def row(self, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs: int, wall_s: float) -> Row:
         """Score a finished job. The labels are here and were never there."""
-        split = self.split(cell.task, cell.seed)
-        target = self.domain(cell.task.card, cell.task.target)
-        y = target.y[split.partition.test]
         status, reason = ended.report.get("status"), ended.report.get("reason")
         measured: dict[str, Any] = {}
         if status == "ok":
             try:
-                scores = read_scores(ended.folder / "scores.npy", len(y), len(target.classes))
-                measured = {
-                    "value": METRICS[cell.task.card.metric](scores, y),
-                    "correct": packed_bits(correct(scores, y)),
-                    **costs(ended.report, len(y), wall_s),
-                }
+                split = self.split(cell.task, cell.seed)
+                score = scored(ended.folder / "scores.npy", split, cell.budget)
+                measured = {**score, **costs(ended.report, int(score["n_test"]), wall_s)}
             except ValueError as error:
                 status, reason = "failed", str(error)
         if status not in ("ok", "refused"):  # a 'mistake' too: the store knows no fourth status
@@ -238,6 +278,10 @@ class Bench:
             ("value", "correct", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
              "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib")
         )  # fmt: skip
+        known = {
+            "n_test": len(split.partition.test),
+            "episodes": len(split.episodes(cell.budget)) if isinstance(split, EpisodicSplit) else None,
+        }
         return Row(
             key=self.key(cell),
             status=status,
@@ -246,6 +290,7 @@ class Bench:
             task=task.name,
             version=card.version,
             paradigm=card.paradigm,
+            regime=card.regime,
             sources=task.sources,
             target=task.target,
             budget=cell.budget,
@@ -256,21 +301,55 @@ class Bench:
             config=cell.method.config,
             default=cell.method.config == {f.name: f.default for f in cell.method.fields},
             metric=card.metric,
-            n_test=len(split.partition.test),
             n_shots=len(split.shots(cell.budget)),
             device=self.conditions.device,
             threads=self.conditions.threads,
             jobs=jobs,
-            backbone=pretrained.card.name if pretrained else "convnet" if card.trainable else "none",
-            weights=pretrained.digest if pretrained else None,
+            backbone=pretrained.card.name if pretrained else str(card.backbone),
+            weights=self._weights(self.net(task), card),
             precision=transform.precision if transform else None,
             data=str(split.manifest["data"]),
+            source_data=tuple(self._content(self._place(card, s, cell.seed)) for s in task.sampled),
             split=split.digest,
             method_digest=cell.method.digest,
             protocol=PROTOCOL,
-            **{**nothing, **(measured or {})},
+            **{**known, **nothing, **(measured or {})},
             **provenance,
         )
+
+
+def _domains(task: Task) -> tuple[str, ...]:
+    return (*task.sampled, task.target)
+
+
+def n_outputs(target: Domain, card: Card) -> int:
+    """Classes to score: an episode's ways, the target's classes, or one number."""
+    return card.episodes.ways if card.regime == "episodes" else max(1, len(target.classes))
+
+
+def padded(boxes: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """One (m, 5) array an image -> (n, most) classes, -1 where there is no box, and (n, most, 4) corners."""
+    most = max((len(b) for b in boxes), default=0)
+    y, corners = np.full((len(boxes), most), -1, np.int64), np.zeros((len(boxes), most, 4), np.float32)
+    for i, b in enumerate(boxes):
+        y[i, : len(b)], corners[i, : len(b)] = b[:, 4], b[:, :4]
+    return y, corners
+
+
+def write_episodes(file: Path, split: EpisodicSplit, budget: Budget) -> None:
+    """Positions in the packed test inputs, and the support's labels; the queries' stay here."""
+    place = {int(row): i for i, row in enumerate(split.partition.test)}
+
+    def positions(rows: splits.Indices) -> list[int]:
+        return [place[int(r)] for r in rows]
+
+    made = split.episodes(budget)
+    np.savez(
+        file,
+        support=np.array([positions(e.support) for e in made]),
+        support_y=np.stack([e.support_y for e in made]),
+        queries=np.array([positions(e.queries) for e in made]),
+    )
 
 
 def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | None]:
@@ -297,23 +376,3 @@ def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | No
     if not all(v is None or math.isfinite(v) for v in found.values()):
         raise ValueError("the report is not one of a worker's: a time or size is not finite")
     return found
-
-
-def read_scores(file: Path, n: int, k: int) -> np.ndarray[Any, Any]:
-    """The scores a worker wrote.
-
-    Raises:
-        ValueError: not an (n, k) array of finite floating-point numbers; says what it is instead.
-    """
-    try:
-        scores = np.load(plain(file, 16 * n * k + 4096), allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"no readable scores ({error})") from None
-    if scores.shape != (n, k):
-        raise ValueError(f"scores have shape {scores.shape}; {n} test samples by {k} classes are owed")
-    if scores.dtype not in (np.float32, np.float64):
-        raise ValueError(f"scores are {scores.dtype}; float32 or float64 is owed")
-    bad = ~np.isfinite(scores).all(1)
-    if bad.any():
-        raise ValueError(f"scores of {int(bad.sum())} of {n} test samples are not finite (NaN or infinity)")
-    return np.asarray(scores)

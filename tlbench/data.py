@@ -82,6 +82,7 @@ class Recipe:
     lr: float = 0.01
     weight_decay: float = 1e-3
     body_lr: float = 1.0  # the backbone's learning rate as a share of lr; small where it is pretrained
+    adapt_steps: int = 50  # gradient steps a few-shot learner may take on one support set
 
 
 @dataclass(frozen=True)

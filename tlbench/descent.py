@@ -6,6 +6,7 @@ the method's `Train` holds, so that a method takes what it needs and leaves the 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +14,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
-from tlbench.data import Labeled, Predictor, Recipe, Train
+from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
+from tlbench.detect import Detector
 from tlbench.timing import METER
 
 
@@ -28,7 +30,8 @@ class Batch:
     source: Tensor  # (bs,) which source each came from
     xt: Tensor  # (b, *shape) unlabelled target
     xl: Tensor  # (bl, *shape) labelled target
-    yl: Tensor  # (bl,)
+    yl: Tensor  # (bl,); (bl, m) where there are boxes
+    boxes: Tensor | None = None  # (bl, m, 4), where objects are detected
 
     @property
     def x(self) -> Tensor:
@@ -75,7 +78,9 @@ def batches(train: Train, recipe: Recipe, seed: int, kinds: str = "stl") -> Iter
         xt = take(home.target.x, rows_t[i]) if rows_t is not None else empty_x
         xl = take(home.shots.x, rows_l[i]) if rows_l is not None else empty_x
         yl = take(home.shots.y, rows_l[i]) if rows_l is not None else empty_y
-        yield Batch(xs, ys, which, xt, xl, yl)
+        corners = home.shots.boxes
+        boxes = take(corners, rows_l[i]) if rows_l is not None and corners is not None else None
+        yield Batch(xs, ys, which, xt, xl, yl, boxes)
 
 
 def resident(train: Train, share: float = 0.25) -> Train:
@@ -90,7 +95,8 @@ def resident(train: Train, share: float = 0.25) -> Train:
         return train
 
     def there(part: Labeled) -> Labeled:
-        return Labeled(part.x.to(train.device), part.y.to(train.device))
+        boxes = None if part.boxes is None else part.boxes.to(train.device)
+        return Labeled(part.x.to(train.device), part.y.to(train.device), boxes)
 
     target = replace(train.target, x=train.target.x.to(train.device))
     return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
@@ -150,7 +156,7 @@ class Descent:
 
     def recipe(self, train: Train) -> Recipe:
         """The card's recipe with this method's own settings in place."""
-        own = {name: getattr(self, name) for name in asdict(train.recipe)}
+        own = {name: getattr(self, name, None) for name in asdict(train.recipe)}
         return replace(train.recipe, **{name: value for name, value in own.items() if value is not None})
 
     def networks(self, train: Train) -> nn.ModuleDict:
@@ -161,9 +167,21 @@ class Descent:
         """What one step minimises; `progress` runs from 0 to 1."""
         raise NotImplementedError
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Train from the seed's initial weights and return the classifier."""
         return predictor(self.trained(train, seed), train.device)
+
+    def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
+        """Trains on each support set anew, from the seed's initial weights or from `net`'s, and tells the queries."""
+        steps = train.recipe.adapt_steps if self.steps is None else self.steps
+        alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
+
+        def learn(support: Labeled, x: Tensor) -> Tensor:
+            start = copy.deepcopy(net) if net is not None else None
+            fitted = replace(self, steps=steps).trained(replace(alone, shots=support), seed, start)
+            return predictor(fitted, train.device)(x)
+
+        return learn
 
     def trained(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
         """The networks after training: from the seed's initial weights, or onwards from `net`."""
@@ -177,9 +195,50 @@ class Descent:
 
 
 def network(train: Train) -> nn.ModuleDict:
-    """The card's backbone and a linear classifier."""
+    """The card's backbone under 'features' and above it the target's 'classifier', which is a detector where objects
+    are detected; sources with a task of their own get a linear layer each under 'heads'."""
     features = train.backbone()
-    return nn.ModuleDict({"features": features, "classifier": nn.Linear(features.width, train.n_classes)})  # type: ignore[arg-type]
+    width: int = features.width  # type: ignore[assignment]
+    detects = train.regime == "detection"
+    top = Detector(width, train.n_classes, features.trunk.stride) if detects else nn.Linear(width, train.n_classes)  # type: ignore[arg-type]
+    net = nn.ModuleDict({"features": features, "classifier": top})
+    if not train.same_task:
+        net["heads"] = nn.ModuleList(nn.Linear(width, k) for k in train.source_classes)
+    return net
+
+
+def label_loss(net: nn.ModuleDict, batch: Batch) -> Tensor:
+    """The loss of every label in the batch, each weighing alike (a detector's images too): (,)."""
+    if batch.boxes is None and len(batch.x):
+        return told(net, net["features"](batch.x), batch)
+    losses = []
+    if len(batch.xs):
+        losses.append(told(net, net["features"](batch.xs), batch))
+    if batch.boxes is not None:
+        detector: Detector = net["classifier"]  # type: ignore[assignment]
+        losses.append(detector.loss(net["features"].maps(batch.xl), batch.yl, batch.boxes))  # type: ignore[operator]
+    return torch.stack(losses).sum()
+
+
+def told(net: nn.ModuleDict, f: Tensor, batch: Batch) -> Tensor:
+    """The mean loss of labels: cross-entropy, squared error where they are numbers.
+
+    Args:
+        f: (bs + bl, width) features of `batch.x`, or (bs, width) of its sources alone
+    """
+    if "heads" not in net:
+        return _error(net["classifier"](f), batch.y[: len(f)])
+    n = len(batch.xs)
+    heads: nn.ModuleList = net["heads"]  # type: ignore[assignment]
+    parts = [(heads[i], batch.source == i) for i in range(len(heads))] if n else []
+    losses = [_error(head(f[:n][mine]), batch.ys[mine]) * int(mine.sum()) for head, mine in parts if mine.any()]
+    if len(f) > n:
+        losses.append(_error(net["classifier"](f[n:]), batch.yl) * (len(f) - n))
+    return torch.stack(losses).sum() / len(f)
+
+
+def _error(out: Tensor, y: Tensor) -> Tensor:
+    return mse_loss(out[:, 0], y) if y.is_floating_point() else cross_entropy(out, y)
 
 
 def seeded(make: Callable[[], nn.ModuleDict], seed: int) -> nn.ModuleDict:
@@ -190,12 +249,15 @@ def seeded(make: Callable[[], nn.ModuleDict], seed: int) -> nn.ModuleDict:
 
 
 def predictor(net: nn.ModuleDict, device: str = "cpu") -> Predictor:
-    """The classifier of `net` as a function of raw inputs."""
+    """The classifier (or detector) of `net` as a function of raw inputs."""
     net.eval()
+    top = net["classifier"]
 
     def scores(x: Tensor) -> Tensor:
         with torch.no_grad():
-            out: Tensor = net["classifier"](net["features"](x.to(device)))
+            if isinstance(top, Detector):
+                return top.boxes(net["features"].maps(x.to(device)), (x.shape[-2], x.shape[-1]))  # type: ignore[operator]
+            out: Tensor = top(net["features"](x.to(device)))
         return out
 
     return scores
@@ -211,5 +273,8 @@ class ERM(Descent):
 
     takes: ClassVar[str] = "sl"
 
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        return self.learner(train, seed) if train.episodes else super().fit(train, seed)
+
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return cross_entropy(net["classifier"](net["features"](batch.x)), batch.y)
+        return label_loss(net, batch)

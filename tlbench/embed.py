@@ -1,14 +1,15 @@
 """Fixed features for methods that transform matrices rather than train networks.
 
 Where a card's inputs are feature vectors, they are the embedding, scaled as the card says. Where they are
-images whose backbone is trained, a backbone trained on the sources (on the shots when there is no source) is
-frozen and embeds everything.
+images whose backbone is trained, a backbone trained on the sources is frozen and embeds everything; without
+sources, a pretrained backbone as it is, or one trained on the shots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +34,11 @@ def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
     backbone = train.backbone()
     assert isinstance(backbone, Backbone)
     if isinstance(backbone.prepare, Pixels):
-        alone = train if not train.sources else replace(train, shots=nothing_of(train.shots))
-        trained = learner.trained(alone, seed)["features"]
+        if backbone.pretrained and not train.sources:
+            trained: Any = backbone
+        else:
+            alone = train if not train.sources else replace(train, shots=nothing_of(train.shots))
+            trained = learner.trained(alone, seed)["features"]
         assert isinstance(trained, Backbone)
         top = Backbone(Float(), nn.Identity(), nn.Identity(), trained.width)
         return _mapped(train, trained, lambda: top), in_batches(trained, train.device)

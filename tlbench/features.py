@@ -27,7 +27,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from tlbench import cachedir
 from tlbench.mistake import Mistake
-from tlbench.nets import Pixels, timm_trunk
+from tlbench.nets import Pixels
+from tlbench.trunks import timm_trunk
 
 
 def decoded(file: Path, shape: Shape) -> NDArray[np.uint8]:

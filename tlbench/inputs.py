@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import cachedir
+from tlbench import cachedir, textencoding
 from tlbench.backbone import Backbone
-from tlbench.card import Card
+from tlbench.card import IMAGE_LOADERS, Card
 from tlbench.data import Domain
 from tlbench.executors.local import Workers, forget
 from tlbench.jail import Limits
@@ -54,12 +54,18 @@ class Transform:
     @classmethod
     def of(cls, card: Card, backbone: Backbone | None, device: str) -> Transform | None:
         """None when the card's data are arrays already."""
-        if card.loader != "images":
+        if card.text_encoded:
+            if backbone is None:
+                return cls({}, None, "uint8", "hashed")
+            return cls({}, backbone.spec(), "fp32", backbone.digest)
+        if not any(card.place(d).loader in IMAGE_LOADERS for d in card.all_domains):
             return None
+        if card.trainable:  # crops are taken from a slightly larger square while training
+            own = backbone.card if backbone and not card.side else None
+            side, fit = (own.margin, own.fit) if own else (card.side, "squash")
+            return cls({"resize": side, "crop": side, "fit": fit}, None, "uint8", "pixels")
         assert backbone is not None
         b = backbone.card
-        if card.trainable:  # crops are taken from a slightly larger square while training
-            return cls({"resize": b.margin, "crop": b.margin, "fit": b.fit}, None, "uint8", "pixels")
         precision = "bf16" if device == "cpu" and native_bf16() else "fp32"
         return cls({"resize": b.resize, "crop": b.crop, "fit": b.fit}, backbone.spec(), precision, backbone.digest)
 
@@ -85,6 +91,9 @@ def arrays(domain: Domain, transform: Transform | None, workers: Workers, device
     if domain.x is not None:
         return domain.x
     assert transform is not None
+    if domain.texts and transform.net is None:
+        file = cachedir.folder("inputs") / f"{raw_key(domain, transform)}.npy"
+        return cachedir.array(file, lambda: textencoding.hashed(domain.texts))
     out = cachedir.folder("inputs") / f"{raw_key(domain, transform)}.npy"
     if cachedir.readable(out) is None:
         _extract(domain, transform, out, workers, device, progress)
@@ -97,7 +106,10 @@ def _extract(
 ) -> None:
     folder = workers.folder()
     listed, counter = folder / "files.txt", folder / "progress.txt"
-    listed.write_text("\n".join(str(f.resolve()) for f in domain.files), encoding="utf-8")
+    if domain.texts:
+        listed.write_text(json.dumps(domain.texts), encoding="utf-8")
+    else:
+        listed.write_text("\n".join(str(f.resolve()) for f in domain.files), encoding="utf-8")
     job = {
         "kind": "extract", "files": str(listed), "out": str(out), "progress": str(counter), "shape": transform.shape,
         "net": transform.net, "precision": transform.precision, "device": device, "threads": workers.cores,

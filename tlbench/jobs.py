@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tlbench import method as methods
 from tlbench import nets
-from tlbench.data import Labeled, Predictor, Recipe, Train, Unlabeled
+from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.mistake import Mistake
 from tlbench.timing import METER, peak_rss_mib, synchronized
 
@@ -61,14 +61,15 @@ def rows_of(x: Tensor, rows: Tensor) -> Tensor:
 
 def training(job: dict[str, Any], folder: Path) -> Train:
     """All that the method may see."""
-    indices = {name: torch.from_numpy(value) for name, value in np.load(folder / "rows.npz").items()}
+    with np.load(folder / "rows.npz", allow_pickle=False) as held:
+        indices = {name: torch.from_numpy(value) for name, value in held.items()}
     sources = []
     for i, source in enumerate(job["sources"]):
         rows = indices[f"source{i}"]
         sources.append(Labeled(rows_of(mapped(source["x"]), rows), mapped(source["y"])[rows]))
     pool = mapped(job["pool"])
     target = Unlabeled(rows_of(pool, indices["unlabeled"]))
-    shots = Labeled(pool[indices["shots"]], indices["labels"])
+    shots = Labeled(pool[indices["shots"]], indices["labels"], indices.get("boxes"))
     parts, net, seed = [s.x for s in sources] + [pool], job["net"], int(job["seed"])
     return Train(
         sources=tuple(sources),
@@ -78,6 +79,9 @@ def training(job: dict[str, Any], folder: Path) -> Train:
         backbone=lambda: nets.build(net, parts, seed),
         recipe=Recipe(**job["recipe"]),
         device=job["device"],
+        regime=job["regime"],
+        source_classes=tuple(job["source_classes"]),
+        episodes=Episodes(*job["episodes"]) if job["episodes"] else None,
     )
 
 
@@ -90,7 +94,8 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     start = synchronized(device)
     predict = method.fit(train, int(job["seed"]))
     fitted = synchronized(device)
-    np.save(folder / "scores.npy", all_scores(predict, mapped(job["test"])), allow_pickle=False)
+    answer = episode_scores if train.episodes else all_scores
+    np.save(folder / "scores.npy", answer(predict, mapped(job["test"]), folder), allow_pickle=False)
     done = synchronized(device)
     return {
         "fit_s": fitted - start,
@@ -103,22 +108,33 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def all_scores(predict: Predictor, x: Tensor) -> np.ndarray[Any, Any]:
-    """The predictor over all test inputs, batch by batch.
+def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
+    """The predictor over all test inputs, batch by batch."""
+    batches = (x[i : i + TEST_BATCH] for i in range(0, len(x), TEST_BATCH))
+    return torch.cat([checked(predict(batch), len(batch)) for batch in batches]).numpy()
+
+
+def episode_scores(learn: Learner, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
+    """The learner over all episodes: (episodes * queries, ways). Their supports are opened here, after `fit`."""
+    with np.load(folder / "episodes.npz", allow_pickle=False) as held:
+        support, support_y, queries = (torch.from_numpy(held[name]) for name in ("support", "support_y", "queries"))
+    parts = []
+    for s, y, q in zip(support, support_y, queries, strict=True):
+        parts.append(checked(learn(Labeled(x[s], y), x[q]), len(q)))
+    return torch.cat(parts).numpy()
+
+
+def checked(scores: object, n: int) -> Tensor:
+    """A method's answer on `n` inputs, on the host.
 
     Raises:
-        TypeError, ValueError: a batch's scores are not a tensor of one row an input.
+        TypeError, ValueError: it is not a tensor of one row an input.
     """
-    parts = []
-    for i in range(0, len(x), TEST_BATCH):
-        batch = x[i : i + TEST_BATCH]
-        scores = predict(batch)
-        if not isinstance(scores, Tensor):
-            raise TypeError(f"the predictor returned {type(scores).__name__}, not a tensor of class scores")
-        if scores.ndim != 2 or len(scores) != len(batch):
-            raise ValueError(f"the predictor returned shape {tuple(scores.shape)} for {len(batch)} inputs")
-        parts.append(scores.detach().cpu())
-    return torch.cat(parts).numpy()
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"the predictor returned {type(scores).__name__}, not a tensor of class scores")
+    if scores.ndim not in (2, 3) or len(scores) != n:
+        raise ValueError(f"the predictor returned shape {tuple(scores.shape)} for {n} inputs")
+    return scores.detach().cpu()
 
 
 def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -128,10 +144,14 @@ def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def extract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Frozen-backbone features of image files."""
+    """Frozen-backbone features of image files, or a sentence encoder's of texts."""
+    torch.set_num_threads(int(job["threads"]))
+    if job["net"] and job["net"]["kind"] == "sentence":
+        from tlbench.textencoding import extract as run_encoding
+
+        return run_encoding(job)
     from tlbench.features import extract as run_extraction
 
-    torch.set_num_threads(int(job["threads"]))
     return run_extraction(job)
 
 

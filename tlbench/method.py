@@ -21,21 +21,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, get_type_hints, runtime_checkable
 
-from tlbench.data import Predictor, Train
+from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
-NUMERICS = ("data", "descent", "embed", "nets")  # our modules that a method's answer depends on
+NUMERICS = ("data", "descent", "detect", "embed", "nets", "trunks")  # our modules that a method's answer depends on
 
 
 @runtime_checkable
 class Method(Protocol):
     """A frozen dataclass; its fields are its hyperparameters and its defaults the published ones.
 
-    Class variables say the rest: `family`, `paper`, `needs` and `ignores` (each a frozenset of 'sources' and
-    'shots'; what is needed must be there, what is ignored is taken away before `fit` sees it).
+    Class variables say the rest: `family`, `paper`; `needs`, a frozenset of 'sources', 'shots' and 'same task' (the
+    sources' labels mean the target's classes): what must be there; `ignores`, of 'sources' and 'shots': what is taken
+    away before `fit` sees it; `regimes`, what it can do, by default 'classification' only.
     """
 
-    def fit(self, train: Train, seed: int) -> Predictor: ...
+    def fit(self, train: Train, seed: int) -> Predictor | Learner: ...
 
 
 class Refusal(Exception):
@@ -63,6 +64,7 @@ class Description:
     paper: str
     needs: tuple[str, ...]
     ignores: tuple[str, ...]
+    regimes: tuple[str, ...]
     fields: tuple[Field, ...]
     config: dict[str, Any]
     digest: str  # of the method's code and of the numerics under it
@@ -72,7 +74,7 @@ class Description:
         """From JSON."""
         own = {f.name: values[f.name] for f in fields(cls)}
         own["fields"] = tuple(Field(**f) for f in values["fields"])
-        return cls(**{**own, "needs": tuple(own["needs"]), "ignores": tuple(own["ignores"])})
+        return cls(**{**own, **{name: tuple(own[name]) for name in ("needs", "ignores", "regimes")}})
 
 
 @cache
@@ -195,6 +197,7 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         paper=getattr(cls, "paper", ""),
         needs=tuple(sorted(getattr(cls, "needs", ()))),
         ignores=tuple(sorted(getattr(cls, "ignores", ()))),
+        regimes=tuple(sorted(getattr(cls, "regimes", {"classification"}))),
         fields=listed,
         config=config,
         digest=code_digest(source, "" if spec in shipped() else cls.__qualname__),

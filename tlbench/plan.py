@@ -102,7 +102,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
             if not _feasible(plan, bench, task, budget, seeds):
                 continue
             for name in names:
-                if _applies(described[name], budget) or name in request.methods:
+                if _applies(described[name], task, budget) or name in request.methods:
                     plan.entries.append(_entry(task, budget, seeds, described, name))
     if not plan.entries:
         raise Mistake("; ".join(plan.notices) or "nothing to run: name a --task and a --method")
@@ -112,7 +112,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
 def _entry(task: Task, budget: Budget, seeds: Sequence[int], described: dict[str, Description], name: str) -> Entry:
     def at(reference: str, seed: int) -> Cell | None:
         known = described[reference]
-        return cell(task, known, budget, seed) if _applies(known, budget) else None
+        return cell(task, known, budget, seed) if _applies(known, task, budget) else None
 
     return Entry(
         task,
@@ -133,15 +133,25 @@ def cell(task: Task, method: Description, budget: Budget, seed: int) -> Cell:
 
 def refusal(c: Cell) -> str | None:
     """Why the method does not fit the cell, where that is known beforehand."""
+    name, task, card = c.method.name, c.task.name, c.task.card
+    if card.regime not in c.method.regimes:
+        return f"{name} does {' and '.join(c.method.regimes)}; {task} is {card.regime}"
+    if "same task" in c.method.needs and not card.same_task:
+        return f"{name} needs sources whose labels are the target's; those of {task} are not"
+    if card.regime != "episodes" and c.budget == 0 and not card.same_task:
+        return f"{task} has another task than its sources; at budget 0 no label says which"
+    if "sources" in c.method.needs and c.task.sources and not c.task.sampled:
+        return f"{name} needs samples of a source; that of {task} is a checkpoint"
     if "shots" in c.method.needs and c.budget == 0:
-        return f"{c.method.name} needs labelled target samples; budget 0 has none"
+        return f"{name} needs labelled target samples; budget 0 has none"
     if "sources" in c.method.needs and not c.task.sources:
-        return f"{c.method.name} needs a source; {c.task.name} has none"
+        return f"{name} needs a source; {task} has none"
     return None
 
 
-def _applies(method: Description, budget: Budget) -> bool:
-    return not ("shots" in method.needs and budget == 0)
+def _applies(method: Description, task: Task, budget: Budget) -> bool:
+    """Whether a reference has something to say: no row of refusals for what nobody asked for."""
+    return refusal(cell(task, method, budget, 0)) is None
 
 
 def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int, ...], bool]:
@@ -154,7 +164,7 @@ def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int
 
 def _missing(task: Task, bench: Bench) -> list[str]:
     root = bench.conditions.data_root
-    return [d for d in (*task.sources, task.target) if not loaders.available(task.card, d, root)]
+    return [d for d in (*task.sampled, task.target) if not loaders.available(task.card, d, root)]
 
 
 def _left_out(plan: Plan, task: Task, missing: list[str], tasks: Sequence[Task]) -> bool:

@@ -52,7 +52,7 @@ class Asked:
 def line(asked: Asked) -> Line:
     """Aggregate a line over its seeds."""
     ok = [r for r in asked.rows if r and r.ok]
-    accuracy = two_way(np.stack([r.bits() for r in ok]) * 100.0) if ok else None
+    accuracy = two_way(np.stack([r.points for r in ok])) if ok else None
     over_t, over_s = paired(asked.rows, asked.target_only), paired(asked.rows, asked.source_only)
     judged = over_s if asked.budget == 0 else over_t
     harm = "–"
@@ -86,11 +86,13 @@ def paired(rows: Sequence[Row | None], references: Sequence[Row | None]) -> tupl
     pairs = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok and comparable(a, b)]
     if not pairs:
         return None
-    return two_way(np.stack([a.bits().astype(float) - b.bits() for a, b in pairs]) * 100.0), len(pairs)
+    return two_way(np.stack([a.points - b.points for a, b in pairs])), len(pairs)
 
 
 def comparable(a: Row, b: Row) -> bool:
     """Whether two rows stand on the same test samples and the same network's inputs."""
+    if not a.sources or not b.sources:  # target-only may start without the source's weights
+        return (a.split, a.backbone, a.precision) == (b.split, b.backbone, b.precision)
     return (a.split, a.backbone, a.weights, a.precision) == (b.split, b.backbone, b.weights, b.precision)
 
 
@@ -165,7 +167,7 @@ def as_json(lines: Sequence[Line]) -> list[dict[str, object]]:
 
 
 HEADER = (
-    "task", "k", "method", "accuracy %", "over target-only", "over source-only", "negative transfer",
+    "task", "k", "method", "score", "over target-only", "over source-only", "negative transfer",
     "fit s", "samples/s", "MiB",
 )  # fmt: skip
 

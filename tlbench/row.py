@@ -27,6 +27,7 @@ class Row:
     task: str
     version: int
     paradigm: str
+    regime: str  # classification | regression | detection | episodes
     sources: tuple[str, ...]
     target: str
     budget: Budget
@@ -37,10 +38,11 @@ class Row:
     config: dict[str, Any]
     default: bool  # the published hyperparameters, nothing set
     metric: str
-    value: float | None  # of the metric, 0..1
-    n_test: int
+    value: float | None  # of the metric; 0..1, or minus an error
+    n_test: int  # answers scored: test samples, or the queries of all episodes
+    episodes: int | None
     n_shots: int
-    correct: str | None  # base64 of packed bits, one a test sample in the split's order
+    correct: str | None  # base64 of packed bits, one an answer in the split's order; null where none is right or wrong
     fit_s: float | None
     predict_s: float | None
     overhead_s: float | None
@@ -56,6 +58,7 @@ class Row:
     weights: str | None
     precision: str | None
     data: str
+    source_data: tuple[str, ...]
     split: str
     method_digest: str
     protocol: int
@@ -76,6 +79,16 @@ class Row:
         assert self.correct is not None
         packed = np.frombuffer(base64.b64decode(self.correct), dtype=np.uint8)
         return np.unpackbits(packed, count=self.n_test).astype(bool)
+
+    @property
+    def points(self) -> NDArray[np.floating[Any]]:
+        """(m,) percentage points whose mean is the value: one a test sample, an episode, or the value alone."""
+        if self.value is None:
+            raise ValueError(f"a {self.status} row has no points")
+        if self.correct is None:
+            return np.array([100.0 * self.value])
+        hits = 100.0 * self.bits()
+        return hits.reshape(self.episodes, -1).mean(1) if self.episodes else hits
 
     def values(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,13 +124,18 @@ def read_row(values: Any) -> Row:
         value = values[name]
         if type(value) not in types or (type(value) is float and not math.isfinite(value)):
             raise ValueError(f"column {name!r} is {value!r}, not {kind}")
-    if not all(type(s) is str for s in values["sources"]):
-        raise ValueError(f"column 'sources' is {values['sources']!r}, not names")
+    for name in ("sources", "source_data"):
+        if not all(type(s) is str for s in values[name]):
+            raise ValueError(f"column {name!r} is {values[name]!r}, not a list of texts")
     if values["status"] not in ("ok", "failed", "refused"):
         raise ValueError(f"column 'status' is {values['status']!r}")
     if values["status"] == "ok":
-        if values["value"] is None or not 0 <= values["value"] <= 1:
-            raise ValueError(f"column 'value' is {values['value']!r}, not a number in 0..1")
-        if values["correct"] is None or len(base64.b64decode(values["correct"])) != -(-values["n_test"] // 8):
+        value, error = values["value"], values["metric"] == "neg_mse"
+        if value is None or not (value <= 0 if error else 0 <= value <= 1):
+            raise ValueError(f"column 'value' is {value!r}, not a number in {'-inf..0' if error else '0..1'}")
+        if (values["correct"] is None) != (values["metric"] != "accuracy"):
+            raise ValueError(f"column 'correct' does not go with metric {values['metric']!r}")
+        if values["correct"] is not None and len(base64.b64decode(values["correct"])) != -(-values["n_test"] // 8):
             raise ValueError("column 'correct' does not hold one bit a test sample")
-    return Row(**{**values, "sources": tuple(values["sources"])})
+    lists = {name: tuple(values[name]) for name in ("sources", "source_data")}
+    return Row(**{**values, **lists})

@@ -41,15 +41,21 @@ def sha(*parts: object) -> str:
 
 def content_digest(domain: Domain) -> str:
     """SHA-256 over the sorted (id, sha256(bytes), label) of every sample: what the data *is*."""
-    lines = sorted(
-        f"{i}\x1f{h}\x1f{domain.classes[y]}" for i, h, y in zip(domain.ids, domain.hashes, domain.y, strict=True)
-    )
+    lines = sorted(f"{i}\x1f{h}\x1f{t}" for i, h, t in zip(domain.ids, domain.hashes, _truths(domain), strict=True))
     return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
+
+
+def _truths(domain: Domain) -> list[str]:
+    """What is to be told of each sample, as text."""
+    if domain.boxes:
+        return [json.dumps(b.tolist()) for b in domain.boxes]
+    return [domain.classes[y] for y in domain.y.astype(int)] if domain.classes else [repr(float(y)) for y in domain.y]
 
 
 def order_digest(domain: Domain) -> str:
     """SHA-256 of the samples in the domain's own order with their class indices: what its arrays look like."""
-    lines = (f"{i}\x1f{h}\x1f{y}" for i, h, y in zip(domain.ids, domain.hashes, domain.y, strict=True))
+    truths = _truths(domain) if domain.boxes else domain.y
+    lines = (f"{i}\x1f{h}\x1f{y}" for i, h, y in zip(domain.ids, domain.hashes, truths, strict=True))
     return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
 
 
@@ -67,22 +73,22 @@ class Partition:
     pool: Indices
 
 
-def partition(domain: Domain, task: str) -> Partition:
-    """Cut a target domain in test, oracle validation and pool, stratified by class.
+def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
+    """Cut a target domain in test (`most` samples at most), oracle validation and pool, stratified by class.
 
     Exact copies (same bytes) of a test sample are dropped from the other two parts. Where the publisher
     fixed a test set, test is drawn from it and the rest from what is not in it.
     """
     official = domain.official_test
     test, oracle, pool = [], [], []
-    for c in range(len(domain.classes)):
-        rows = hash_order(domain, np.flatnonzero(domain.y == c), "tlbench/test/1", task)
+    for c in range(domain.n_strata):
+        rows = hash_order(domain, np.flatnonzero(domain.strata == c), "tlbench/test/1", task)
         if official is None:
-            share = min(TEST_SHARE, TEST_MOST / len(domain))
+            share = min(TEST_SHARE, most / len(domain))
             tested, rest = np.split(rows, [int(share * len(rows))])
         else:
             tested, rest = rows[official[rows]], rows[~official[rows]]
-            tested = tested[: int(min(1.0, TEST_MOST / official.sum()) * len(tested))]
+            tested = tested[: int(min(1.0, most / official.sum()) * len(tested))]
         held = int(min(ORACLE_SHARE, ORACLE_MOST / len(domain)) * len(rest))
         test.append(tested)
         oracle.append(rest[:held])
@@ -100,8 +106,8 @@ def source_rows(domain: Domain, task: str) -> tuple[Indices, Indices]:
     """
     train, validation = [], []
     usable = np.ones(len(domain), bool) if domain.official_test is None else ~domain.official_test
-    for c in range(len(domain.classes)):
-        rows = hash_order(domain, np.flatnonzero(usable & (domain.y == c)), "tlbench/source/1", task)
+    for c in range(domain.n_strata):
+        rows = hash_order(domain, np.flatnonzero(usable & (domain.strata == c)), "tlbench/source/1", task)
         held = int(SOURCE_VALIDATION * len(rows))
         validation.append(rows[:held])
         train.append(rows[held:])
@@ -173,6 +179,8 @@ class Split:
         Raises:
             Mistake: a class of the pool has fewer than k samples.
         """
+        if isinstance(k, int) and k > self.draw.most() and self.domain.n_strata == 1:
+            raise Mistake(f"{self.task.name}: budget {k} is too large: use at most {self.draw.most()}")
         if isinstance(k, int) and k > self.draw.most():
             counts = {c: len(r) for c, r in zip(self.domain.classes, self.draw.by_class, strict=True)}
             small = min(counts, key=counts.__getitem__)
@@ -216,9 +224,9 @@ def target_name(task: Task) -> str:
 def split(task: Task, domain: Domain, seed: int, cut: Partition | None = None) -> Split:
     """The split of `task`'s target `domain` for `seed`; give `cut` to spare its computation."""
     name = target_name(task)
-    cut = cut or partition(domain, name)
+    cut = cut or partition(domain, name, task.card.test_most)
     by_class = tuple(
-        hash_order(domain, cut.pool[domain.y[cut.pool] == c], "tlbench/shot/1", name, seed)
-        for c in range(len(domain.classes))
+        hash_order(domain, cut.pool[domain.strata[cut.pool] == c], "tlbench/shot/1", name, seed)
+        for c in range(domain.n_strata)
     )
     return Split(task, domain, cut, Draw(by_class, task.card.draw), seed)

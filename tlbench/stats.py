@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,8 @@ def two_way(d: Matrix) -> Estimate:
     mean = float(d.mean())
     column = d.mean(0) - mean
     v_column = float((column**2).sum()) / (n * max(1, n - 1))
-    if s == 1:
-        return Estimate(mean, v_column**0.5, max(1, n - 1))
+    if s == 1:  # and a single value says nothing of its own spread
+        return Estimate(mean, v_column**0.5 if n > 1 else math.nan, max(1, n - 1))
     row = d.mean(1) - mean
     v_row = float((row**2).sum()) / (s * (s - 1))
     v_cell = float(((d - mean) ** 2).sum()) / (s * n) ** 2

@@ -1,0 +1,42 @@
+"""Nearest neighbour on the source's features.
+
+Cover & Hart, IEEE TIT 1967: an input gets the label of the nearest labelled sample, here in the embedding of a network
+trained on the sources (on plain features: as they are, which is the 1-NN of the classic domain-adaptation tables).
+Sources and shots are searched alike, as in Gong et al., CVPR 2012, section 4; sources with a task of their own only
+teach the embedding.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tlbench import Labeled, Learner, Predictor, Train
+from tlbench.descent import ERM
+from tlbench.embed import embedded
+
+
+@dataclass(frozen=True)
+class NearestNeighbor(ERM):
+    """Take the label of the nearest labelled sample."""
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Cover & Hart, Nearest neighbor pattern classification, IEEE TIT 1967"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "episodes"})
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        flat, embed = embedded(train, seed, self)
+        if train.episodes:
+            return lambda support, x: scores(embed(x), Labeled(embed(support.x), support.y), train.n_classes)
+        parts = [*(flat.sources if train.same_task else ()), flat.shots]
+        known = Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
+        return lambda x: scores(embed(x), known, train.n_classes)
+
+
+def scores(f: Tensor, known: Labeled, n_classes: int) -> Tensor:
+    """(n, d) features -> minus the distance to the nearest sample of each class, (n, n_classes)."""
+    distance = torch.cdist(f, known.x.to(f.dtype))  # (n, m)
+    out = f.new_full((len(f), n_classes), -1e30)
+    return out.scatter_reduce(1, known.y.expand(len(f), -1), -distance, "amax")
