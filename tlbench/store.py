@@ -19,6 +19,8 @@ import platformdirs
 from tlbench.mistake import Mistake
 from tlbench.row import Row, read_row
 
+MOST_NAMED = 10  # broken lines told one by one
+
 
 def default_folder() -> Path:
     """TLBENCH_RESULTS, else `results/` of the tlbench checkout one stands in, else the user's data folder."""
@@ -106,7 +108,9 @@ class Store:
     def warnings(self) -> list[str]:
         """What a reader should be told of lines that are no rows."""
         torn = [f"{self.file}:{self._line + 1}: skipped, a torn last line"] if self._torn_now() else []
-        return self.skipped + torn
+        more = len(self.skipped) - MOST_NAMED
+        hidden = [f"{self.file}: {more} more lines skipped, no rows either"] if more > 0 else []
+        return self.skipped[:MOST_NAMED] + hidden + torn
 
     def _torn_now(self) -> bool:
         try:
