@@ -67,7 +67,7 @@ def domain(name: str, parts: dict[str, int], x: Array, labels: Array, classes: t
     """
     ids = tuple(f"{name}/{part}/{i:05d}" for part, n in parts.items() for i in range(n))
     official = np.repeat([part == "test" for part in parts], list(parts.values()))
-    names = classes or tuple(str(i) for i in range(int(labels.max()) + 1))
+    names = classes or tuple(str(i) for i in range(len(np.unique(labels))))
     wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
     if len(wrong):
         label, at = int(labels[wrong[0]]), ids[wrong[0]]
