@@ -25,7 +25,8 @@ import platformdirs
 import pytest
 
 from tlbench import download, fetch
-from tlbench.dataset import PARTIAL, SUMS
+from tlbench.dataset import PARTIAL
+from tlbench.manifest import SUMS
 from tlbench.mistake import Mistake
 
 DEAD = "http://127.0.0.1:1"  # nobody listens on port 1

@@ -181,6 +181,9 @@ def verify(names: Sequence[str], root: Path | None, as_json: bool) -> int:
     else:
         for name, said in problems.items():
             print(f"{name}: {'every file is as it should be' if not said else f'{len(said)} problems'}")
+            place = fetch.where(_dataset(name), root)
+            for text in fetch.lacking(_dataset(name), place) if place else ():
+                print(f"  {text}")
             for text in said[:20]:
                 print(f"  {text}", file=sys.stderr)
     return int(any(problems.values()))
