@@ -27,13 +27,13 @@ def snapshot(mirror: Mirror, stage: Path, jobs: int) -> dict[str, str]:
         OSError: the disk is full, the folder not writable.
     """
     from huggingface_hub import HfApi, snapshot_download  # a second of imports, for few pulls
-    from huggingface_hub.utils import tqdm
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
-    class Silent(tqdm):
+    class Silent(tqdm):  # type: ignore[misc]
         """No bars beside that of the pull."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options | {"disable": True})
+            super().__init__(*args, **{k: v for k, v in options.items() if k != "name"} | {"disable": True})
 
     home, _, name = mirror.url.partition("/datasets/")
     endpoint = os.environ.get("HF_ENDPOINT") or home
