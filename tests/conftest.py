@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from shelf import serve
 
 from tlbench import backbone
+
+__all__ = ["serve"]
 
 
 @pytest.fixture(scope="session", autouse=True)

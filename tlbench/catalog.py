@@ -180,7 +180,12 @@ def verify(names: Sequence[str], root: Path | None, as_json: bool) -> int:
         print(json.dumps(problems, ensure_ascii=False))
     else:
         for name, said in problems.items():
-            print(f"{name}: {'every file is as it should be' if not said else f'{len(said)} problems'}")
+            place = fetch.where(_dataset(name), root)
+            notes = fetch.lacking(_dataset(name), place) if place else []
+            good = f"{'what is here' if notes else 'every file'} is as it should be"
+            print(f"{name}: {f'{len(said)} problems' if said else good}")
+            for text in notes:
+                print(f"  {text}")
             for text in said[:20]:
                 print(f"  {text}", file=sys.stderr)
     return int(any(problems.values()))

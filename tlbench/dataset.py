@@ -1,37 +1,47 @@
 """What a dataset card says, and where on this machine its data may lie.
 
 A card, `tasks/datasets/<name>.toml`, names the terms, the mirrors and, where the publisher's bytes are
-known, a manifest beside it in sha256sum's format. Nothing here touches the network.
+known, a manifest beside it (`tlbench.manifest`). Nothing here touches the network.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from tlbench.manifest import INSIDE, read_sums
 from tlbench.mistake import Mistake, suggest
 
-SUMS = "SHA256SUMS"  # written beside data whose card has no manifest
 PARTIAL = ".partial"  # lies in a folder whose download has not finished
 
 
 class Mirror(BaseModel):
-    """One place that serves a part: an archive, or the files one by one below `url`."""
+    """One place that serves a part: an archive, the files one by one below `url`, or a repository on a hub.
+
+    A hub's `url` is that of the dataset there, `https://<hub>/datasets/<owner>/<name>`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    kind: Literal["archive", "files"]
+    kind: Literal["archive", "files", "hub"]
     url: str = Field(pattern=r"^https?://")
+    revision: str | None = None  # a hub's commit; a branch would change under us
+    patterns: list[str] = []  # which of a hub's files, as "data/*.parquet"; all when empty
     inside: str = ""  # stands there where the manifest has `select`; "*/" is any one top folder, or none
-    digest: str | None = Field(default=None, pattern=r"^(sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})$")
+    digest: str | None = Field(default=None, pattern=r"^(md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64})$")
     file: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")  # an archive's name on a --mirror
+
+    @model_validator(mode="after")
+    def _a_hub_is_pinned(self) -> Mirror:
+        if self.kind == "hub" and not (self.revision and "/datasets/" in self.url):
+            raise ValueError("a mirror of kind 'hub' needs a 'revision' and a 'url' like https://<hub>/datasets/<name>")
+        return self
 
 
 class Part(BaseModel):
@@ -54,9 +64,11 @@ class DatasetCard(BaseModel):
     terms: str
     cite: str
     homepage: str
-    bytes: int = Field(gt=0)  # of the whole download
+    bytes: int | None = Field(default=None, gt=0)  # of the whole download; left out where nobody has said
     counts: dict[str, int]  # samples a domain
     manifest: str | None = Field(default=None, pattern=r"^\w[\w.-]*$")
+    decompressed: bool = False  # the manifest's digests of .gz files are of what they hold
+    stand_ins: dict[str, str] = {}  # path -> another file that may lie in its place: the same kind of content
     folders: list[str] = []  # other names its folder may have in a data root
     marks: list[str] = []  # paths by which to know its folder, and the top of its archive
     parts: list[Part] = Field(min_length=1)
@@ -71,8 +83,10 @@ class DatasetCard(BaseModel):
 
     @property
     def digests(self) -> dict[str, str]:
-        """Relative path -> SHA-256 of every file, from the manifest; empty when the card has none."""
-        return read_sums(self._home / self.manifest) if self.manifest else {}
+        """Relative path -> digest of every file, from the manifest; empty when the card has none."""
+        sums = read_sums(self._home / self.manifest) if self.manifest else {}
+        packed = {path for path in sums if self.decompressed and path.endswith(".gz")}
+        return {path: f"{INSIDE}{digest}" if path in packed else digest for path, digest in sums.items()}
 
     @property
     def landmarks(self) -> list[str]:
@@ -132,31 +146,6 @@ def _complaint(error: Any) -> str:
     return f"{key!r} is {error['input']!r}: {message}" if key else message
 
 
-def read_sums(file: Path) -> dict[str, str]:
-    """Relative path -> SHA-256, from a file in sha256sum's format.
-
-    Raises:
-        Mistake: unreadable, or a line that is no digest and safe relative path; with file and line.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); it must list '<sha256>  <relative path>'") from None
-    sums: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        found = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
-        if not found or not is_safe(found[2]):
-            raise Mistake(f"{file}:{number}: {line[:80]!r} should be '<sha256>  <relative path>'")
-        sums[found[2]] = found[1]
-    return sums
-
-
-def is_safe(path: str) -> bool:
-    """Whether `path` stays below the folder it is put in."""
-    pure = PurePosixPath(path)
-    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and not {*"\\\0"} & {*path}
-
-
 def user_root() -> Path:
     """Where `pull` puts data unless told otherwise."""
     return platformdirs.user_data_path("tlbench") / "data"
@@ -174,6 +163,12 @@ def folder_in(card: DatasetCard, root: Path) -> Path:
     return next((root / name for name in names if (root / name).is_dir()), root / card.name)
 
 
+def file_in(card: DatasetCard, folder: Path, path: str) -> Path:
+    """Where a card's file lies in `folder`: under its own name, else under its stand-in's if that is there."""
+    other = card.stand_ins.get(path)
+    return folder / other if other and not (folder / path).exists() and (folder / other).exists() else folder / path
+
+
 def where(card: DatasetCard, root: Path | None = None) -> Path | None:
     """The folder with the card's data on this machine; None when it is not here.
 
@@ -183,7 +178,7 @@ def where(card: DatasetCard, root: Path | None = None) -> Path | None:
     for base in data_roots(root):
         folder = folder_in(card, base)
         marks = card.landmarks if base == root and not folder.is_dir() else []
-        if marks and all((base / mark).exists() for mark in marks):
+        if marks and all(file_in(card, base, mark).exists() for mark in marks):
             folder = base
         if folder.is_dir() and not (folder / PARTIAL).exists():
             return folder
@@ -196,13 +191,15 @@ def missing(card: DatasetCard) -> str:
     state = "its download has not finished" if unfinished.exists() else "it is not on this machine"
     return (
         f"dataset {card.name!r} ({card.title}): {state}; run 'tlbench data pull {card.name}' to get "
-        f"{human(card.bytes)} (see {card.homepage}), or say where you have it with --data-root DIR or "
+        f"it ({human(card.bytes)}; see {card.homepage}), or say where you have it with --data-root DIR or "
         f"TLBENCH_DATA=DIR"
     )
 
 
-def human(size: float) -> str:
-    """`size` bytes as people write it: 13.1 MB."""
+def human(size: float | None) -> str:
+    """`size` bytes as people write it: 13.1 MB; None is a size that nobody has said."""
+    if size is None:
+        return "unknown size"
     units = iter(("bytes", "kB", "MB", "GB", "TB"))
     unit = next(units)
     while size >= 999.5 and unit != "TB":

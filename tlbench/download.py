@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from tlbench.manifest import mismatch
 
 TIMEOUT = 20.0  # seconds without a byte
 STALLS = 5  # connections in a row that bring nothing new, before an address is given up
@@ -38,14 +38,8 @@ class _Cut(Exception):
     """The connection ended early; another one may bring the rest."""
 
 
-def digest_of(file: Path, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
 def download(url: str, file: Path, digest: str | None, tick: Tick) -> None:
-    """Put what `url` serves into `file`. `digest` is `"sha256:…"` or `"sha1:…"`, None where none is known.
+    """Put what `url` serves into `file`. `digest` is `"sha256:…"`, say; None where none is known.
 
     An unfinished `<file>.part` is resumed, and left behind when the connection cannot be had again.
 
@@ -71,36 +65,6 @@ def download(url: str, file: Path, digest: str | None, tick: Tick) -> None:
         _discard(part, tick)
         raise Refused(wrong)
     os.replace(part, file)
-
-
-def mismatch(file: Path, digest: str | None) -> str:
-    """What is wrong with a file's bytes, both digests shortened; empty when they are as they should be."""
-    if digest is None:
-        return ""
-    algorithm, _, expected = digest.partition(":")
-    found = digest_of(file, algorithm)
-    return "" if found == expected else wrong_bytes(algorithm, found, expected)
-
-
-def wrong_bytes(algorithm: str, found: str, expected: str) -> str:
-    """How a wrong digest is told everywhere; both shortened, to fit a list of mirrors."""
-    return f"wrong bytes ({algorithm} {found[:16]}…, expected {expected[:16]}…)"
-
-
-def troubles(sums: dict[str, str], folder: Path) -> dict[str, str]:
-    """path -> what is wrong with it, for all of `sums` (path -> SHA-256) that `folder` has not or otherwise.
-
-    Raises:
-        OSError: a file that is there but cannot be read.
-    """
-
-    def trouble(path: str) -> str:
-        file = folder / path
-        return mismatch(file, f"sha256:{sums[path]}") if file.is_file() else "missing"
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing lets go of the interpreter
-        found = zip(sums, pool.map(trouble, sums), strict=True)
-        return {path: wrong for path, wrong in found if wrong}
 
 
 def _fill(url: str, part: Path, tick: Tick) -> None:

@@ -15,19 +15,19 @@ from pathlib import Path
 
 from tlbench.dataset import (
     PARTIAL,
-    SUMS,
     DatasetCard,
     data_roots,
     dataset,
     datasets,
+    file_in,
     folder_in,
     human,
     missing,
-    read_sums,
     user_root,
     where,
 )
-from tlbench.download import Tick, troubles
+from tlbench.download import Tick
+from tlbench.manifest import SUMS, read_sums, troubles
 from tlbench.mirrors import Pull
 from tlbench.mistake import Mistake
 
@@ -36,7 +36,9 @@ __all__ = [
     "data_roots",
     "dataset",
     "datasets",
+    "file_in",
     "human",
+    "lacking",
     "missing",
     "pull",
     "verify",
@@ -47,17 +49,30 @@ __all__ = [
 def verify(card: DatasetCard, folder: Path) -> list[str]:
     """What is wrong with the data in `folder`, one line a file; empty when every byte is as published.
 
-    Where no digest is known (no manifest, no SHA256SUMS) the files are only counted, and a line says so.
+    A folder with a SHA256SUMS is meant to hold what that lists, which may be less than the whole dataset
+    (see `lacking`); the publisher's digests still come first. Where no digest is known (no manifest, no
+    SHA256SUMS) the files are only counted, and a line says so.
     """
-    sums = _sums(card, folder)
+    sums, own = card.digests, _own_sums(folder)
+    sums = {path: sums.get(path, digest) for path, digest in own.items()} or sums
     if sums:
         return [f"{path}: {trouble}" for path, trouble in troubles(sums, folder).items()]
     found = {d: sum(file.is_file() for file in (folder / d).rglob("[!.]*")) for d in card.counts}
+    counted = any((folder / d).is_dir() for d in card.counts)  # else its domains are no folders
     return [
         f"{SUMS}: missing, so files were counted and no bytes checked; "
         f"'tlbench data pull {card.name}' gets a copy that can be checked",
-        *(f"{d}: {found[d]} files, expected {n}" for d, n in card.counts.items() if n != found[d]),
+        *(f"{d}: {found[d]} files, expected {n}" for d, n in card.counts.items() if counted and n != found[d]),
     ]
+
+
+def lacking(card: DatasetCard, folder: Path) -> list[str]:
+    """How the data in `folder` differs from the whole dataset on purpose: what is left out, what stands in."""
+    known = card.digests
+    gone = [path for path in known if not file_in(card, folder, path).is_file()]
+    others = [f"{other} stands in for {path}" for path, other in card.stand_ins.items()
+              if file_in(card, folder, path).name == Path(other).name]  # fmt: skip
+    return [*([f"{len(gone):,} of {len(known):,} files are not here: {gone[0]} …"] if gone else []), *others]
 
 
 def pull(
@@ -98,16 +113,17 @@ def pull(
     return folder
 
 
-def _sums(card: DatasetCard, folder: Path) -> dict[str, str]:
-    """path -> SHA-256: the publisher's where the card knows them, else those left by a pull."""
-    return card.digests or (read_sums(folder / SUMS) if (folder / SUMS).is_file() else {})
+def _own_sums(folder: Path) -> dict[str, str]:
+    """path -> digest that a pull, or whoever put the data there, left beside it."""
+    return read_sums(folder / SUMS) if (folder / SUMS).is_file() else {}
 
 
 def _complete(card: DatasetCard, folder: Path) -> bool:
     if not folder.is_dir() or (folder / PARTIAL).exists():
         return False
-    sums = _sums(card, folder)
-    return bool(sums) and not troubles(sums, folder)
+    known, own = card.digests, _own_sums(folder)
+    manifested = all(any(path.startswith(part.select) for path in known) for part in card.parts)
+    return bool(manifested or own) and not troubles(own | known, folder)
 
 
 @contextmanager

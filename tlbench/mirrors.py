@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from urllib.parse import quote
 
-from tlbench.dataset import PARTIAL, SUMS, DatasetCard, Mirror, Part
-from tlbench.download import Refused, Tick, download, troubles
+from tlbench import hub
+from tlbench.dataset import PARTIAL, DatasetCard, Mirror, Part
+from tlbench.download import Refused, Tick, download
+from tlbench.manifest import SUMS, digest_of, mismatch, read_sums, troubles, write_sums
 from tlbench.mistake import Mistake
 from tlbench.unpack import placer, unpack
 
@@ -28,8 +31,8 @@ class Pull:
 
     def __init__(self, card: DatasetCard, folder: Path, own: str | None, jobs: int, tick: Tick) -> None:
         self.card, self.folder, self.own, self.jobs = card, folder, own, jobs
-        self.known = card.digests  # empty for a card without a manifest: then archives say what there is
-        self.unpacked: dict[str, str] = {}  # path -> SHA-256 of what came out of archives
+        self.known = card.digests  # of parts without a manifest nothing: what the mirror sends says what there is
+        self.found: dict[str, str] = {}  # path -> SHA-256 of what was sent for such parts
         self.reasons: dict[str, list[str]] = {}  # path -> what each mirror asked for it said
         self.stop = threading.Event()
         self.bar = tick
@@ -46,16 +49,32 @@ class Pull:
         self.tick(sum((self.folder / path).stat().st_size for path in self.known.keys() - lacking.keys()))
         for part in self.card.parts:
             wanted = {path: self.known[path] for path in lacking if path.startswith(part.select)}
-            if wanted or not self.known:
+            if wanted or not (self._is_known(part) or self._is_finished(part)):
                 self._deliver(part, wanted)
-                lacking = {path: why for path, why in lacking.items() if path not in wanted}
+                write_sums(self.folder / PARTIAL, self.found)
+            lacking = {path: why for path, why in lacking.items() if path not in wanted}
         if lacking:
             raise Mistake(f"dataset {self.card.name!r}: no part of its card selects {min(lacking)}; add one")
-        if not self.known:
-            self._write_sums()
+        self._write_sums()
         for leftover in self.folder.glob(".archive-*"):
             leftover.unlink()
+        for folder in self.folder.glob(".hub-*"):
+            shutil.rmtree(folder)
         (self.folder / PARTIAL).unlink()
+
+    def _is_known(self, part: Part) -> bool:
+        """Whether the manifest says which files the part has."""
+        return any(path.startswith(part.select) for path in self.known)
+
+    def _is_finished(self, part: Part) -> bool:
+        """Whether an earlier pull, not finished itself, has brought this part."""
+        sums = read_sums(self.folder / PARTIAL)
+        there = {path: digest for path, digest in sums.items() if path.startswith(part.select)}
+        if not there or troubles(there, self.folder):
+            return False
+        self.found |= there
+        self.tick(sum((self.folder / path).stat().st_size for path in there))
+        return True
 
     def tick(self, n: int) -> None:
         """Report `n` bytes; the place where a thread learns that it should stop."""
@@ -68,9 +87,9 @@ class Pull:
         if 0 < len(wanted) <= FEW:
             mirrors.sort(key=lambda mirror: mirror.kind == "archive")
         left = wanted
+        asks = {"files": self._from_files, "archive": self._from_archive, "hub": self._from_hub}
         for mirror in mirrors:
-            ask = self._from_files if mirror.kind == "files" else self._from_archive
-            got = ask(mirror, part.select, left)
+            got = asks[mirror.kind](mirror, part.select, left)
             left = {path: digest for path, digest in left.items() if path not in got}
             if not left and (wanted or got):
                 return
@@ -84,10 +103,10 @@ class Pull:
     def _own_mirrors(self, part: Part) -> list[Mirror]:
         """The user's mirror, under each name the dataset's folder may have there.
 
-        Without a manifest only the publisher's archive can be trusted, so that is what it must serve.
+        Where no manifest covers a part, only its publisher's archive can be trusted: that is what must be served.
         """
         bases = [_join(self.own, name) for name in (self.card.name, *self.card.folders)] if self.own else []
-        if self.known:
+        if self._is_known(part):
             return [Mirror(kind="files", url=base, inside=part.select) for base in bases]
         archives = [(mirror.file, mirror) for mirror in part.mirrors if mirror.file and mirror.digest]
         return [m.model_copy(update={"url": _join(base, file)}) for base in bases for file, m in archives[:1]]
@@ -103,7 +122,7 @@ class Pull:
                 return
             url = _join(mirror.url, mirror.inside + path.removeprefix(select))
             try:
-                download(url, self.folder / path, f"sha256:{wanted[path]}", self.tick)
+                download(url, self.folder / path, wanted[path], self.tick)
                 got.add(path)
             except Refused as error:
                 refused[path] = str(error)
@@ -117,8 +136,7 @@ class Pull:
 
     def _from_archive(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
         """The paths that `mirror`'s archive delivered."""
-        label = hashlib.sha256((mirror.digest or mirror.url).encode()).hexdigest()[:16]
-        archive = self.folder / f".archive-{label}"
+        archive = self.folder / f".archive-{_label(mirror.digest or mirror.url)}"
         try:
             if not archive.exists():
                 download(mirror.url, archive, mirror.digest, self.tick)
@@ -126,14 +144,52 @@ class Pull:
             written, wrong = unpack(archive, self.folder, name, wanted)
         except Refused as error:
             archive.unlink(missing_ok=True)
-            for path in wanted or [select]:
-                self._note(path, mirror, str(error))
+            self._note_all(wanted or [select], mirror, str(error))
             return set()
         archive.unlink()
-        self.unpacked |= written
+        self.found |= {path: digest for path, digest in written.items() if path not in self.known}
         for path in (wanted or {select: ""}).keys() - written.keys():
             self._note(path, mirror, wrong.get(path, "not in its archive"))
         return set(written)
+
+    def _from_hub(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
+        """The paths that `mirror`'s repository delivered; without a manifest the hub's own digests must be met."""
+        stage = self.folder / f".hub-{_label(mirror.url, mirror.revision)}"
+        try:
+            published = hub.snapshot(mirror, stage, self.jobs)
+        except Refused as error:
+            self._note_all(wanted or [select], mirror, str(error))
+            return set()
+        good: dict[str, str] = {}  # path -> its name in the repository
+        wrong: dict[str, str] = {}
+        for name, digest in published.items():
+            path = select + name.removeprefix(mirror.inside)
+            if name.startswith(mirror.inside) and (path in wanted or not wanted):
+                why = mismatch(stage / name, wanted.get(path, digest))
+                (wrong if why else good)[path] = why or name
+        if wrong and not wanted:
+            self._note(select, mirror, f"{min(wrong)}: {wrong[min(wrong)]}")
+            good = {}
+        for path, name in good.items():
+            self._keep(stage / name, path)
+        shutil.rmtree(stage)  # also what has the wrong bytes: the next pull would take it for finished
+        self._note_all(wanted.keys() - good.keys() - wrong.keys(), mirror, "not in its repository")
+        for path in wrong.keys() & wanted:
+            self._note(path, mirror, wrong[path])
+        return set(good)
+
+    def _keep(self, staged: Path, path: str) -> None:
+        """Give a checked file its place."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged, file)
+        self.tick(file.stat().st_size)
+        if path not in self.known:
+            self.found[path] = digest_of(file)
+
+    def _note_all(self, paths: Iterable[str], mirror: Mirror, reason: str) -> None:
+        for path in paths:
+            self._note(path, mirror, reason)
 
     def _note(self, path: str, mirror: Mirror, reason: str) -> None:
         address = mirror.url.partition("://")[2]
@@ -152,11 +208,15 @@ class Pull:
                 raise
 
     def _write_sums(self) -> None:
-        """Leave the digests of what the archives held beside it, so that it can be verified later."""
-        draft = self.folder / f"{SUMS}.part"
-        lines = [f"{digest}  {path}\n" for path, digest in sorted(self.unpacked.items())]
-        draft.write_text("".join(lines), encoding="utf-8")
-        os.replace(draft, self.folder / SUMS)
+        """Leave the SHA-256 of every file beside the data, where the manifest does not already say them all."""
+        if self.found or any(not digest.startswith("sha256:") for digest in self.known.values()):
+            known = {p: d if d.startswith("sha256:") else digest_of(self.folder / p) for p, d in self.known.items()}
+            write_sums(self.folder / SUMS, known | self.found)
+
+
+def _label(*parts: str | None) -> str:
+    """A short name, the same for the same parts: an unfinished download is found again by it."""
+    return hashlib.sha256("\n".join(part or "" for part in parts).encode()).hexdigest()[:16]
 
 
 def _join(base: str, path: str) -> str:

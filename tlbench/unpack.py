@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tlbench.dataset import is_safe
-from tlbench.download import Refused, digest_of, wrong_bytes
+from tlbench.download import Refused
+from tlbench.manifest import digest_of, is_safe, mismatch
 
 BROKEN = (
     tarfile.TarError,
@@ -55,11 +55,11 @@ def unpack(archive: Path, folder: Path, name: Name, digests: dict[str, str]) -> 
                 if path is None or (digests and path not in digests):
                     continue
                 with opened() as stream:
-                    found = _place(stream, folder / path, digests.get(path))
-                if found == digests.get(path, found):
-                    written[path] = found
+                    found, why = _place(stream, folder / path, digests.get(path))
+                if why:
+                    wrong[path] = why
                 else:
-                    wrong[path] = wrong_bytes("sha256", found, digests[path])
+                    written[path] = found
     except BROKEN as error:
         for path in () if digests else written:
             (folder / path).unlink()
@@ -126,16 +126,17 @@ def _content(box: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return stream
 
 
-def _place(stream: IO[bytes], file: Path, digest: str | None) -> str:
-    """Write `file`, unless its bytes are not the ones expected. Returns their SHA-256."""
+def _place(stream: IO[bytes], file: Path, digest: str | None) -> tuple[str, str]:
+    """Write `file`, unless its bytes are not the ones expected. Returns their SHA-256, and what is wrong."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
     try:
         with part.open("wb") as sink:
             shutil.copyfileobj(stream, sink)
         found = digest_of(part)
-        if digest in (None, found):
+        wrong = "" if digest in (None, found) else mismatch(part, digest)
+        if not wrong:
             os.replace(part, file)
-        return found
+        return found, wrong
     finally:
         part.unlink(missing_ok=True)
