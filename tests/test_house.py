@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [  # from the ground up: a module imports only what stands before it
     "__init__", "mistake", "metrics", "stats", "nets", "timing", "jail", "cachedir", "data", "card", "dataset",
     "download", "unpack", "mirrors", "fetch", "backbone", "row", "split", "frozen", "method", "descent", "embed",
-    "features", "loaders", "executors", "inputs", "jobs", "worker", "cell", "report", "store", "plan", "sweep",
-    "board", "api", "catalog", "doctor", "command", "cli",
+    "calibration", "features", "loaders", "executors", "inputs", "jobs", "worker", "cell", "report", "store", "plan",
+    "sweep", "board", "api", "catalog", "doctor", "command", "cli",
 ]  # fmt: skip
 
 
