@@ -1,4 +1,4 @@
-"""The calibration suite: tasks whose answer is known in closed form, which prove that the harness measures what it says.
+"""The calibration suite: tasks with a known answer, which prove that the harness measures what it says.
 
 `domain` draws the data, `forms` says what a learner must reach, `checks` lists the cells and the comparisons, and
 the other modules hold the learners that the forms speak of. Nothing here enters a ranking.

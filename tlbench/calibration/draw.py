@@ -76,7 +76,8 @@ def classes(*counts: int) -> Labels:
 def around(mean: NDArray[np.float64], signs: NDArray[Any], rng: np.random.Generator) -> Floats:
     """(n, d) samples of N(sign * mean, I) for (n,) signs."""
     x: Floats = rng.standard_normal((len(signs), len(mean)), dtype=np.float32)
-    return x + np.multiply.outer(signs, mean).astype(np.float32)
+    x += np.multiply.outer(signs, mean).astype(np.float32)
+    return x
 
 
 def at_angle(degrees: float, length: float, d: int) -> NDArray[np.float64]:

@@ -166,6 +166,12 @@ def sign_fixed(m: float, k: int) -> float:
     return right * phi(m) + (1 - right) * phi(-m)
 
 
+def sign_fixed_spread(m: float, k: int) -> float:
+    """Its standard deviation over draws."""
+    right = phi(m * math.sqrt(2 * k))
+    return (phi(m) - phi(-m)) * math.sqrt(right * (1 - right))
+
+
 # controls: CAL-10
 
 

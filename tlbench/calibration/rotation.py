@@ -1,9 +1,9 @@
 """CAL-1 relatedness, CAL-8 label noise, CAL-9 several sources, CAL-10 controls: x | y ~ N(y m u, I_20), m = 1.5.
 
-    cal1   rot<degrees>        sources of 1,000 whose axis u is turned; `target` has u = e1
-    cal8   flip<per mille>     sources of 1,000 at no angle, their labels flipped with a probability
-    cal9   rot<degrees><copy>  sources of 500, to be taken together
-    cal10  ideal, noise        what a source is at best and at worst; `target`; `placebo`, whose labels are coins
+cal1   rot<degrees>        sources of 1,000 whose axis u is turned; `target` has u = e1
+cal8   flip<per mille>     sources of 1,000 at no angle, their labels flipped with a probability
+cal9   rot<degrees><copy>  sources of 500, to be taken together
+cal10  ideal, noise        what a source is at best and at worst; `target`; `placebo`, whose labels are coins
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """CAL-2 label shift, CAL-3 covariate shift, CAL-4 conditional shift: what differs is one factor of p(x, y).
 
-    cal2   source              2,000, balanced, x | y ~ N(y m e1, I_5), m = 1.5
-           prior50, 70, 90     the same classes in other proportions: that much per cent 'plus'
-    cal3   n100, n20000        x1 ~ N(-1, 1), four coordinates of noise; 'plus' where |x1| <= 1, 5 % flipped
-           target              the same with x1 ~ N(+1, 1); the density ratio is exp(2 x1)
-           twin50, twin1000    'plus' where x1 > 0 instead, which one threshold can say; to `twintarget`
-    cal4   plain               2,000, balanced, m = 1.5; moved15 and moved30 are it, moved along e1 by 1.5 and 3
-           turn<degrees>       2,000, balanced, m = 2, the axis turned; to `upright`
+cal2   source              2,000, balanced, x | y ~ N(y m e1, I_5), m = 1.5
+       prior50, 70, 90     the same classes in other proportions: that much per cent 'plus'
+cal3   n100, n20000        x1 ~ N(-1, 1), four coordinates of noise; 'plus' where |x1| <= 1, 5 % flipped
+       target              the same with x1 ~ N(+1, 1); the density ratio is exp(2 x1)
+       twin50, twin1000    'plus' where x1 > 0 instead, which one threshold can say; to `twintarget`
+cal4   plain               2,000, balanced, m = 1.5; moved15 and moved30 are it, moved along e1 by 1.5 and 3
+       turn<degrees>       2,000, balanced, m = 2, the axis turned; to `upright`
 """
 
 from __future__ import annotations
