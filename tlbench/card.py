@@ -25,8 +25,8 @@ FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 T = TypeVar("T", bound=BaseModel)
 Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
 Loader = Literal[
-    "embedded", "generated", "weights", "images", "lists", "parquet", "mat", "svmlight", "idx", "usps", "medmnist",
-    "omniglot", "omniglot_runs", "voc", "voc_cells", "lines", "jsonl", "csv", "texts", "table", "npz",
+    "embedded", "generated", "weights", "images", "lists", "parquet", "mat", "matfolder", "svmlight", "idx", "usps",
+    "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines", "jsonl", "csv", "texts", "table", "npz",
 ]  # fmt: skip
 IMAGE_LOADERS = ("images", "lists", "parquet")  # of image files, decoded to the backbone's size
 TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
@@ -66,9 +66,14 @@ class Place(BaseModel):
     data: str | None = None  # the dataset card; None for what needs no download
     path: str = "{domain}"  # inside the dataset's folder
     test_path: str | None = None  # the publisher's own test samples, where they are a file apart
+    more: tuple[str, ...] = ()  # further files of training texts
+    root: str = ""  # the folder inside the dataset's from which listed paths start
     classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
     view: View = View()
     take: PositiveInt | None = None  # only so many samples, the first in hash order
+    only: tuple[str, ...] = ()  # of Omniglot, these alphabets
+    without: tuple[str, ...] = ()  # of Omniglot, not these alphabets
+    names: str | None = None  # a table of the labels' names, inside the dataset's folder
     label: str = "label"  # the column of a table that holds the label
     text: str | None = None  # the column of a table that holds a text to encode; None takes the numbers
     drop: tuple[str, ...] = ()  # columns of a table that are no features
@@ -203,6 +208,7 @@ class Card(Place):
         base["path"] = base["path"].replace("{domain}", home)
         if base["test_path"]:
             base["test_path"] = base["test_path"].replace("{domain}", home)
+        base["more"] = tuple(m.replace("{domain}", home) for m in base["more"])
         if self.within and self.domains:
             base["view"] = self.source_view if is_source else self.target_view
         own = self.at.get(domain) or self.at.get(home)

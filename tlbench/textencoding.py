@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,3 +55,14 @@ def sentences(texts: Sequence[str], model: str, device: str = "cpu", batch: int 
         raise Mistake(f"{model}: no sentence encoder can be loaded ({reason}); give a folder or a hub name") from None
     vectors = encoder.encode(list(texts), batch_size=batch, show_progress_bar=False, convert_to_numpy=True)
     return np.asarray(vectors, np.float32)
+
+
+def extract(job: dict[str, Any]) -> dict[str, Any]:
+    """Encode the texts of `job["files"]`, a JSON list, into `job["out"]`, an .npy that appears whole or not at all."""
+    texts = json.loads(Path(job["files"]).read_text(encoding="utf-8"))
+    vectors = sentences(texts, job["net"]["weights"], job["device"])
+    temporary = Path(f"{job['out']}.{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        np.save(stream, vectors, allow_pickle=False)
+    temporary.replace(job["out"])
+    return {"n": len(texts)}

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
 from tlbench import cachedir, fetch
 from tlbench.card import HOMELESS, Card, Place
 from tlbench.data import Domain
-from tlbench.loaders import embedded, folders, tables, views
+from tlbench.loaders import (
+    embedded,
+    folders,
+    idx,
+    lists,
+    matfolder,
+    medmnist,
+    omniglot,
+    parquet,
+    tables,
+    texts,
+    views,
+    voc,
+)  # fmt: skip
 from tlbench.mistake import Mistake
 
 
@@ -49,20 +63,53 @@ def _loaded(card: Card, domain: str, root: Path | None) -> Domain:
         return views.placed(embedded.load(Path(place.path).name, cachedir.folder("embedded")), domain, place, where)
     assert place.loader is not None
     home = locate(card, domain, root)
-    file = home / place.path
-    test = home / place.test_path if place.test_path else None
-    for needed in filter(None, (file, test)):
+    file = _file(place, home, place.path)
+    test = _file(place, home, place.test_path) if place.test_path else None
+    for needed in filter(None, (file, test, *(home / m for m in place.more))):
         if not needed.exists():
             raise Mistake(f"{where}: {needed} is missing; the files at hand cover {_covered(card, root)}")
-    return views.placed(READERS[place.loader](file, test, domain, place), domain, place, where)
+    return views.placed(READERS[place.loader](Found(home, file, test, domain, place)), domain, place, where)
 
 
-Reader = Callable[[Path, Path | None, str, Place], Domain]
-READERS: dict[str, Reader] = {
-    "images": lambda file, test, name, place: folders.load(file, name, place.classes),
-    "mat": lambda file, test, name, place: tables.load(file, test, name, "mat", place.classes),
-    "svmlight": lambda file, test, name, place: tables.load(file, test, name, "svmlight", place.classes),
-}
+@dataclass(frozen=True)
+class Found:
+    """A domain's files."""
+
+    home: Path  # the dataset's folder
+    file: Path
+    test: Path | None
+    name: str
+    place: Place
+
+
+def _parts(found: Found) -> dict[str, Path]:
+    """The files of one text domain: training, further training, test."""
+    more = {Path(m).stem: found.home / m for m in found.place.more}
+    return {"train": found.file, **more, **({"test": found.test} if found.test else {})}
+
+
+READERS: dict[str, Callable[[Found], Domain]] = {
+    "images": lambda f: folders.load(f.file, f.name, f.place.classes),
+    "lists": lambda f: lists.load(f.home / f.place.root, f.file, f.test, f.name, f.place.classes),
+    "parquet": lambda f: parquet.load(f.file, f.name, f.place.classes),
+    "mat": lambda f: tables.load(f.file, f.test, f.name, "mat", f.place.classes),
+    "matfolder": lambda f: matfolder.load(f.file, f.name, f.place.classes),
+    "svmlight": lambda f: tables.load(f.file, f.test, f.name, "svmlight", f.place.classes),
+    "idx": lambda f: idx.load(f.file, f.name, f.place.classes),
+    "usps": lambda f: idx.usps(f.file, f.name, f.place.classes),
+    "medmnist": lambda f: medmnist.load(f.file, f.name, f.place.classes),
+    "omniglot": lambda f: omniglot.characters(f.file, f.name, f.place.classes, f.place.only, f.place.without),
+    "omniglot_runs": lambda f: omniglot.runs(f.file, f.name, f.place.classes),
+    "voc": lambda f: voc.images(f.file, f.name, f.place.classes),
+    "voc_cells": lambda f: voc.cells(f.file, f.name, f.place.classes),
+    "lines": lambda f: texts.lines(_parts(f), f.name, f.place.classes),
+    "jsonl": lambda f: texts.jsonl(_parts(f), f.name, f.place.classes),
+    "csv": lambda f: texts.table(
+        _parts(f), f.name, f.place.classes, str(f.place.text), f.place.label,
+        f.home / f.place.names if f.place.names else None,
+    ),
+    "texts": lambda f: texts.folder(f.file, f.name, f.place.classes),
+}  # fmt: skip
 
 
 def locate(card: Card, domain: str, root: Path | None) -> Path:
@@ -87,7 +134,12 @@ def available(card: Card, domain: str, root: Path | None) -> bool:
     if place.loader in HOMELESS:
         return True
     home = Path("/") if place.data is None else fetch.where(fetch.dataset(place.data), root)
-    return home is not None and (home / place.path).exists()
+    return home is not None and _file(place, home, place.path).exists()
+
+
+def _file(place: Place, home: Path, path: str) -> Path:
+    """A file of the domain's dataset, or what stands in for it."""
+    return fetch.file_in(fetch.dataset(place.data), home, path) if place.data else home / path
 
 
 def _covered(card: Card, root: Path | None) -> str:

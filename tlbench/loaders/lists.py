@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tlbench.data import Domain
-from tlbench.dataset import is_safe
+from tlbench.manifest import is_safe
 from tlbench.loaders import parsed
 from tlbench.mistake import Mistake
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tlbench import cachedir
 from tlbench.data import Domain
-from tlbench.dataset import is_safe
+from tlbench.manifest import is_safe
 from tlbench.loaders import folders, parsed
 from tlbench.mistake import Mistake, suggest
 
