@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from zipfile import BadZipFile
 from zlib import error as ZlibError
@@ -46,7 +47,7 @@ def load(file: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
 def _held(file: Path) -> dict[str, Array]:
     needed = [f"{p}_{what}" for p in PARTS for what in ("images", "labels")]
     try:
-        with np.load(file, allow_pickle=False) as npz:
+        with np.load(io.BytesIO(parsed.read(file)), allow_pickle=False) as npz:
             missing = [key for key in needed if key not in npz.files]
             if missing:
                 raise Mistake(f"{file}: needs an array {missing[0]!r}; has {', '.join(npz.files) or 'none'}")
