@@ -52,7 +52,7 @@ def _held(file: Path) -> dict[str, Array]:
             if missing:
                 raise Mistake(f"{file}: needs an array {missing[0]!r}; has {', '.join(npz.files) or 'none'}")
             return {key: npz[key] for key in needed}
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, ZlibError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, ZlibError) as error:
         raise Mistake(f"{file}: not an .npz that can be read ({' '.join(str(error).split())}); get it again") from None
 
 
