@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from zipfile import BadZipFile
 from zlib import error as ZlibError
@@ -46,12 +47,12 @@ def load(file: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
 def _held(file: Path) -> dict[str, Array]:
     needed = [f"{p}_{what}" for p in PARTS for what in ("images", "labels")]
     try:
-        with np.load(file, allow_pickle=False) as npz:
+        with np.load(io.BytesIO(parsed.read(file)), allow_pickle=False) as npz:
             missing = [key for key in needed if key not in npz.files]
             if missing:
                 raise Mistake(f"{file}: needs an array {missing[0]!r}; has {', '.join(npz.files) or 'none'}")
             return {key: npz[key] for key in needed}
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, ZlibError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, ZlibError) as error:
         raise Mistake(f"{file}: not an .npz that can be read ({' '.join(str(error).split())}); get it again") from None
 
 

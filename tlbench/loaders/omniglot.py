@@ -143,7 +143,7 @@ def _unzipped(place: Path) -> dict[str, bytes]:
     try:
         with ZipFile(io.BytesIO(parsed.read(place))) as archive:
             return {e.filename: archive.read(e) for e in archive.infolist() if not e.is_dir()}
-    except (BadZipFile, EOFError, ZlibError, NotImplementedError) as error:
+    except (BadZipFile, EOFError, ZlibError, RuntimeError) as error:
         raise Mistake(f"{place}: broken zip ({error}); get it again") from None
 
 

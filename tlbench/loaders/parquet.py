@@ -45,9 +45,14 @@ def load(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | Non
     folder = (into or cachedir.folder("parquet")) / f"v{VERSION}-{key}" / name
     if not folder.is_dir():
         temporary = folder.with_name(f"{name}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        _unpack(files, name, classes, temporary)
-        temporary.rename(folder)
+        try:
+            _unpack(files, name, classes, temporary)
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folders.load(folder, name, classes)
 
 

@@ -38,7 +38,8 @@ class Annotation:
 def images(folder: Path, name: str, classes: tuple[str, ...] = (), scale: int = 4) -> Domain:
     """The images of the splits trainval and test, each pixel the mean of `scale` x `scale` published ones.
 
-    Boxes are clipped to the image; one that has no width or no height left is dropped (see `dropped`).
+    Corners are taken as they stand, though VOC counts pixels from 1. Boxes are clipped to the image; one that has no
+    width or no height left is dropped (see `dropped`).
 
     Returns:
         x uint8 (n, 3, h, w), boxes in those pixels, y zeros; the official test set is the split "test".
