@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tlbench.data import Domain
-from tlbench.manifest import is_safe
 from tlbench.loaders import parsed
+from tlbench.manifest import is_safe
 from tlbench.mistake import Mistake
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from tlbench import cachedir
 from tlbench.data import Domain
-from tlbench.manifest import is_safe
 from tlbench.loaders import folders, parsed
+from tlbench.manifest import is_safe
 from tlbench.mistake import Mistake, suggest
 
 VERSION = 1  # of the unpacking: a change of the files bumps it
