@@ -109,7 +109,7 @@ def features(real_data: Path, real_weights: Path) -> dict[str, tuple[Any, Any]]:
     found = {}
     with Workers() as workers:
         for name in c.domains:
-            domain = bench.domain(c, name)
+            domain = bench.domain(c, name, 0)
             x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
             found[name] = np.asarray(x), domain.y
     return found
@@ -129,7 +129,7 @@ def test_logistic_regression_on_the_features_is_the_published_table(features: di
 def test_features_are_computed_once(features: dict[str, tuple[Any, Any]], real_data: Path) -> None:
     c = card.read(card.card_files()["office_caltech10"])
     bench = Bench(Conditions(data_root=real_data))
-    domain = bench.domain(c, "dslr")
+    domain = bench.domain(c, "dslr", 0)
     with Workers() as workers:  # no server is started: nothing is left to compute
         x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
         assert workers._server is None

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tlbench import method as methods
-from tlbench import nets
+from tlbench import nets, trunks
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import ERM, Descent, seeded
 
@@ -219,7 +219,7 @@ def test_images_are_warped_while_training_and_only_then() -> None:
 @pytest.mark.parametrize("side", [3, 4, 5, 8, 13, 16, 20, 28, 32, 33])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_convnet_takes_images_of_any_side(channels: int, side: int) -> None:
-    assert nets.convnet(channels, side)(random(2, channels, side, side)).shape == (2, 128)
+    assert trunks.convnet(channels, side)(random(2, channels, side, side)).shape == (2, 128)
 
 
 @pytest.mark.parametrize("spec", [CONVNET, BOTTLENECK, TIMM], ids=lambda s: s["kind"])

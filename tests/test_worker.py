@@ -459,7 +459,7 @@ def test_a_cell_that_ends_while_images_are_decoded_is_not_lost(
     while not (folder / "report.json").exists():
         assert time.monotonic() < end
         time.sleep(0.01)
-    domain = bench.domain(c, s.task.target)
+    domain = bench.domain(c, s.task.target, 0)
     x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
     assert len(x) == len(domain) == 80
     ended = workers.poll(0)
@@ -731,7 +731,7 @@ def images(folder: Path) -> Suite:
 def wanted(s: Suite) -> dict[str, dict[str, str]]:
     """Label vectors by name, each as the hostile method looks for it: those withheld, and two it is given."""
     bench, task = s.bench(), s.task
-    cut, target = bench.split(task, 0), bench.domain(task.card, task.target)
+    cut, target = bench.split(task, 0), bench.domain(task.card, task.target, 0)
     y, test = target.y, cut.partition.test
     vectors = {
         "test": y[test], "test in domain order": y[np.sort(test)], "target": y, "unlabeled": y[cut.unlabeled],
@@ -845,7 +845,7 @@ def rows_in_memory(walked: Walked, phase: str) -> set[str]:
 def features(s: Suite, which: Callable[[Split], np.ndarray[Any, Any]], domain: str | None = None) -> set[str]:
     """The canaries that are the features of a table's rows."""
     bench, task = s.bench(), s.task
-    x = bench.domain(task.card, domain or task.target).x
+    x = bench.domain(task.card, domain or task.target, 0).x
     assert x is not None
     return {bytes(row).decode() for row in x[which(bench.split(task, 0))]}
 
@@ -872,7 +872,7 @@ def test_the_job_folder_holds_no_name_no_path_and_no_withheld_label(walked: Walk
     assert not re.search(rb"canary[qt]7", every)
     assert str(s.root).encode() not in every
     bench, task = s.bench(), s.task
-    y, cut = bench.domain(task.card, task.target).y, bench.split(task, 0)
+    y, cut = bench.domain(task.card, task.target, 0).y, bench.split(task, 0)
     with np.load(folder / "rows.npz") as rows:
         assert set(rows) == {"unlabeled", "shots", "labels", "source0"}
         assert rows["labels"].tolist() == y[cut.shots(2)].tolist()
@@ -889,8 +889,8 @@ class Forged(Bench):
     def split(self, task: card.Task, seed: int) -> Split:
         return Bench(self.conditions).split(task, seed)
 
-    def domain(self, c: card.Card, name: str) -> Domain:
-        plain, task = super().domain(c, name), card.tasks_of(c)[0]
+    def domain(self, c: card.Card, name: str, seed: int) -> Domain:
+        plain, task = super().domain(c, name, seed), card.tasks_of(c)[0]
         if name != task.target:
             return plain
         y, test = plain.y.copy(), self.split(task, 0).partition.test
@@ -919,8 +919,8 @@ def test_what_a_worker_is_given_does_not_depend_on_the_test_labels(walked: Walke
 
 def scored(bench: Bench, cell: Cell, folder: Path) -> float | None:
     """What a bench gives to the true labels."""
-    target, test = bench.domain(cell.task.card, cell.task.target), bench.split(cell.task, cell.seed).partition.test
-    truth = Bench(bench.conditions).domain(cell.task.card, cell.task.target).y[test]
+    target, test = bench.domain(cell.task.card, cell.task.target, 0), bench.split(cell.task, cell.seed).partition.test
+    truth = Bench(bench.conditions).domain(cell.task.card, cell.task.target, 0).y[test]
     np.save(folder / "scores.npy", np.eye(len(target.classes))[truth])
     numbers = ("fit_s", "predict_s", "loop_s", "peak_rss_mib", "train_samples", "train_steps")
     report = {"status": "ok", **dict.fromkeys(numbers, 1), "peak_gpu_mib": None}
