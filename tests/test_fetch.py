@@ -444,3 +444,48 @@ def test_the_real_images_are_the_ones_in_the_manifest(real: Path) -> None:
     assert fetch.verify(card, folder) == []
     for domain, n in card.counts.items():
         assert sum(path.startswith(f"images/{domain}/") for path in card.digests) == n
+
+
+def test_a_finished_part_is_not_fetched_again_when_a_later_one_fails(
+    serve: Callable[..., Shelf], tmp_path: Path
+) -> None:
+    """As with DomainNet: archives of gigabytes without a manifest, lists with one."""
+    box = {f"{d}.tar": tar_of({f"{d}/one.bin": d.encode() * 500}) for d in "ab"}
+    shelf = serve(files=box | {"lists/a.txt": b"a/one.bin 0\n"}, status={"b.tar": 500})
+    card = card_of(tmp_path / "cards", files_at(DEAD), {"lists/a.txt": b"a/one.bin 0\n"})
+    text = (tmp_path / "cards/toy.toml").read_text().partition("[[parts]]")[0]
+    for d in "ab":
+        text += f'[[parts]]\nselect = "{d}/"\n[[parts.mirrors]]\nkind = "archive"\n'
+        text += f'url = "{shelf.url}/{d}.tar"\ninside = "{d}/"\n'
+    text += f'[[parts]]\nselect = "lists/"\n[[parts.mirrors]]\nkind = "files"\nurl = "{shelf.url}/lists/"\n'
+    (tmp_path / "cards/toy.toml").write_text(text)
+    card = fetch.dataset(str(tmp_path / "cards/toy.toml"))
+    with pytest.raises(Mistake, match=r"no mirror delivers b/.*HTTP 500"):
+        fetch.pull(card)
+    assert fetch.where(card) is None
+    shelf.status = {}
+    shelf.asked.clear()
+    folder = fetch.pull(card)
+    assert {path for path, _ in shelf.asked} == {"b.tar", "lists/a.txt"}
+    assert contents(folder).keys() == {"a/one.bin", "b/one.bin", "lists/a.txt", SUMS}
+    assert fetch.verify(card, folder) == []
+    shelf.asked.clear()
+    assert fetch.pull(card) == folder
+    assert shelf.asked == []
+    (folder / "a/one.bin").write_bytes(b"changed")
+    assert fetch.verify(card, folder)[0].startswith("a/one.bin: wrong bytes")
+    fetch.pull(card)
+    assert "a.tar" in {path for path, _ in shelf.asked}
+    assert fetch.verify(card, folder) == []
+
+
+def test_a_folder_with_less_on_purpose_is_checked_for_what_it_lists(tmp_path: Path) -> None:
+    card = card_of(tmp_path / "cards", files_at(DEAD))
+    (tmp_path / "toy/a").mkdir(parents=True)
+    (tmp_path / "toy/a/one.bin").write_bytes(SMALL["a/one.bin"])
+    assert fetch.verify(card, tmp_path / "toy") == ["a/two words.bin: missing", "b/three.bin: missing"]
+    (tmp_path / "toy" / SUMS).write_text(f"{sha(SMALL['a/one.bin'])}  a/one.bin\n")
+    assert fetch.verify(card, tmp_path / "toy") == []
+    assert fetch.lacking(card, tmp_path / "toy") == ["2 of 3 files are not here: a/two words.bin …"]
+    (tmp_path / "toy/a/one.bin").unlink()
+    assert fetch.verify(card, tmp_path / "toy") == ["a/one.bin: missing"]

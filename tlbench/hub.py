@@ -10,20 +10,23 @@ from typing import Any
 
 from tlbench.dataset import Mirror
 from tlbench.download import Refused
-from tlbench.manifest import is_safe
+from tlbench.manifest import is_safe, mismatch
 
 
-def snapshot(mirror: Mirror, stage: Path, jobs: int) -> dict[str, str]:
+def snapshot(mirror: Mirror, wanted: dict[str, str], stage: Path, jobs: int) -> dict[str, str]:
     """Bring the files that match the mirror's patterns into `stage`; what lies there half done is resumed.
 
     The hub asked is that of HF_ENDPOINT where it is set, else the one in the mirror's address.
 
+    Args:
+        wanted: path in the repository -> digest, where we know better than the hub.
+
     Returns:
-        path in the repository -> its digest as the hub publishes it for that revision. The bytes are not
-        compared with it yet.
+        path in the repository -> what is wrong with it, empty for a file that lies in `stage` as wanted.
 
     Raises:
-        Refused: the hub does not answer, has no such revision or files, or is switched off by HF_HUB_OFFLINE.
+        Refused: the hub does not answer, has no such revision or files, is switched off by HF_HUB_OFFLINE, or
+            sends other bytes than it publishes for the revision.
         OSError: the disk is full, the folder not writable.
     """
     from huggingface_hub import HfApi, snapshot_download  # a second of imports, for few pulls
@@ -51,7 +54,12 @@ def snapshot(mirror: Mirror, stage: Path, jobs: int) -> dict[str, str]:
     lost = [path for path in published if not (stage / path).is_file()]
     if lost or not published:
         raise Refused(f"did not deliver {lost[0]}" if lost else "has no such files")
-    return published
+    wrong = {path: mismatch(stage / path, wanted.get(path, digest)) for path, digest in published.items()}
+    for path in filter(wrong.get, wrong):
+        (stage / path).unlink()  # huggingface_hub would take it for finished
+        if path not in wanted:
+            raise Refused(f"{path}: {wrong[path]}")
+    return wrong
 
 
 def _published(tree: Iterable[Any], patterns: list[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from tlbench import hub
 from tlbench.dataset import PARTIAL, DatasetCard, Mirror, Part
 from tlbench.download import Refused, Tick, download
-from tlbench.manifest import SUMS, digest_of, mismatch, read_sums, troubles, write_sums
+from tlbench.manifest import SUMS, digest_of, read_sums, troubles, write_sums
 from tlbench.mistake import Mistake
 from tlbench.unpack import placer, unpack
 
@@ -46,7 +46,7 @@ class Pull:
         """
         (self.folder / PARTIAL).touch()
         lacking = troubles(self.known, self.folder)
-        self.tick(sum((self.folder / path).stat().st_size for path in self.known.keys() - lacking.keys()))
+        self._tick_there(self.known.keys() - lacking.keys())
         for part in self.card.parts:
             wanted = {path: self.known[path] for path in lacking if path.startswith(part.select)}
             if wanted or not (self._is_known(part) or self._is_finished(part)):
@@ -73,8 +73,11 @@ class Pull:
         if not there or troubles(there, self.folder):
             return False
         self.found |= there
-        self.tick(sum((self.folder / path).stat().st_size for path in there))
+        self._tick_there(there)
         return True
+
+    def _tick_there(self, paths: Iterable[str]) -> None:
+        self.tick(sum((self.folder / path).stat().st_size for path in paths))
 
     def tick(self, n: int) -> None:
         """Report `n` bytes; the place where a thread learns that it should stop."""
@@ -144,7 +147,8 @@ class Pull:
             written, wrong = unpack(archive, self.folder, name, wanted)
         except Refused as error:
             archive.unlink(missing_ok=True)
-            self._note_all(wanted or [select], mirror, str(error))
+            for path in wanted or [select]:
+                self._note(path, mirror, str(error))
             return set()
         archive.unlink()
         self.found |= {path: digest for path, digest in written.items() if path not in self.known}
@@ -153,43 +157,33 @@ class Pull:
         return set(written)
 
     def _from_hub(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
-        """The paths that `mirror`'s repository delivered; without a manifest the hub's own digests must be met."""
+        """The paths that `mirror`'s repository delivered, with the bytes wanted or else those the hub publishes."""
         stage = self.folder / f".hub-{_label(mirror.url, mirror.revision)}"
+        names = {path: mirror.inside + path.removeprefix(select) for path in wanted}
         try:
-            published = hub.snapshot(mirror, stage, self.jobs)
+            sent = hub.snapshot(mirror, {names[path]: wanted[path] for path in wanted}, stage, self.jobs)
         except Refused as error:
-            self._note_all(wanted or [select], mirror, str(error))
+            for path in wanted or [select]:
+                self._note(path, mirror, str(error))
             return set()
-        good: dict[str, str] = {}  # path -> its name in the repository
-        wrong: dict[str, str] = {}
-        for name, digest in published.items():
-            path = select + name.removeprefix(mirror.inside)
-            if name.startswith(mirror.inside) and (path in wanted or not wanted):
-                why = mismatch(stage / name, wanted.get(path, digest))
-                (wrong if why else good)[path] = why or name
-        if wrong and not wanted:
-            self._note(select, mirror, f"{min(wrong)}: {wrong[min(wrong)]}")
-            good = {}
-        for path, name in good.items():
-            self._keep(stage / name, path)
-        shutil.rmtree(stage)  # also what has the wrong bytes: the next pull would take it for finished
-        self._note_all(wanted.keys() - good.keys() - wrong.keys(), mirror, "not in its repository")
-        for path in wrong.keys() & wanted:
-            self._note(path, mirror, wrong[path])
-        return set(good)
+        if not wanted:
+            names = {select + name.removeprefix(mirror.inside): name for name in sent if name.startswith(mirror.inside)}
+        got = {path for path, name in names.items() if sent.get(name) == ""}
+        for path in got:
+            self._keep(stage / names[path], path)
+        shutil.rmtree(stage)
+        for path in wanted.keys() - got:
+            self._note(path, mirror, sent.get(names[path], "not in its repository"))
+        return got
 
     def _keep(self, staged: Path, path: str) -> None:
         """Give a checked file its place."""
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged, file)
-        self.tick(file.stat().st_size)
+        self._tick_there([path])
         if path not in self.known:
             self.found[path] = digest_of(file)
-
-    def _note_all(self, paths: Iterable[str], mirror: Mirror, reason: str) -> None:
-        for path in paths:
-            self._note(path, mirror, reason)
 
     def _note(self, path: str, mirror: Mirror, reason: str) -> None:
         address = mirror.url.partition("://")[2]
