@@ -66,19 +66,27 @@ def test_every_shipped_card_reads_and_is_called_as_its_file_is(name: str) -> Non
 @shipped
 def test_every_shipped_card_names_data_and_backbones_that_there_are(name: str) -> None:
     card = read(card_files()[name])
-    if card.data is not None:
-        assert card.data in fetch.datasets()
+    places = [card.place(d) for d in card.all_domains]
+    assert {p.data for p in places if p.data} <= set(fetch.datasets())
+    if "{domain}" in card.path and card.data and not card.at:
         assert set(card.domains) <= set(fetch.dataset(card.data).counts)
     backbones = (card.backbone,) if isinstance(card.backbone, str) else card.backbone
     assert backbones
     assert set(backbones) <= {*backbone.BUILT_IN, *backbone.backbone_files()}
-    assert card.trainable or "convnet" not in backbones  # a random network that is frozen would be no features
+    assert card.trainable or not {"convnet", "fieldnet"} & set(backbones)  # a random network that is frozen would be no features
 
 
 @shipped
-def test_every_shipped_suite_has_all_ordered_pairs_and_each_is_found(name: str) -> None:
+def test_every_shipped_suite_has_all_tasks_of_its_kind_and_each_is_found(name: str) -> None:
     card, tasks = read(card_files()[name]), find(name)
-    pairs = {((s,), t) for s in card.domains for t in card.domains if s != t} or {(card.sources, card.target)}
+    if card.pairs or card.sources:
+        pairs = {(tuple(s.split("+")), t) for s, t in card.pairs} or {(card.sources, card.target)}
+    elif card.paradigm == "multi-source":
+        pairs = {(tuple(d for d in card.domains if d != t), t) for t in card.domains}
+    elif card.paradigm == "same-domain-different-task":
+        pairs = {((f"{d}_source",), d) for d in card.domains}
+    else:
+        pairs = {((s,), t) for s in card.domains for t in card.domains if s != t}
     assert {(t.sources, t.target) for t in tasks} == pairs
     assert len(tasks) == len({t.name for t in tasks}) == len(pairs)
     assert all(find(t.name) == [t] for t in tasks)
@@ -152,12 +160,12 @@ def test_a_missing_key_is_named(write: Write, key: str) -> None:
     ("old", "new", "said"),
     [
         ('["a", "b", "c"]', '["a", "b-c"]', "toy.toml: domain 'b-c': letters, digits and '_' make a domain's name"),
-        ('["a", "b", "c"]', '["a", "b/c"]', "toy.toml: domain 'b/c': '-', '+' and '/' separate domains"),
-        ('["a", "b", "c"]', '["a", "b+c"]', "toy.toml: domain 'b+c': '-', '+' and '/' separate domains"),
-        ('["a", "b", "c"]', '["a"]', "toy.toml: 'domains' needs at least two different names"),
-        ('["a", "b", "c"]', '["a", "b", "a"]', "toy.toml: 'domains' needs at least two different names"),
-        ('domains = ["a", "b", "c"]', "", "toy.toml: name either 'domains' or both 'sources' and 'target'"),
-        ('"c"]', '"c"]\ntarget = "a"', "toy.toml: name either 'domains' or both 'sources' and 'target'"),
+        ('["a", "b", "c"]', '["a", "b/c"]', "toy.toml: domain 'b/c': letters, digits and '_' make a domain's name"),
+        ('["a", "b", "c"]', '["a", "b+c"]', "toy.toml: domain 'b+c': letters, digits and '_' make a domain's name"),
+        ('["a", "b", "c"]', '["a"]', "toy.toml: 'domains' needs at least 2 different names"),
+        ('["a", "b", "c"]', '["a", "b", "a"]', "toy.toml: 'domains' needs at least 2 different names"),
+        ('domains = ["a", "b", "c"]', "", "toy.toml: name either 'domains', or 'pairs', or both 'sources' and 'target'"),
+        ('"c"]', '"c"]\ntarget = "a"', "toy.toml: name either 'domains', or 'pairs', or both 'sources' and 'target'"),
         ('domains = ["a", "b", "c"]', 'sources = ["a"]', "toy.toml: 'sources' and 'target' go together"),
         (
             'domains = ["a", "b", "c"]', 'sources = ["b", "a"]\ntarget = "a"',
