@@ -25,9 +25,9 @@ FROZEN = {
     "fonts": "e78d0599b8543b0595d19672f51d5f0a6f72a4ccf3d861aa498f6310cbd365f6",
     "photos": "8136b8803c5f81a70b2c78e22ad2c82698e0125e271b515a70de35ed003fd574",
     "letters": "ec0d1eb924011dd4b955c27e0d554e6bd2e6e325e18abdb33056fb98d1b31682",
-    "scripts_base": "cd5d4415db26d3a7259cae6aa3534298e2cb14f2c3557a6b3701f78d32aa3e5d",
-    "scripts_novel": "a7408caad1a2e4f664fa292f1a873d9af3a4ff6584329f71fceef14fb80aa6b4",
-    "wdbc_biased": "2393fd1bcc6bdc99383ba82c855ad6e17c9a624938882b5c8048936e6943e1d5",
+    "scripts_base": "c1e283528693237e40e27390ff5b1c527fba2c26c5c6ca104305c6fa3aa5779b",
+    "scripts_novel": "193f1b58475cc5ebe6e002ea64336569b0733021224ab58b4481561be7ce1832",
+    "wdbc_biased": "c8ca16ca7ae728e6455c25389b17aa7872704411b17cfadf3d4026079410d944",
     "wdbc": "63ac561c9eacb2c7d8697b4fea8c4de3babeb1671c817658663ac9d2f3eb827e",
 }
 ROSTERS = {
@@ -35,9 +35,9 @@ ROSTERS = {
     "fonts": "7f4c5300321c4ba976dcc9dd21bf877417259a5bcc2c1d147aab55d149a78c17",
     "photos": "7dfdd16d0032e66e37e7a0fc51aca07b523aea4f98c36e3d8cc503afd75a2c05",
     "letters": "6e38a70b9131303ac74a9d70d6a596c95780d95ec0a53d3a9e7bc3a6de5f8d12",
-    "scripts_base": "d3a9117f5ed11e9bc2a0e14e9336b3c4576497fc1b3f520234ecab6dd6438327",
-    "scripts_novel": "4fde82b49abcec52758f09e59bd0bcef09a81c65a15d858f2804fc5ff0d4206c",
-    "wdbc_biased": "be3e7de8bce469b6571a42d1cea6ca17316bba1ce4a25dd5bbc40742bf341763",
+    "scripts_base": "b008fab0e7ae19e45993c83fc1b6474f9e2242543a5eb68e6eba9ad279dcac75",
+    "scripts_novel": "cdf3a525c79367f6cf3d3f13ed84803244e28f432a389b8f0b00b16b045cddc5",
+    "wdbc_biased": "08be84bf5b3df224cfd7507bd64e85ddaf98c49151fe20fec2becf8619821c5a",
     "wdbc": "41ffd0a4ad88eb99aac73377763475b46aa36e54ef5d402c99c49bc252b89174",
 }
 PRINT = """
@@ -224,7 +224,7 @@ def test_every_image_has_contrast(domains: dict[str, Domain], name: str) -> None
     assert np.ptp(x, axis=(1, 2, 3)).min() >= 90
 
 
-@pytest.mark.parametrize("name", ["fonts", "letters", "scripts_base", "scripts_novel"])
+@pytest.mark.parametrize("name", ["fonts", "letters"])
 def test_printed_levels_vary_and_both_polarities_occur(domains: dict[str, Domain], name: str) -> None:
     corner = domains[name].x[:, 0, 0, 0]
     assert 0.3 < (corner < 128).mean() < 0.7
@@ -236,6 +236,6 @@ def test_only_photos_have_colour(domains: dict[str, Domain]) -> None:
     assert coloured == {"photos"}
 
 
-@pytest.mark.parametrize(("name", "least"), [("handwritten", 0.85), ("fonts", 0.9), ("photos", 0.6)])
+@pytest.mark.parametrize(("name", "least"), [("handwritten", 0.85), ("fonts", 0.9), ("photos", 0.6), ("letters", 0.9)])
 def test_labels_match_the_pictures(domains: dict[str, Domain], name: str, least: float) -> None:
     assert held_out_accuracy(centred_ink(domains[name].x), domains[name].y) > least

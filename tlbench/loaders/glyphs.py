@@ -39,11 +39,11 @@ def outline(font: str, character: str) -> Points:
     return np.asarray((edges - (low + high) / 2) / (high - low).max() * (1, -1))
 
 
-def printed(edges: Points, random: Random, side: int) -> Levels:
+def printed(edges: Points, random: Random, side: int, light: float = 0.5) -> Levels:
     """One print of an outline: jittered, then ink on paper of random greys, (side, side).
 
     Turned by at most 15 degrees, sheared by 0.2, stretched in width by 15 %, its longer side 60 to 80 % of the
-    frame's before the stretch, and moved by at most 7.5 %.
+    frame's before the stretch, and moved by at most 7.5 %. The share `light` of prints has light ink on dark paper.
     """
     draw = random.random
     unit = side / 20
@@ -56,7 +56,7 @@ def printed(edges: Points, random: Random, side: int) -> Levels:
     ink = coverage(np.stack([cos * x - sin * y, sin * x + cos * y], -1) * height + shift, side)
     contrast = 96 + int(160 * draw())
     dark = int((256 - contrast) * draw())
-    paper, stroke = (dark, dark + contrast) if draw() < 0.5 else (dark + contrast, dark)
+    paper, stroke = (dark, dark + contrast) if draw() < light else (dark + contrast, dark)
     return ((paper * (GRID**2 - ink) + stroke * ink) // GRID**2).astype(np.uint8)
 
 
