@@ -175,6 +175,11 @@ def sign_fixed_spread(m: float, k: int) -> float:
 # controls: CAL-10
 
 
+def jittered(n: int, m: float, d: int, scale: float = 0.1) -> float:
+    """Nearest centroids on n target samples, each of the two moved by noise of standard deviation `scale`."""
+    return centroid(m, 0, 1 / n + scale**2 / 2, m, d)
+
+
 def placebo_limit(n: int, level: float = 1e-4) -> float:
     """The accuracy that guessing exceeds on n coin flips with a probability of at most `level`."""
     return float(binom.isf(level, n, 0.5)) / n
