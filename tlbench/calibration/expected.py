@@ -39,16 +39,22 @@ from tlbench.calibration.shift import N_SOURCE as N_SHIFT
 from tlbench.calibration.shift import D as D_SHIFT
 
 
+def centroids(cell: Cell, n: int, *sources: tuple[float, int], alpha: float | None = None, agree: float = 1.0) -> Check:
+    """Of n target samples and (degrees, samples) of sources."""
+    drawn = (n, sources, M, D, alpha, agree)
+    return Check(cell, partial(forms.fused, *drawn), partial(forms.fused_spread, *drawn))
+
+
 def related() -> list[Check]:
     """CAL-1."""
-    out = [Check(target("cal1", k), partial(forms.target_only, 2 * k, M, D)) for k in BUDGETS]
+    out = [centroids(target("cal1", k), 2 * k) for k in BUDGETS]
     for name, t in CAL1.items():
-        turn = ((t, N_SOURCE),)
-        out.append(Check(source("cal1", name, "target"), partial(forms.fused, 0, turn, M, D, 1.0)))
-        out += [Check(fused("cal1", k, name), partial(forms.fused, 2 * k, turn, M, D)) for k in BUDGETS]
+        turn = (t, N_SOURCE)
+        out.append(centroids(source("cal1", name, "target"), 0, turn, alpha=1.0))
+        out += [centroids(fused("cal1", k, name), 2 * k, turn) for k in BUDGETS]
         for alpha in ALPHAS:
             cell = plain("cal1", name, "target", FUSED, 5, alpha=alpha)
-            out.append(Check(cell, partial(forms.fused, 10, turn, M, D, alpha)))
+            out.append(centroids(cell, 10, turn, alpha=alpha))
     return out
 
 
@@ -102,14 +108,19 @@ def conditional_shift() -> list[Check]:
     return out
 
 
+def ordinary(cell: Cell, n: int, d: int, sigma: float, length: float = 1.0) -> Check:
+    """Least squares on n target samples."""
+    spread = partial(risks.in_subspace_spread, n, d, sigma, 0.0) if n > d + 3 else None
+    return Check(cell, partial(risks.least_squares, n, d, sigma, length), spread)
+
+
 def shared_subspace() -> list[Check]:
     """CAL-5."""
     out = []
     for name, g in CAL5.items():
         for n in BUDGETS5:
-            wide = partial(risks.in_subspace_spread, n, D5, SIGMA5, 0.0) if n > D5 + 3 else None
             narrow = (n, RANK, SIGMA5, g * g)
-            out.append(Check(least_squares("cal5", name, n), partial(risks.least_squares, n, D5, SIGMA5), wide))
+            out.append(ordinary(least_squares("cal5", name, n), n, D5, SIGMA5))
             frozen = partial(risks.in_subspace_spread, *narrow)
             out.append(Check(subspace(name, n), partial(risks.in_subspace, *narrow), frozen))
     return out
@@ -119,11 +130,11 @@ def shared_support() -> list[Check]:
     """CAL-6."""
     out = [Check(plain("cal6", s, "target", "regression:SourceParameters"), lambda: 2.0) for s in CAL6]
     for n in BUDGETS6:
-        out.append(Check(least_squares("cal6", "target", n), partial(risks.least_squares, n, D6, SIGMA6)))
+        out.append(ordinary(least_squares("cal6", "target", n), n, D6, SIGMA6))
         for name, shared in CAL6.items():
             inside = (n, SUPPORT, SIGMA6, 1 - shared / SUPPORT)
             cell = plain("cal6", name, "target", "regression:SupportTransfer", n)
-            out.append(Check(cell, partial(risks.in_subspace, *inside)))
+            out.append(Check(cell, partial(risks.in_subspace, *inside), partial(risks.in_subspace_spread, *inside)))
     return out
 
 
@@ -133,31 +144,31 @@ def shared_prior() -> list[Check]:
     alone = plain("cal7", "source", "target", "regression:SourceParameters")
     out = [Check(alone, lambda: D7 * TAU**2)]
     for n in BUDGETS7:
-        out.append(Check(least_squares("cal7", "target", n), partial(risks.least_squares, n, D7, SIGMA7, length)))
+        out.append(ordinary(least_squares("cal7", "target", n), n, D7, SIGMA7, length))
         out += [Check(ridge(n, lam), partial(risks.ridge_towards, n, D7, SIGMA7, TAU, lam)) for lam in LAMBDAS]
     return out
 
 
 def flipped_labels() -> list[Check]:
     """CAL-8."""
-    out, whole = [], ((0.0, N_SOURCE),)
+    out, whole = [], (0.0, N_SOURCE)
     for name, rho in CAL8.items():
         agree = 1 - 2 * rho
-        out.append(Check(source("cal8", name, "target"), partial(forms.fused, 0, whole, M, D, 1.0, agree)))
+        out.append(centroids(source("cal8", name, "target"), 0, whole, alpha=1.0, agree=agree))
         for k in BUDGETS[:3]:
-            out.append(Check(fused("cal8", k, name), partial(forms.fused, 2 * k, whole, M, D, None, agree)))
-    return out + [Check(target("cal8", k), partial(forms.target_only, 2 * k, M, D)) for k in BUDGETS[:3]]
+            out.append(centroids(fused("cal8", k, name), 2 * k, whole, agree=agree))
+    return out + [centroids(target("cal8", k), 2 * k) for k in BUDGETS[:3]]
 
 
 def several_sources() -> list[Check]:
     """CAL-9, five labels a class."""
-    out = [Check(target("cal9", 5), partial(forms.target_only, 10, M, D))]
+    out = [centroids(target("cal9", 5), 10)]
     for group in GROUPS:
-        turns = tuple((CAL9[name], N_EACH) for name in group)
-        out.append(Check(fused("cal9", 5, *group), partial(forms.fused, 10, turns, M, D)))
-        out.append(Check(Cell("cal9", group, "target", SOURCE, 0), partial(forms.fused, 0, turns, M, D, 1.0)))
+        turns = [(float(CAL9[name]), N_EACH) for name in group]
+        out.append(centroids(fused("cal9", 5, *group), 10, *turns))
+        out.append(centroids(Cell("cal9", group, "target", SOURCE, 0), 0, *turns, alpha=1.0))
     for name in ("rot0", "rot20a", "rot60", "rot90"):
-        out.append(Check(source("cal9", name, "target"), partial(forms.fused, 0, ((CAL9[name], N_EACH),), M, D, 1.0)))
+        out.append(centroids(source("cal9", name, "target"), 0, (CAL9[name], N_EACH), alpha=1.0))
     return out
 
 
@@ -166,11 +177,10 @@ def controls() -> list[Check]:
     out = []
     for k in BUDGETS[:3]:
         out += [
-            Check(target("cal10", k), partial(forms.target_only, 2 * k, M, D)),
-            Check(fused("cal10", k, "ideal"), partial(forms.target_only, 2 * k + N_SOURCE, M, D)),
-            Check(fused("cal10", k, "noise"),
-                  partial(forms.fused, 2 * k, ((0.0, N_SOURCE),), M, D, None, 1 - 2 * CAL10["noise"])),
-        ]  # fmt: skip
+            centroids(target("cal10", k), 2 * k),
+            centroids(fused("cal10", k, "ideal"), 2 * k + N_SOURCE),
+            centroids(fused("cal10", k, "noise"), 2 * k, (0.0, N_SOURCE), agree=1 - 2 * CAL10["noise"]),
+        ]
         out += [Check(jittered(k, copy), partial(forms.jittered, 2 * k, M, D)) for copy in (0, 1)]
         for cell in (
             Cell("cal10", (), "placebo", TARGET, k),
