@@ -203,7 +203,7 @@ class Bench:
         for i, name in enumerate(task.sampled):
             paths, kept, classes = self._source(self._place(card, name, seed), tested, workers)
             sources.append(paths)
-            source_classes.append(len(classes))
+            source_classes.append(max(1, len(classes)))
             rows[f"source{i}"] = kept
             if card.same_task and classes != target.classes:
                 raise Mistake(
@@ -365,7 +365,7 @@ def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | No
             "fit_s": round(fit, 6),
             "predict_s": round(predict, 6),
             "overhead_s": round(wall_s - fit - predict, 6),
-            "train_samples_per_s": round(samples / fit, 1) if samples else None,
+            "train_samples_per_s": round(samples / loop, 1) if samples else None,
             "step_ms": round(1e3 * loop / steps, 4) if steps else None,
             "infer_samples_per_s": round(n / predict, 1),
             "peak_rss_mib": round(rss, 1),

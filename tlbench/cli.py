@@ -159,6 +159,19 @@ def show(
 
 
 @app.command()
+def selftest(
+    suites: Annotated[list[str] | None, typer.Argument(help="Calibration suites [default: cal1 to cal10].")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
+    verbose: Annotated[bool, typer.Option("--all", help="Print every demand, not only one line a suite.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the tasks with known truth and print predicted against measured; exit 1 when a demand does not hold."""
+    from tlbench import command
+
+    raise SystemExit(command.selftest(suites or [], jobs, verbose, as_json))
+
+
+@app.command()
 def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson = False) -> None:
     """Versions, devices, data, weights, free disk, and what is missing."""
     from tlbench import doctor as examination
