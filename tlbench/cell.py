@@ -222,6 +222,7 @@ class Bench:
             "sources": sources,
             "source_classes": [] if card.same_task else source_classes,
             "pool": str(self._packed(place, split.partition.pool, "pool", workers)),
+            "unlabeled": self._large_unlabeled(place, split, workers),
             "test": str(self._packed(place, split.partition.test, "test", workers)),
             "n_classes": n_outputs(target, card),
             "episodes": [card.episodes.ways, cell.budget, card.episodes.queries] if card.regime == "episodes" else None,
@@ -230,6 +231,12 @@ class Bench:
             "device": self.conditions.device,
             "threads": self.conditions.threads,
         }
+
+    def _large_unlabeled(self, place: Place, split: Split, workers: Workers) -> str | None:
+        """The unlabelled inputs in a file of their own where the worker could not hold a copy."""
+        if inputs.row_bytes(self._inputs(place, workers)) * len(split.unlabeled) <= inputs.LARGE:
+            return None
+        return str(self._packed(place, split.unlabeled, "unlabeled", workers))
 
     def _packed(self, place: Place, rows: splits.Indices, role: str, workers: Workers) -> Path:
         return inputs.pack(self._inputs(place, workers), rows, self._raw_key(place), role)
