@@ -88,7 +88,8 @@ class Selftest:
         for check in (c for c in CHECKS if c.cell.suite == suite):
             values = self._of(check.cell)
             holds = len(values) == SEEDS and check.holds(values)
-            yield Finding(suite, str(check.cell), f"{check.form():.4f}", _mean(values), holds)
+            measured = _mean(values) if len(values) == SEEDS else self._why(check.cell)
+            yield Finding(suite, str(check.cell), f"{check.form():.4f}", measured, holds)
         for c in (c for c in comparisons() if c.better.suite == suite):
             yield self._compared(c)
         for cell, values in self.values.items():
@@ -108,6 +109,10 @@ class Selftest:
     def _of(self, cell: cells.Cell) -> list[float]:
         return self.values.get(cell, [])
 
+    def _why(self, cell: cells.Cell) -> str:
+        """What became of a cell that lacks values."""
+        return next((f"seed {r.seed} {r.status}: {r.reason}" for r in self.rows[cell] if not r.ok), "not measured")
+
     def _crashes(self, folder: Path, workers: Workers) -> Iterator[Finding]:
         """A method that raises on a fifth of the seeds is a fifth failed rows, and never a success."""
         self._run([CRASH], Bench(_conditions(self.jobs)), Store(folder / "crash"), workers)
@@ -124,9 +129,12 @@ class Selftest:
         for name, change in (("samples", _shuffled), ("classes", _renamed)):
             self._run(wanted, _Changed(_conditions(self.jobs), change=change), Store(folder / name), workers)
             for c in wanted:
-                apart = max(abs(a - b) for a, b in zip(before[c], self.values[c], strict=True))
-                what = f"control: {name} in another order: {c}"
-                yield Finding(c.suite, what, f"within {ROUNDING:g}", f"largest change {apart:.5f}", apart <= ROUNDING)
+                what, asked = f"control: {name} in another order: {c}", f"within {ROUNDING:g}"
+                if len(before[c]) == len(self.values[c]) == SEEDS:
+                    apart = max(abs(a - b) for a, b in zip(before[c], self.values[c], strict=True))
+                    yield Finding(c.suite, what, asked, f"largest change {apart:.5f}", apart <= ROUNDING)
+                else:
+                    yield Finding(c.suite, what, asked, self._why(c), False)
             self.values.update(before)
 
 
