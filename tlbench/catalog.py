@@ -116,12 +116,14 @@ def show_split(name: str, seed: int, root: Path | None) -> None:
 
 
 def freeze(names: Sequence[str], root: Path | None) -> None:
-    """Write the split digests of suites for all their targets and seeds; targets without files are passed over."""
+    """Write the digests of suites: of each domain's content and of each target's splits; what is not here stays."""
     for name in names:
         tasks, bench = card.find(name), Bench(Conditions(root, changed_data=True))
         targets = {t.target: t for t in tasks if loaders.available(t.card, t.target, root)}
         made = [bench.split(t, seed) for t in targets.values() for seed in range(t.card.seeds)]
-        print(f"{frozen.freeze(tasks[0].card, made)}: {len(made)} splits of {', '.join(targets)}")
+        sampled = {d: t.card for t in tasks for d in (*t.sampled, t.target) if loaders.available(t.card, d, root)}
+        data = {d: bench.content(c, d) for d, c in sampled.items() if not loaders.drawn_anew(c, d)}
+        print(f"{frozen.freeze(tasks[0].card, made, data)}: {len(made)} splits of {', '.join(targets)}")
 
 
 def _print_values(values: dict[str, Any], indent: int = 0) -> None:
