@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -41,42 +41,46 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Copies:
-    """Which samples of a domain are some tested sample once more."""
+    """Which sample of some rows each sample of a domain is once more: the first of them, -1 where it is none."""
 
-    same: Mask  # (n,) by their bytes
-    alike: Mask  # (n,) by their text or their look only
+    same: Rows  # (n,) by bytes
+    alike: Rows  # (n,) by text or look
 
     @property
     def any(self) -> Mask:
-        """(n,) what no training may hold."""
-        return self.same | self.alike
+        """(n,) what no training may hold where the rows are tested."""
+        return (self.same >= 0) | (self.alike >= 0)
 
 
 def copies(domain: Domain, tested: Domain, rows: Rows) -> Copies:
-    """Which samples of `domain` are copies of the samples `rows` of `tested`, those themselves included.
+    """Which samples of `domain` are samples `rows` of `tested` once more; in the same domain, each is itself.
 
-    Looks are computed once for a domain's content and what comes of them is kept: both are in the cache.
+    Looks are computed once for a domain's content, and what comes of them is kept: both are in the cache.
 
     Raises:
         Mistake: an image cannot be decoded; it is named.
     """
-    bytes_ = {tested.hashes[i] for i in rows}
-    same = np.array([h in bytes_ for h in domain.hashes], bool)
-    alike = np.zeros(len(domain), bool)
+    same = _firsts(domain.hashes, tested.hashes, rows)
     if domain.texts and tested.texts:
-        texts = {spelling(tested.texts[i]) for i in rows}
-        alike = np.array([spelling(t) in texts for t in domain.texts], bool)
-    elif is_pictures(domain) and is_pictures(tested):
+        spelt = [spelling(t) for t in domain.texts]
+        return Copies(same, _firsts(spelt, spelt if tested is domain else [*map(spelling, tested.texts)], rows))
+    if not (is_pictures(domain) and is_pictures(tested)):
+        return Copies(same, same)
 
-        def compare() -> NDArray[Any]:
-            found = np.zeros(len(domain), bool)
-            for i, _ in pairs(looks(domain), looks(tested)[rows]):
-                found[i] = True
-            return found
+    def compare() -> NDArray[Any]:
+        first: dict[int, int] = {}
+        for i, j in pairs(looks(domain), looks(tested)[rows]):
+            first[i] = min(j, first.get(i, j))
+        return np.array([rows[first[i]] if i in first else -1 for i in range(len(domain))], np.int64)
 
-        key = _sha(f"copies {VERSION} {LIMIT}", *domain.hashes, "of", *(tested.hashes[i] for i in rows))
-        alike = np.asarray(cachedir.array(cachedir.folder("looks") / f"{key}.copies.npy", compare))
-    return Copies(same, alike & ~same)
+    key = _sha(f"copies {VERSION} {LIMIT}", *domain.hashes, "of", *(tested.hashes[i] for i in rows), *map(str, rows))
+    return Copies(same, np.asarray(cachedir.array(cachedir.folder("looks") / f"{key}.copies.npy", compare)))
+
+
+def _firsts(keys: Sequence[str], others: Sequence[str], rows: Rows) -> Rows:
+    """(n,) the first of `rows` whose key in `others` is that of each of `keys`; -1 where none is."""
+    first = {others[j]: int(j) for j in rows[::-1]}
+    return np.array([first.get(k, -1) for k in keys], np.int64)
 
 
 def spelling(text: str) -> str:

@@ -106,7 +106,8 @@ def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
     found = duplicates.copies(domain, domain, tested)
     rest = np.concatenate([held_out, pooled])
     kept = (held_out[~found.any[held_out]], pooled[~found.any[pooled]])
-    dropped = (rest[found.same[rest]], rest[found.alike[rest]])
+    by_bytes = found.same[rest] >= 0
+    dropped = (rest[by_bytes], rest[found.any[rest] & ~by_bytes])
     return Partition(*(hash_order(domain, p, "tlbench/order/1", task) for p in (tested, *kept, *dropped)))
 
 
