@@ -17,7 +17,7 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "duplicates", "card", "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row",
     "split", "frozen", "episodes", "method", "descent", "embed", "features", "textencoding", "calibration", "loaders",
     "executors", "inputs", "jobs", "worker", "scoring", "cell", "report", "store", "plan", "sweep", "board", "api",
-    "audit", "catalog", "doctor", "command", "cli",
+    "audit", "factsheet", "catalog", "doctor", "command", "cli",
 ]  # fmt: skip
 
 

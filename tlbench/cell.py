@@ -169,10 +169,6 @@ class Bench:
             self._digests[place] = inputs.raw_key(self.domain(*place), self.transform(place[0]))
         return self._digests[place]
 
-    def content(self, card: Card, name: str) -> str:
-        """Digest of a domain's samples and labels."""
-        return self._content((card, name, 0))
-
     def _content(self, place: Place) -> str:
         if place not in self._contents:
             digest = splits.content_digest(self.domain(*place))

@@ -7,7 +7,7 @@ and any look of the other differ in at most `LIMIT` bits. Chosen on Office-Calte
 JPEG compression (quality 50), resizing, removed colour and crops by 2 % of a side lie within 14 bits; the nearest
 different objects (two bicycles on white) differ in 20, those of PACS in more than 30; what is within 14 are copies, new
 colours of one catalogue picture, and one pair of frames taken one after the other. Crops of several sides at once are
-found in part, larger ones, mirrored and turned pictures are not.
+found in part, larger ones, mirrored and turned pictures are not; nor is a change of what shows next to nothing, as sky.
 """
 
 from __future__ import annotations
