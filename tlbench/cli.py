@@ -213,6 +213,18 @@ def freeze(names: Annotated[list[str], typer.Argument(help="Suites.")], data_roo
     catalog.freeze(names, data_root)
 
 
+@data_app.command(name="audit")
+def audit_(
+    names: Annotated[list[str] | None, typer.Argument(help="Tasks [default: all whose data is here].")] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copies, conflicting labels and empty boxes of each task, and what the rule takes out of training."""
+    from tlbench import audit
+
+    audit.show(names or [], data_root, as_json)
+
+
 @data_app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument()] = None,
