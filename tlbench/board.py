@@ -53,15 +53,23 @@ def render(rows: Iterable[Row]) -> str:
 def current(row: Row) -> bool:
     """Whether a row was made as the board's are: default settings, this version of card, data, split and protocol."""
     known = card.card_files().get(row.suite)
-    version = card.read(known).version if known else row.version
+    shipped = card.read(known) if known else None
+    if shipped and not shipped.ranked:
+        return False
+    version = shipped.version if shipped else row.version
     return row.default and row.protocol == PROTOCOL and row.version == version and frozen.stands(row)
 
 
 def alike(rows: list[Row]) -> list[Row]:
-    """The rows on the network, weights and precision that most rows have: others are no pair to them."""
-    counts = Counter((r.backbone, r.weights or "", r.precision or "") for r in rows)
-    most = max(counts, key=lambda kind: (counts[kind], kind))
-    return [r for r in rows if (r.backbone, r.weights or "", r.precision or "") == most]
+    """The rows on the network, weights and precision that most rows have: others are no pair to them.
+
+    Target-only may have no weights: where the checkpoint is the source, it starts without it.
+    """
+    counts = Counter((r.backbone, r.precision or "", r.weights or "") for r in rows)
+    most = max(counts, key=lambda kind: (bool(kind[2]), counts[kind], kind))
+    without = (*most[:2], "")
+    kinds = ((r, (r.backbone, r.precision or "", r.weights or "")) for r in rows)
+    return [r for r, kind in kinds if kind == most or (kind == without and not r.sources)]
 
 
 def _suite(name: str, rows: list[Row]) -> str:

@@ -71,6 +71,7 @@ class Place(BaseModel):
     classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
     view: View = View()
     take: PositiveInt | None = None  # only so many samples, the first in hash order
+    part: str | None = None  # the domain's name in a file that holds several; None takes the card's
     only: tuple[str, ...] = ()  # of Omniglot, these alphabets
     without: tuple[str, ...] = ()  # of Omniglot, not these alphabets
     names: str | None = None  # a table of the labels' names, inside the dataset's folder
@@ -206,6 +207,7 @@ class Card(Place):
         is_source = self.within and domain.endswith(SOURCE_SUFFIX)
         home = domain.removesuffix(SOURCE_SUFFIX) if is_source else domain
         base["path"] = base["path"].replace("{domain}", home)
+        base["root"] = base["root"].replace("{domain}", home)
         if base["test_path"]:
             base["test_path"] = base["test_path"].replace("{domain}", home)
         base["more"] = tuple(m.replace("{domain}", home) for m in base["more"])

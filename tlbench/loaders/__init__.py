@@ -91,7 +91,7 @@ def _parts(found: Found) -> dict[str, Path]:
 READERS: dict[str, Callable[[Found], Domain]] = {
     "images": lambda f: folders.load(f.file, f.name, f.place.classes),
     "lists": lambda f: lists.load(f.home / f.place.root, f.file, f.test, f.name, f.place.classes),
-    "parquet": lambda f: parquet.load(f.file, f.name, f.place.classes),
+    "parquet": lambda f: parquet.load(f.file, f.place.part or f.name, f.place.classes),
     "mat": lambda f: tables.load(f.file, f.test, f.name, "mat", f.place.classes),
     "matfolder": lambda f: matfolder.load(f.file, f.name, f.place.classes),
     "svmlight": lambda f: tables.load(f.file, f.test, f.name, "svmlight", f.place.classes),
