@@ -93,7 +93,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     tasks, plan = check(request), Plan()
     for c in dict.fromkeys(t.card for t in tasks):
         bench.check_backbone(c)
-    present = [t for t in tasks if not (missing := _missing(t, bench)) or _left_out(plan, t, missing, tasks)]
+    present = _present(plan, tasks, bench)
     names = [*dict.fromkeys([*request.methods, *REFERENCES, *(["source_plus_target"] if request.full else [])])]
     for task in present:
         budgets, seeds, provisional = _extent(request, task)
@@ -162,15 +162,22 @@ def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int
     return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), request.seeds is None
 
 
-def _missing(task: Task, bench: Bench) -> list[str]:
-    root = bench.conditions.data_root
-    return [d for d in (*task.sampled, task.target) if not loaders.available(task.card, d, root)]
-
-
-def _left_out(plan: Plan, task: Task, missing: list[str], tasks: Sequence[Task]) -> bool:
-    """Note a task whose files are missing; refuse when it is all that was asked for, by loading it."""
-    plan.notices.append(f"{task.name} is left out: no files of {', '.join(missing)}")
-    return sum(t.card.name == task.card.name for t in tasks) == 1
+def _present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
+    """The tasks whose files are here. Of the others a line each says so; of a suite that is nowhere, one line."""
+    root, present = bench.conditions.data_root, []
+    for c in dict.fromkeys(t.card for t in tasks):
+        own = [t for t in tasks if t.card == c]
+        lacking = {t: [d for d in (*t.sampled, t.target) if not loaders.available(c, d, root)] for t in own}
+        here = [t for t in own if not lacking[t]]
+        present += here
+        if here:
+            plan.notices += [f"{t.name} is left out: no files of {', '.join(ds)}" for t, ds in lacking.items() if ds]
+            continue
+        try:
+            loaders.load(c, lacking[own[0]][0], root)
+        except Mistake as mistake:  # what is missing, whence it comes, and what gets it
+            plan.notices.append(str(mistake))
+    return present
 
 
 def _feasible(plan: Plan, bench: Bench, task: Task, budget: Budget, seeds: Sequence[int]) -> bool:
