@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench import backbone, card, fetch, frozen, loaders, plan
+from tlbench import backbone, card, fetch, frozen, loaders, own, plan
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake, suggest
+from tlbench.weights import weights_file
 
 KINDS = ("tasks", "methods", "budgets", "backbones")
 
@@ -62,7 +63,7 @@ def _backbones() -> list[dict[str, Any]]:
     built_in = [{"name": n, "summary": s, "weights": None} for n, s in backbone.BUILT_IN.items()]
     pretrained = []
     for name in backbone.backbone_files():
-        file = backbone.weights_file(name)
+        file = weights_file(name)
         there = "weights at hand" if file else "weights missing"
         c = backbone.read(name)
         pretrained.append({"name": name, "summary": f"{c.summary} [{there}]", "weights": str(file) if file else None})
@@ -99,6 +100,8 @@ def _task(name: str) -> dict[str, Any]:
     c = tasks[0].card
     values = {k: v for k, v in c.model_dump(mode="json").items() if v not in (None, [], {})}
     values["tasks"] = [t.name for t in tasks]
+    if tasks[0].file:
+        values["filled in"] = sorted(c.model_fields_set - own.said(Path(tasks[0].file)))
     if c.data:
         d = fetch.dataset(c.data)
         values["dataset"] = {
