@@ -292,7 +292,7 @@ def read(file: Path) -> Card:
         raise Mistake(f"{file}: not valid TOML: {error}") from None
     if not ships(file):
         values = own.completed(values, file, text, Card.model_fields)
-        if values["name"] in card_files():
+        if str(values["name"]) in card_files():
             where = position(str(file), text, "name")
             raise Mistake(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')
     return validated(Card, values, text, str(file))
@@ -305,7 +305,9 @@ def validated(model: type[T], values: dict[str, Any], text: str, where: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         keys = [str(part) for part in first["loc"]]
-        said = _complaint(first, keys[0] if keys else "", model)
+        if table := re.match(r".*\[at\.(\w+)\] is no domain", str(first["msg"])):
+            keys = ["at", table[1]]
+        said = _complaint(first, str(first["loc"][0]) if first["loc"] else "", model)
         raise Mistake(f"{position(where, text, *keys)}: {said}") from None
 
 

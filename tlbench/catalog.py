@@ -99,6 +99,8 @@ def _task(name: str) -> dict[str, Any]:
     tasks = card.find(name)
     c = tasks[0].card
     values = {k: v for k, v in c.model_dump(mode="json").items() if v not in (None, [], {})}
+    if c.at:
+        values["at"] = {name: place.model_dump(mode="json", exclude_unset=True) for name, place in c.at.items()}
     values["tasks"] = [t.name for t in tasks]
     if tasks[0].file:
         values["filled in"] = sorted(c.model_fields_set - own.said(Path(tasks[0].file)))

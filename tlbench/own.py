@@ -100,7 +100,8 @@ def _plain(draft: Draft) -> Values:
 
 def _references(draft: Draft) -> list[tuple[str, str]]:
     """(domain, the key that names it) of every domain of the card, once."""
-    values, found = draft.values, []
+    values = draft.values
+    found: list[tuple[str, str]] = []
     if ALIAS in values and "sources" in values:
         raise draft.mistake("'source' and 'sources' say the same; keep one of them", ALIAS)
     if isinstance(values.get(ALIAS), list):
@@ -108,14 +109,24 @@ def _references(draft: Draft) -> list[tuple[str, str]]:
     for key in (ALIAS, "target"):
         if key in values and not isinstance(values[key], str):
             raise draft.mistake(f"{key!r} is {values[key]!r}; a path in quotes is needed", key)
-    for key in (ALIAS, "sources", "target", "domains"):
-        held = values.get(key)
-        found += [(ref, key) for ref in (held if isinstance(held, list) else [held]) if isinstance(ref, str)]
-    pairs = values.get("pairs")
-    for pair in pairs if isinstance(pairs, list) else []:
-        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(ref, str) for ref in pair):
-            found += [(ref, "pairs") for ref in (*_split(draft, pair[0]), pair[1])]
+        found += [(values[key], key)] if key in values else []
+    for key in ("sources", "domains"):
+        if not _are_texts(values.get(key, [])):
+            raise draft.mistake(f"{key!r} is {values[key]!r}; a list of paths in quotes is needed", key)
+        found += [(ref, key) for ref in values.get(key, [])]
+    pairs = values.get("pairs", [])
+    if not (isinstance(pairs, list) and all(_are_texts(pair) and len(pair) == 2 for pair in pairs)):
+        raise draft.mistake(f'\'pairs\' is {pairs!r}; write it as [["source", "target"], …]', "pairs")
+    found += [(ref, "pairs") for sources, target in pairs for ref in (*_split(draft, sources), target)]
+    if ALIAS in values and "target" not in values:
+        raise draft.mistake("'source' and 'target' go together; say target = \"…\" too", ALIAS)
+    if not found and "loader" not in values:
+        raise draft.mistake('names no data; say source = "…" and target = "…"')
     return list(dict(found).items())
+
+
+def _are_texts(held: Any) -> bool:
+    return isinstance(held, list) and all(isinstance(ref, str) for ref in held)
 
 
 def _split(draft: Draft, sources: str) -> list[str]:
@@ -149,22 +160,20 @@ def _named(draft: Draft, names: dict[str, str]) -> Values:
     values = {key: value for key, value in draft.values.items() if key != ALIAS}
     if ALIAS in draft.values:
         values["sources"] = [draft.values[ALIAS]]
-    for key in ("sources", "domains"):
-        if isinstance(values.get(key), list):
-            values[key] = [names.get(ref, ref) if isinstance(ref, str) else ref for ref in values[key]]
-    if isinstance(values.get("target"), str):
+    for key in {"sources", "domains"} & values.keys():
+        values[key] = [names.get(ref, ref) for ref in values[key]]
+    if "target" in values:
         values["target"] = names.get(values["target"], values["target"])
-    if isinstance(values.get("pairs"), list):
-        values["pairs"] = [_pair(draft, pair, names) for pair in values["pairs"]]
+        if values["target"] in values.get("sources", []) and values["target"] in names.values():
+            raise draft.mistake("it is a source too; transfer needs two different domains", "target")
+    if "pairs" in values:
+        values["pairs"] = [
+            ["+".join(names.get(ref, ref) for ref in _split(draft, sources)), names.get(target, target)]
+            for sources, target in values["pairs"]
+        ]
     if isinstance(values.get("at"), dict):
         values["at"] = {name: _absolute(draft, draft.at(name)) or own for name, own in values["at"].items()}
     return {**values, **_absolute(draft, draft.values, only_files=True)}
-
-
-def _pair(draft: Draft, pair: Any, names: dict[str, str]) -> Any:
-    if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(ref, str) for ref in pair)):
-        return pair
-    return ["+".join(names.get(ref, ref) for ref in _split(draft, pair[0])), names.get(pair[1], pair[1])]
 
 
 def _absolute(draft: Draft, place: Values, only_files: bool = False) -> Values:
@@ -183,7 +192,7 @@ def _placed(draft: Draft, ref: str, name: str, key: str) -> Values:
     path = Path(str(own["path"]))
     keys = ("at", name, "path") if "path" in draft.at(name) else (key,)
     if not path.exists():
-        there = [p.name for p in kinds.visible(path.parent)] if path.parent.is_dir() else []
+        there = [p.name for p in kinds.visible(path.parent) if p.suffix != ".toml"] if path.parent.is_dir() else []
         raise draft.mistake(f"{key} {ref!r}: there is no {path}{suggest(path.name, there)}", *keys)
     try:
         loader = own.get("loader") or draft.values.get("loader") or kinds.loader(path)

@@ -114,7 +114,7 @@ def _piece(file: Path, frame: Any, label: str, drop: tuple[str, ...], number: bo
     if not columns:
         raise Mistake(f"{file}: has no column of features beside {', '.join([label, *drop])}")
     x = np.stack([_numbers(file, frame[c]) for c in columns], axis=1)
-    y = _numbers(file, frame[label]) if number else np.array(_labels(file, frame[label]))
+    y = _numbers(file, frame[label], is_label=True) if number else np.array(_labels(file, frame[label]))
     return x, y, frame.index.to_numpy(np.int64), columns
 
 
@@ -123,7 +123,7 @@ def _column(frame: Any, column: str, file: Path, remedy: str) -> None:
         raise Mistake(f"{file}:1: has no column {column!r}{suggest(column, map(str, frame.columns))} ({remedy})")
 
 
-def _numbers(file: Path, column: Any) -> NDArray[np.float32]:
+def _numbers(file: Path, column: Any, is_label: bool = False) -> NDArray[np.float32]:
     """A column as float32.
 
     Raises:
@@ -137,11 +137,9 @@ def _numbers(file: Path, column: Any) -> NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(x))
     if len(bad):
         held, place = column.iloc[bad[0]], f"{where(file, column.index[bad[0]])}: column {column.name!r}"
-        if missing(held):
-            raise Mistake(f"{place} is empty; fill it in, take the row out, or drop = [{column.name!r}] in the card")
-        raise Mistake(
-            f"{place} holds {held!r}; a number is needed: correct it, or drop = [{column.name!r}] in the card"
-        )
+        said = "is empty" if missing(held) else f"holds {held!r}, and a number is needed"
+        other = "" if is_label else f", or say drop = [{column.name!r}] in the card"
+        raise Mistake(f"{place} {said}; correct it, take the row out{other}")
     return x
 
 
