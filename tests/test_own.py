@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from tlbench import card, loaders, newcard
 from tlbench.card import Card, card_files
@@ -146,6 +147,18 @@ def test_texts_are_counted_words(write: Write, tmp_path: Path) -> None:
     c = read(write('source = "films"\ntarget = "books"\n'))
     assert (c.loader, c.backbone, c.scale) == ("texts", "hashed", "rows")
     assert loaders.load(c, "books", None).classes == ("bad", "good")
+
+
+def test_matlab_svmlight_and_json_lines_are_read(write: Write, tmp_path: Path) -> None:
+    for name in "ab":
+        savemat(tmp_path / f"{name}.mat", {"fts": np.arange(12.5, 24.5).reshape(4, 3), "labels": [[1], [2], [1], [2]]})
+        (tmp_path / f"{name}.svmlight").write_text("1 0:2 1:1\n0 1:1\n")
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "a joy", "label": 1}\n{"text": "a bore", "label": 0}\n')
+    for suffix, network in {"mat": "none", "svmlight": "none", "jsonl": "hashed"}.items():
+        card.read.cache_clear()
+        (task,) = card.find(str(write(f'source = "a.{suffix}"\ntarget = "b.{suffix}"\n')))
+        loaders.check(task, None)
+        assert task.card.backbone == network
 
 
 # what the cards that ship may not do

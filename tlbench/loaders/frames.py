@@ -25,18 +25,18 @@ def _csv(file: Path) -> Iterator[Any]:
     import pandas as pd
 
     try:
-        pieces = pd.read_csv(
+        with pd.read_csv(
             file, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, sep=_separator(file),
             encoding="utf-8-sig", chunksize=PIECE,
-        )  # fmt: skip
-        names: list[str] = []
-        for piece in pieces:
-            if not names:
-                names, piece = [str(n).strip() for n in piece.iloc[0]], piece.iloc[1:]
-                _check(names, file)
-            filled = piece[(piece.notna() & (piece != "")).any(axis=1)]  # not the blank lines
-            if len(filled):
-                yield filled.set_axis(names, axis=1)
+        ) as pieces:  # fmt: skip
+            names: list[str] = []
+            for piece in pieces:
+                if not names:
+                    names, piece = [str(n).strip() for n in piece.iloc[0]], piece.iloc[1:]
+                    _check(names, file)
+                filled = piece[(piece.notna() & (piece != "")).any(axis=1)]  # not the blank lines
+                if len(filled):
+                    yield filled.set_axis(names, axis=1)
     except pd.errors.EmptyDataError:
         raise Mistake(f"{file}: is empty; a header and rows are needed") from None
     except pd.errors.ParserError as error:

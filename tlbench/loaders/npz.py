@@ -93,7 +93,7 @@ def _mapped(file: Path) -> Array:
 
 
 def _said(error: Exception) -> str:
-    if "allow_pickle" in str(error):
+    if "allow_pickle" in str(error) or "Python objects" in str(error):
         return "it holds Python objects; save numbers, or texts as np.array(names, dtype=str)"
     return " ".join(str(error).split())
 
