@@ -117,7 +117,7 @@ def test_list_and_show_know_everything() -> None:
         assert name in {str(e["name"]) for e in json.loads(tlbench("list", what, "--json").stdout)}
     shown = json.loads(tlbench("show", "office31", "--json").stdout)
     assert len(shown["tasks"]) == 6
-    assert shown["dataset"]["counts"]["amazon"] == 2817
+    assert shown["datasets"]["office31"]["counts"]["amazon"] == 2817
     method = tlbench("show", "dann").stdout
     assert "JMLR 2016" in method
     assert "weight" in method

@@ -29,14 +29,14 @@ def row(key: str, **changed: Any) -> Row:
     """An ok row; `changed` columns are taken as they are."""
     plain = Row(
         key=key, status="ok", reason=None, suite="digits", task="digits/fonts-photos", version=1,
-        paradigm="different-domain-same-task", regime="classification", sources=("fonts",), target="photos", budget=5, seed=0, rule="default",
-        method="dann", family="adversarial", config={"weight": 1.0, "layers": [1, 2]}, default=True, metric="accuracy",
-        value=float(BITS.mean()), n_test=len(BITS), episodes=None, n_shots=50, correct=packed_bits(BITS), fit_s=1.5, predict_s=0.1,
-        overhead_s=0.05, train_samples_per_s=100.0, step_ms=2.0, infer_samples_per_s=1000.0, peak_rss_mib=400.0,
-        peak_gpu_mib=None, device="cpu", threads=1, jobs=2, backbone="convnet", weights=None, precision=None,
-        data="d" * 64, source_data=("c" * 64,), split="e" * 64, method_digest="f" * 64, protocol=1, tlbench="0.1.0", torch="2.6.0",
-        python="3.11.7", machine="a processor, 2 cores, Linux", commit=None, dirty=None,
-        time="2025-01-01T00:00:00+00:00",
+        paradigm="different-domain-same-task", regime="classification", sources=("fonts",), target="photos", budget=5,
+        seed=0, rule="default", method="dann", family="adversarial", config={"weight": 1.0, "layers": [1, 2]},
+        default=True, metric="accuracy", value=float(BITS.mean()), n_test=len(BITS), episodes=None, n_shots=50,
+        correct=packed_bits(BITS), fit_s=1.5, predict_s=0.1, overhead_s=0.05, train_samples_per_s=100.0, step_ms=2.0,
+        infer_samples_per_s=1000.0, peak_rss_mib=400.0, peak_gpu_mib=None, device="cpu", threads=1, jobs=2,
+        backbone="convnet", weights=None, precision=None, data="d" * 64, source_data=("c" * 64,), split="e" * 64,
+        method_digest="f" * 64, protocol=1, tlbench="0.1.0", torch="2.6.0", python="3.11.7",
+        machine="a processor, 2 cores, Linux", commit=None, dirty=None, time="2025-01-01T00:00:00+00:00",
     )  # fmt: skip
     return replace(plain, **changed)
 

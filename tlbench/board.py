@@ -51,11 +51,10 @@ def render(rows: Iterable[Row]) -> str:
 
 
 def current(row: Row) -> bool:
-    """Whether a row was made as the board's are: default settings, this version of card, split and protocol."""
+    """Whether a row was made as the board's are: default settings, this version of card, data, split and protocol."""
     known = card.card_files().get(row.suite)
     version = card.read(known).version if known else row.version
-    frozen_split = not frozen.differs(row.suite, row.target, row.seed, row.split)
-    return row.default and row.protocol == PROTOCOL and row.version == version and frozen_split
+    return row.default and row.protocol == PROTOCOL and row.version == version and frozen.stands(row)
 
 
 def alike(rows: list[Row]) -> list[Row]:

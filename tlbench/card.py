@@ -217,6 +217,13 @@ class Card(Place):
         return Place(**{**base, **(own.model_dump(exclude_unset=True) if own else {})})
 
     @property
+    def datasets(self) -> tuple[str, ...]:
+        """The dataset cards that its domains come from."""
+        return tuple(
+            dict.fromkeys(p.data for p in map(self.place, self.all_domains) if p.data and p.loader not in HOMELESS)
+        )
+
+    @property
     def recipe(self) -> Recipe:
         return Recipe(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr, self.episodes.steps)
 

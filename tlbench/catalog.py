@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench import backbone, card, fetch, frozen, loaders, own, plan
+from tlbench import backbone, card, factsheet, fetch, frozen, loaders, plan
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.cell import Bench, Conditions
@@ -78,7 +78,7 @@ def show(name: str, as_json: bool) -> None:
     """
     suite = name.partition("/")[0]
     if suite in card.card_files() or name.endswith(".toml"):
-        values = _task(name)
+        values = factsheet.of_task(name)
     elif name in methods.shipped() or ":" in name:
         with Workers() as workers:
             d = plan.described(name, {}, workers)
@@ -95,25 +95,6 @@ def show(name: str, as_json: bool) -> None:
         _print_values(values)
 
 
-def _task(name: str) -> dict[str, Any]:
-    tasks = card.find(name)
-    c = tasks[0].card
-    values = {k: v for k, v in c.model_dump(mode="json").items() if v not in (None, [], {})}
-    if c.at:
-        values["at"] = {name: place.model_dump(mode="json", exclude_unset=True) for name, place in c.at.items()}
-    values["tasks"] = [t.name for t in tasks]
-    if tasks[0].file:
-        values["filled in"] = sorted(c.model_fields_set - own.said(Path(tasks[0].file)))
-    if c.data:
-        d = fetch.dataset(c.data)
-        values["dataset"] = {
-            "title": d.title, "terms": d.terms, "cite": d.cite, "homepage": d.homepage,
-            "size": fetch.human(d.bytes), "counts": d.counts, "addresses": [m.url for p in d.parts for m in p.mirrors],
-            "folder": str(fetch.where(d) or "missing"),
-        }  # fmt: skip
-    return values
-
-
 def show_split(name: str, seed: int, root: Path | None) -> None:
     """Print the manifest of a task's target as canonical JSON: its SHA-256 is the split of the rows."""
     bench = Bench(Conditions(root, changed_data=True))
@@ -121,12 +102,15 @@ def show_split(name: str, seed: int, root: Path | None) -> None:
 
 
 def freeze(names: Sequence[str], root: Path | None) -> None:
-    """Write the split digests of suites for all their targets and seeds; targets without files are passed over."""
+    """Write the digests of suites: of each domain's content and of each target's splits; what is not here stays."""
     for name in names:
         tasks, bench = card.find(name), Bench(Conditions(root, changed_data=True))
         targets = {t.target: t for t in tasks if loaders.available(t.card, t.target, root)}
         made = [bench.split(t, seed) for t in targets.values() for seed in range(t.card.seeds)]
-        print(f"{frozen.freeze(tasks[0].card, made)}: {len(made)} splits of {', '.join(targets)}")
+        c, sampled = tasks[0].card, dict.fromkeys(d for t in tasks for d in (*t.sampled, t.target))
+        fixed = [d for d in sampled if loaders.available(c, d, root) and not loaders.drawn_anew(c, d)]
+        file = frozen.freeze(c, made, [bench.domain(c, d, 0) for d in fixed])
+        print(f"{file}: {len(made)} splits of {', '.join(targets)}; content of {', '.join(fixed)}")
 
 
 def _print_values(values: dict[str, Any], indent: int = 0) -> None:

@@ -63,6 +63,7 @@ class Bench:
     _digests: dict[Place, str] = field(default_factory=dict)
     _contents: dict[Place, str] = field(default_factory=dict)
     _sources: dict[Place, tuple[Domain, splits.Indices, dict[str, str]]] = field(default_factory=dict)
+    _untested: dict[tuple[Place, Place], splits.Indices] = field(default_factory=dict)
     _keys: dict[Cell, str] = field(default_factory=dict)
 
     def domain(self, card: Card, name: str, seed: int) -> Domain:
@@ -164,12 +165,16 @@ class Bench:
 
     def _raw_key(self, place: Place) -> str:
         if place not in self._digests:
+            self._content(place)  # which refuses data that are not the published results'
             self._digests[place] = inputs.raw_key(self.domain(*place), self.transform(place[0]))
         return self._digests[place]
 
     def _content(self, place: Place) -> str:
         if place not in self._contents:
-            self._contents[place] = splits.content_digest(self.domain(*place))
+            digest = splits.content_digest(self.domain(*place))
+            if not self.conditions.changed_data:
+                frozen.check_data(place[0], place[1], digest)
+            self._contents[place] = digest
         return self._contents[place]
 
     def prepare(self, cells: Iterable[Cell], workers: Workers) -> None:
@@ -198,12 +203,11 @@ class Bench:
         }
         if target.boxes:
             rows["labels"], rows["boxes"] = padded([target.boxes[i] for i in shots])
-        tested = frozenset(target.hashes[i] for i in split.partition.test)
         sources, source_classes = [], []
         for i, name in enumerate(task.sampled):
-            paths, kept, classes = self._source(self._place(card, name, seed), tested, workers)
+            paths, kept, classes = self._source(self._place(card, name, seed), place, split, workers)
             sources.append(paths)
-            source_classes.append(len(classes))
+            source_classes.append(max(1, len(classes)))
             rows[f"source{i}"] = kept
             if card.same_task and classes != target.classes:
                 raise Mistake(
@@ -222,6 +226,7 @@ class Bench:
             "sources": sources,
             "source_classes": [] if card.same_task else source_classes,
             "pool": str(self._packed(place, split.partition.pool, "pool", workers)),
+            "unlabeled": self._large_unlabeled(place, split, workers),
             "test": str(self._packed(place, split.partition.test, "test", workers)),
             "n_classes": n_outputs(target, card),
             "episodes": [card.episodes.ways, cell.budget, card.episodes.queries] if card.regime == "episodes" else None,
@@ -231,11 +236,17 @@ class Bench:
             "threads": self.conditions.threads,
         }
 
+    def _large_unlabeled(self, place: Place, split: Split, workers: Workers) -> str | None:
+        """The unlabelled inputs in a file of their own where the worker could not hold a copy."""
+        if inputs.row_bytes(self._inputs(place, workers)) * len(split.unlabeled) <= inputs.LARGE:
+            return None
+        return str(self._packed(place, split.unlabeled, "unlabeled", workers))
+
     def _packed(self, place: Place, rows: splits.Indices, role: str, workers: Workers) -> Path:
         return inputs.pack(self._inputs(place, workers), rows, self._raw_key(place), role)
 
     def _source(
-        self, place: Place, tested: frozenset[str], workers: Workers
+        self, place: Place, target: Place, split: Split, workers: Workers
     ) -> tuple[dict[str, str], splits.Indices, tuple[str, ...]]:
         """Paths of a source's arrays, the positions of its training rows there, its classes."""
         if place not in self._sources:
@@ -245,7 +256,9 @@ class Bench:
             y = inputs.pack(domain.y, train, splits.order_digest(domain), "labels")
             self._sources[place] = domain, train, {"x": str(x), "y": str(y)}
         domain, train, paths = self._sources[place]
-        return paths, splits.untested(domain, train, tested), domain.classes
+        if (place, target) not in self._untested:
+            self._untested[place, target] = splits.untested(domain, train, split.domain, split.partition)
+        return paths, self._untested[place, target], domain.classes
 
     def row(self, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs: int, wall_s: float) -> Row:
         """Score a finished job. The labels are here and were never there."""
@@ -365,7 +378,7 @@ def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | No
             "fit_s": round(fit, 6),
             "predict_s": round(predict, 6),
             "overhead_s": round(wall_s - fit - predict, 6),
-            "train_samples_per_s": round(samples / fit, 1) if samples else None,
+            "train_samples_per_s": round(samples / loop, 1) if samples else None,
             "step_ms": round(1e3 * loop / steps, 4) if steps else None,
             "infer_samples_per_s": round(n / predict, 1),
             "peak_rss_mib": round(rss, 1),

@@ -161,6 +161,19 @@ def show(
 
 
 @app.command()
+def selftest(
+    suites: Annotated[list[str] | None, typer.Argument(help="Calibration suites [default: cal1 to cal10].")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
+    verbose: Annotated[bool, typer.Option("--all", help="Print every demand, not only one line a suite.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the tasks with known truth and print predicted against measured; exit 1 when a demand does not hold."""
+    from tlbench import command
+
+    raise SystemExit(command.selftest(suites or [], jobs, verbose, as_json))
+
+
+@app.command()
 def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson = False) -> None:
     """Versions, devices, data, weights, free disk, and what is missing."""
     from tlbench import doctor as examination
@@ -200,6 +213,18 @@ def freeze(names: Annotated[list[str], typer.Argument(help="Suites.")], data_roo
     from tlbench import catalog
 
     catalog.freeze(names, data_root)
+
+
+@data_app.command(name="audit")
+def audit_(
+    names: Annotated[list[str] | None, typer.Argument(help="Tasks [default: all whose data is here].")] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copies, conflicting labels and empty boxes of each task, and what the rule takes out of training."""
+    from tlbench import audit
+
+    audit.show(names or [], data_root, as_json)
 
 
 @data_app.command()

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,3 +247,21 @@ def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     said = "unchanged" if not changed else "would change" if check else "rebuilt"
     print(f"{place}: {said}, {len(rows.rows)} rows")
     return int(check and changed)
+
+
+def selftest(suites: Sequence[str], jobs: int | None, every: bool, json_wanted: bool) -> int:
+    """Run the calibration suites. Returns 1 when a demand does not hold."""
+    from tlbench.selftest import Selftest, by_suite, chosen, jobs_here
+
+    with bar() as shown:
+        found = list(Selftest(chosen(suites), jobs or jobs_here(), shown.tell).run())
+    failed = [f for f in found if not f.holds]
+    if json_wanted:
+        print(json.dumps([asdict(f) for f in found], ensure_ascii=False))
+        return int(bool(failed))
+    for suite, own in by_suite(found).items():
+        print(f"{suite:<6} {sum(f.holds for f in own)} of {len(own)} demands hold")
+        for f in own if every else [x for x in own if not x.holds]:
+            print(f"  {'ok  ' if f.holds else 'FAIL'} {f.what}: predicted {f.predicted}, measured {f.measured}")
+    print(f"{len(found) - len(failed)} of {len(found)} demands hold.")
+    return int(bool(failed))

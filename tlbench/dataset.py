@@ -15,7 +15,7 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from tlbench.manifest import INSIDE, read_sums
+from tlbench.manifest import INSIDE, digest_of, read_sums
 from tlbench.mistake import Mistake, suggest
 
 PARTIAL = ".partial"  # lies in a folder whose download has not finished
@@ -87,6 +87,11 @@ class DatasetCard(BaseModel):
         sums = read_sums(self._home / self.manifest) if self.manifest else {}
         packed = {path for path in sums if self.decompressed and path.endswith(".gz")}
         return {path: f"{INSIDE}{digest}" if path in packed else digest for path, digest in sums.items()}
+
+    @property
+    def checksum(self) -> str:
+        """The digest of the manifest, which has those of all files; empty when the card has none."""
+        return digest_of(self._home / self.manifest) if self.manifest else ""
 
     @property
     def landmarks(self) -> list[str]:

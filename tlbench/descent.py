@@ -178,7 +178,8 @@ class Descent:
 
         def learn(support: Labeled, x: Tensor) -> Tensor:
             start = copy.deepcopy(net) if net is not None else None
-            fitted = replace(self, steps=steps).trained(replace(alone, shots=support), seed, start)
+            size = min(len(support), self.recipe(train).batch)  # no sample twice in a step
+            fitted = replace(self, steps=steps, batch=size).trained(replace(alone, shots=support), seed, start)
             return predictor(fitted, train.device)(x)
 
         return learn

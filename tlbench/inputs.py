@@ -27,6 +27,7 @@ from tlbench.jail import Limits
 from tlbench.mistake import Mistake
 from tlbench.split import Indices, order_digest, sha
 
+LARGE = 1 << 28  # bytes; more than that is never copied whole into memory
 VERSION = 1  # of decoding and extraction; part of every key
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -124,6 +125,11 @@ def _extract(
         raise Mistake(ended.report["reason"])
 
 
+def row_bytes(x: Array) -> int:
+    """Bytes of one input."""
+    return int(np.prod(x.shape[1:])) * x.itemsize
+
+
 def pack(x: Array, rows: Indices, key: str, role: str) -> Path:
     """`x[rows]` in a file of its own, written once."""
     name = sha("pack", key, role, sha(*rows.tolist()))
@@ -131,8 +137,9 @@ def pack(x: Array, rows: Indices, key: str, role: str) -> Path:
     if not file.exists():
         temporary = file.with_name(f"{name}.{time.monotonic_ns()}.tmp")
         out = cachedir.reserved(temporary, x.dtype, (len(rows), *x.shape[1:]))
-        for i in range(0, len(rows), 4096):  # in pieces: the whole may be larger than memory
-            out[i : i + 4096] = x[rows[i : i + 4096]]
+        step = max(1, (1 << 25) // max(1, row_bytes(x)))
+        for i in range(0, len(rows), step):  # in pieces: the whole may be larger than memory
+            out[i : i + step] = x[rows[i : i + step]]
         out.flush()
         del out
         temporary.replace(file)

@@ -57,9 +57,13 @@ def _data_bytes() -> int:
 
 
 def resident_mib(pid: int) -> float:
-    """Resident memory of a process, MiB; 0 when it is gone or the system does not tell."""
+    """Memory of a process's own, MiB; 0 when it is gone or the system does not tell.
+
+    Pages of mapped files do not count: the system takes them back when it needs them.
+    """
     try:
         with open(f"/proc/{pid}/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+            resident, shared = map(int, statm.read().split()[1:3])
+            return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
     except (OSError, IndexError, ValueError):
         return 0.0

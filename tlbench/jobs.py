@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from tlbench.mistake import Mistake
 from tlbench.timing import METER, peak_rss_mib, synchronized
 
 TEST_BATCH = 256
+LARGE = 1 << 28  # bytes of an array that is never copied whole
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -48,9 +50,15 @@ def _reason(error: Exception, job: dict[str, Any]) -> str:
 
 
 def mapped(path: str) -> Tensor:
-    """An .npy file as a tensor: memory-mapped, and copied only where it is written to."""
-    array = np.load(path, mmap_mode="c", allow_pickle=False)
-    return torch.from_numpy(array)
+    """An .npy file as a tensor: memory-mapped, and copied only where it is written to.
+
+    A large one cannot be written to: the memory limit counts all that could be, whether it is or not.
+    """
+    large = Path(path).stat().st_size > LARGE
+    array = np.load(path, mmap_mode="r" if large else "c", allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def rows_of(x: Tensor, rows: Tensor) -> Tensor:
@@ -68,7 +76,7 @@ def training(job: dict[str, Any], folder: Path) -> Train:
         rows = indices[f"source{i}"]
         sources.append(Labeled(rows_of(mapped(source["x"]), rows), mapped(source["y"])[rows]))
     pool = mapped(job["pool"])
-    target = Unlabeled(rows_of(pool, indices["unlabeled"]))
+    target = Unlabeled(mapped(job["unlabeled"]) if job["unlabeled"] else rows_of(pool, indices["unlabeled"]))
     shots = Labeled(pool[indices["shots"]], indices["labels"], indices.get("boxes"))
     parts, net, seed = [s.x for s in sources] + [pool], job["net"], int(job["seed"])
     return Train(

@@ -217,12 +217,31 @@ def _type_name(hint: Any) -> str:
 def code_digest(source: Path, name: str = "") -> str:
     """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free.
 
+    The code is the method's file and the files beside it that it imports, and those that they import.
+
     Args:
         name: which of the file's classes is meant, where it may hold several
     """
     folder = Path(__file__).parent
-    parts = [_code(source), *(_code(folder / f"{stem}.py") for stem in NUMERICS), *([name] if name else [])]
+    numerics = (folder / f"{stem}.py" for stem in NUMERICS)
+    parts = [*map(_code, _with_siblings(source)), *map(_code, numerics), *([name] if name else [])]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _with_siblings(source: Path) -> list[Path]:
+    """A file and what it imports from its own folder, near or far, each once; the numerics' folder is left alone."""
+    found, todo = {source: None}, [source]
+    while todo:
+        here = todo.pop()
+        for node in ast.walk(ast.parse(here.read_text(encoding="utf-8"))):
+            names = [node.module or "", *(f".{a.name}" for a in node.names)] if isinstance(node, ast.ImportFrom) else []
+            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            for stem in (n.rpartition(".")[2] for n in names):
+                sibling = here.parent / f"{stem}.py"
+                if stem and sibling not in found and here.parent != Path(__file__).parent and sibling.is_file():
+                    found[sibling] = None
+                    todo.append(sibling)
+    return list(found)
 
 
 @cache

@@ -8,6 +8,8 @@ in any language. Where 0x1f joins the parts:
     oracle_val  the next 10 %, at most 500 in all; only the oracle rule may look
     pool        the rest; per class ordered by  h("tlbench/shot/1", task, seed, id):  the first k are the shots
 
+What is a test sample once more (`tlbench.duplicates`) is in no part.
+
 `task` is the suite and the target, without the source: a target is tested on the same samples whatever it is
 reached from, so target-only is trained once for all of its sources.
 """
@@ -16,17 +18,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tlbench import duplicates
 from tlbench.card import CORE_BUDGETS, FULL, Budget, Task
 from tlbench.data import Domain
 from tlbench.mistake import Mistake
 
-ALGORITHM = 1  # of the rules on this page; part of every manifest
+ALGORITHM = 2  # of the rules on this page; part of every manifest that they make otherwise than those before
+BYTES_ONLY = 1  # the rules before, which knew copies by their bytes only: a split without others is the same
 TEST_SHARE, TEST_MOST = 0.4, 5000
 ORACLE_SHARE, ORACLE_MOST = 0.1, 500
 SOURCE_VALIDATION = 0.1
@@ -71,13 +75,18 @@ class Partition:
     test: Indices
     oracle_val: Indices
     pool: Indices
+    same: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # in no part: the bytes of a test sample
+    alike: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # in no part: only looks or reads like one
 
 
 def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
     """Cut a target domain in test (`most` samples at most), oracle validation and pool, stratified by class.
 
-    Exact copies (same bytes) of a test sample are dropped from the other two parts. Where the publisher
-    fixed a test set, test is drawn from it and the rest from what is not in it.
+    Copies of a test sample are dropped from the other two parts. Where the publisher fixed a test set, test is
+    drawn from it and the rest from what is not in it.
+
+    Raises:
+        Mistake: an image cannot be decoded; it is named.
     """
     official = domain.official_test
     test, oracle, pool = [], [], []
@@ -93,10 +102,13 @@ def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
         test.append(tested)
         oracle.append(rest[:held])
         pool.append(rest[held:])
-    copies = {domain.hashes[i] for i in np.concatenate(test)}
-    fresh = [np.array([i for i in np.concatenate(p) if domain.hashes[i] not in copies], int) for p in (oracle, pool)]
-    whole = ("tlbench/order/1", task)
-    return Partition(*(hash_order(domain, p, *whole) for p in (np.concatenate(test), *fresh)))
+    tested, held_out, pooled = (np.concatenate(p) for p in (test, oracle, pool))
+    found = duplicates.copies(domain, domain, tested)
+    rest = np.concatenate([held_out, pooled])
+    kept = (held_out[~found.any[held_out]], pooled[~found.any[pooled]])
+    by_bytes = found.same[rest] >= 0
+    dropped = (rest[by_bytes], rest[found.any[rest] & ~by_bytes])
+    return Partition(*(hash_order(domain, p, "tlbench/order/1", task) for p in (tested, *kept, *dropped)))
 
 
 def source_rows(domain: Domain, task: str) -> tuple[Indices, Indices]:
@@ -115,9 +127,9 @@ def source_rows(domain: Domain, task: str) -> tuple[Indices, Indices]:
     return hash_order(domain, np.concatenate(train), *order), hash_order(domain, np.concatenate(validation), *order)
 
 
-def untested(domain: Domain, rows: Indices, tested: frozenset[str]) -> Indices:
-    """Positions in `rows` of the samples whose bytes are no test sample's: a source never holds one."""
-    return np.array([i for i, r in enumerate(rows) if domain.hashes[r] not in tested], dtype=np.int64)
+def untested(domain: Domain, rows: Indices, target: Domain, cut: Partition) -> Indices:
+    """Positions in `rows` of a source's samples that are no copies of a test sample: a source never trains on one."""
+    return np.flatnonzero(~duplicates.copies(domain, target, cut.test).any[rows])
 
 
 @dataclass(frozen=True)
@@ -193,9 +205,10 @@ class Split:
     @cached_property
     def manifest(self) -> dict[str, object]:
         """Canonical content of the split: ids by part, data digest, algorithm; recomputable by anyone."""
-        ids = self.domain.ids
+        ids, alike = self.domain.ids, self.partition.alike
         return {
-            "algorithm": ALGORITHM,
+            **({"alike": [ids[i] for i in alike]} if len(alike) else {}),
+            "algorithm": ALGORITHM if len(alike) else BYTES_ONLY,
             "data": content_digest(self.domain),
             "draw": [[ids[i] for i in rows] for rows in self.draw.by_class],
             "mode": self.draw.mode,

@@ -21,7 +21,7 @@ class JitteredCentroid:
     """
 
     copy: int = 0
-    scale: float = 0.1
+    scale: float = 0.05
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "nearest centroid"

@@ -37,25 +37,28 @@ def _nodes(freedom: int, order: int = 48) -> tuple[Array, Array, Array, Array]:
     return grids[0].ravel(), grids[1].ravel(), grids[2].ravel(), weights.ravel()
 
 
-def centroid(a: float, b: float, variance: float, m: float, d: int, along: float | None = None) -> float:
-    """Mean accuracy of nearest centroids on y m e1 + N(0, I_d).
+def centroid(a: float, b: float, variance: float, along: float, m: float, d: int) -> tuple[float, float]:
+    """Mean and standard deviation, over draws, of the accuracy of nearest centroids on y m e1 + N(0, I_d).
 
     Half the difference of the two centroids is a e1 + b e2 + noise, and so is their midpoint about 0, of the same
-    variance and independent of it. With z standard normal and beta the angle of the difference to e1:
+    variance and independent of it. With z standard normal and beta the angle of the difference to e1 the mean is
 
         E Phi(m cos beta / sqrt(1 + variance))
 
+    The deviation is that of the mean over midpoints given the difference, and so a lower bound.
+
     Args:
         variance: of the noise in each coordinate
-        along: of the noise along e1, where it is another
+        along: of the noise along e1
     """
     z1, z2, rest, weights = _nodes(d - 2)
-    along = variance if along is None else along
     first = a + math.sqrt(along) * z1
     others = (b + math.sqrt(variance) * z2) ** 2 + variance * rest
     cosine = first / np.sqrt(first**2 + others)
     spread = 1 + variance + (along - variance) * cosine**2  # of the score, the midpoint's noise with it
-    return float(weights @ norm.cdf(m * cosine / np.sqrt(spread)))
+    accuracy = norm.cdf(m * cosine / np.sqrt(spread))
+    mean = float(weights @ accuracy)
+    return mean, math.sqrt(float(weights @ (accuracy - mean) ** 2))
 
 
 def fused(
@@ -67,9 +70,23 @@ def fused(
         n: labelled target samples, both classes together; 0 needs alpha = 1
         sources: (degrees, samples) of each; their samples are pooled
         alpha: the sources' weight; None pools all samples: n_S / (n + n_S)
-        agree: r = 1 - 2 rho where rho of the source labels is flipped. A class of flipped labels is a mixture, whose
-            variance along its axis is 1 + m^2 (1 - r^2)
+        agree: r = 1 - 2 rho where rho of the source labels is flipped, for sources at 0 degrees. A class of flipped
+            labels is a mixture, whose variance along its axis is 1 + m^2 (1 - r^2)
     """
+    return centroid(*_direction(n, sources, m, alpha, agree), m, d)[0]
+
+
+def fused_spread(
+    n: int, sources: tuple[tuple[float, int], ...], m: float, d: int, alpha: float | None = None, agree: float = 1.0
+) -> float:
+    """Its standard deviation over draws, the test samples' own left out."""
+    return centroid(*_direction(n, sources, m, alpha, agree), m, d)[1]
+
+
+def _direction(
+    n: int, sources: tuple[tuple[float, int], ...], m: float, alpha: float | None, agree: float
+) -> tuple[float, float, float, float]:
+    """a, b and the two variances of `centroid`."""
     size = sum(count for _, count in sources)
     alpha = size / (n + size) if alpha is None else alpha
     own = (1 - alpha) ** 2 / n if alpha < 1 else 0.0
@@ -77,13 +94,12 @@ def fused(
     turns = [(count / size, math.radians(t)) for t, count in sources]
     a = m * (1 - alpha + alpha * agree * sum(share * math.cos(t) for share, t in turns))
     b = m * alpha * agree * sum(share * math.sin(t) for share, t in turns)
-    along = own + other * (1 + m * m * (1 - agree**2))
-    return centroid(a, b, own + other, m, d, along)
+    return a, b, own + other, own + other * (1 + m * m * (1 - agree**2))
 
 
 def target_only(n: int, m: float, d: int) -> float:
     """Nearest centroids on n labelled target samples."""
-    return centroid(m, 0, 1 / n, m, d)
+    return fused(n, (), m, d)
 
 
 def critical_angle(n: int, n_source: int, m: float, d: int) -> float:
@@ -173,6 +189,12 @@ def sign_fixed_spread(m: float, k: int) -> float:
 
 
 # controls: CAL-10
+
+
+def jittered(n: int, m: float, d: int, scale: float = 0.05) -> float:
+    """Nearest centroids on n target samples, each of the two moved by noise of standard deviation `scale`."""
+    variance = 1 / n + scale**2 / 2
+    return centroid(m, 0, variance, variance, m, d)[0]
 
 
 def placebo_limit(n: int, level: float = 1e-4) -> float:

@@ -98,8 +98,7 @@ class RidgeTowards(Regression):
 
 def least_squares(x: Array, y: Array) -> Array:
     """(d,) parameters, of minimal norm where they are not unique."""
-    w: Array = np.linalg.lstsq(x, y, rcond=None)[0]
-    return w
+    return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], np.float64)
 
 
 def predictor(w: Array) -> Predictor:
