@@ -14,10 +14,11 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
     "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "jail", "cachedir", "data",
-    "duplicates", "card", "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row",
-    "split", "frozen", "episodes", "method", "descent", "embed", "features", "textencoding", "calibration", "loaders",
-    "executors", "inputs", "jobs", "worker", "scoring", "cell", "report", "store", "plan", "sweep", "board",
-    "selftest", "api", "audit", "factsheet", "catalog", "doctor", "command", "cli",
+    "duplicates", "weights", "kinds", "own", "card", "manifest", "dataset", "download", "hub", "unpack", "mirrors",
+    "fetch", "backbone", "row", "split", "frozen", "episodes", "method", "descent", "embed", "features",
+    "textencoding", "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell", "report",
+    "store", "plan", "sweep", "board", "selftest", "api", "audit", "factsheet", "newcard", "catalog", "doctor",
+    "command", "cli",
 ]  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from tlbench import own
 from tlbench.data import Recipe, Regime
-from tlbench.mistake import Mistake, suggest
+from tlbench.mistake import Mistake, position, suggest
 
 CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)
@@ -27,6 +28,7 @@ Budget = int | Literal["full"]  # labels per class; in all where there are numbe
 Loader = Literal[
     "embedded", "generated", "weights", "images", "lists", "parquet", "mat", "matfolder", "svmlight", "idx", "usps",
     "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines", "jsonl", "csv", "texts", "table", "npz",
+    "npy",
 ]  # fmt: skip
 IMAGE_LOADERS = ("images", "lists", "parquet")  # of image files, decoded to the backbone's size
 TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
@@ -276,12 +278,18 @@ def card_files() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.toml"))}
 
 
+def ships(file: Path) -> bool:
+    """Whether a card is one of tlbench's, which say everything themselves."""
+    return file.resolve().parent == Path(str(files("tlbench_tasks"))).resolve()
+
+
 @cache
 def read(file: Path) -> Card:
-    """The card in `file`.
+    """The card in `file`; of a user's own, with what it does not say filled in (see `own`).
 
     Raises:
-        Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction; with file and line.
+        Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that ships;
+            with file and line.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -291,6 +299,11 @@ def read(file: Path) -> Card:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"{file}: not valid TOML: {error}") from None
+    if not ships(file):
+        values = own.completed(values, file, text, Card.model_fields)
+        if str(values["name"]) in card_files():
+            where = position(str(file), text, "name")
+            raise Mistake(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')
     return validated(Card, values, text, str(file))
 
 
@@ -300,16 +313,17 @@ def validated(model: type[T], values: dict[str, Any], text: str, where: str) -> 
         return model.model_validate(_tuples(values))
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        line = next((i for i, s in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(key)}\s*=", s)), 0)
-        place = f"{where}:{line}" if key and line else where
-        raise Mistake(f"{place}: {_complaint(first, key, model)}") from None
+        keys = [str(part) for part in first["loc"]]
+        if table := re.match(r".*\[at\.(\w+)\] is no domain", str(first["msg"])):
+            keys = ["at", table[1]]
+        said = _complaint(first, str(first["loc"][0]) if first["loc"] else "", model)
+        raise Mistake(f"{position(where, text, *keys)}: {said}") from None
 
 
 def _complaint(first: Any, key: str, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         inner = first["loc"][-1]
-        known = model.model_fields if len(first["loc"]) == 1 else {}
+        known = model.model_fields if len(first["loc"]) == 1 else Place.model_fields if key == "at" else {}
         return f"unknown key {str(inner)!r}{suggest(str(inner), known)}"
     if first["type"] == "missing":
         return f"key {key!r} is missing; every card needs it"

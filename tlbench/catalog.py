@@ -15,6 +15,7 @@ from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake, suggest
+from tlbench.weights import weights_file
 
 KINDS = ("tasks", "methods", "budgets", "backbones")
 
@@ -62,7 +63,7 @@ def _backbones() -> list[dict[str, Any]]:
     built_in = [{"name": n, "summary": s, "weights": None} for n, s in backbone.BUILT_IN.items()]
     pretrained = []
     for name in backbone.backbone_files():
-        file = backbone.weights_file(name)
+        file = weights_file(name)
         there = "weights at hand" if file else "weights missing"
         c = backbone.read(name)
         pretrained.append({"name": name, "summary": f"{c.summary} [{there}]", "weights": str(file) if file else None})

@@ -18,7 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Fetch, find and check datasets and weights.", no_args_is_help=True, rich_markup_mode=None)
+new_app = typer.Typer(help="Start a task of your own.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+app.add_typer(new_app, name="new")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Results = Annotated[Path | None, typer.Option("--results", help="The store [default: results/ of the checkout].")]
@@ -235,6 +237,14 @@ def verify(
     from tlbench import catalog
 
     raise SystemExit(catalog.verify(names or [], data_root, as_json))
+
+
+@new_app.command()
+def task(name: Annotated[str, typer.Argument(help="A name, or the path of a .toml to write.")]) -> None:
+    """Write a commented task card: your own data, no code."""
+    from tlbench import newcard
+
+    print(f"{newcard.write(name)}: written; say in it where your data is, then: tlbench run --task …")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Rows = NDArray[np.int64]
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 Regime = Literal["classification", "regression", "detection", "episodes"]
 Predictor = Callable[["Tensor"], "Tensor"]
 """(n, *shape) inputs -> (n, n_classes) class scores, higher means likelier; (n, 1) numbers where one is predicted;
@@ -34,6 +35,7 @@ class Domain:
     x: NDArray[np.generic] | None = None  # (n, *shape); images are uint8 (n, 1 or 3, h, w)
     files: tuple[Path, ...] = ()  # images still to be decoded, when x is None
     texts: tuple[str, ...] = ()  # texts still to be encoded, when x is None
+    columns: tuple[str, ...] = ()  # names of the features, where x is a table that has them
     official_test: NDArray[np.bool_] | None = None  # (n,) the publisher's own test samples
     boxes: tuple[NDArray[np.float32], ...] = ()  # one (m, 5) an image: x1, y1, x2, y2 in pixels of x, class; y is 0
     episodes: tuple[tuple[Rows, Rows], ...] = ()  # the publisher's own: rows of (support, queries)

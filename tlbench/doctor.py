@@ -16,6 +16,7 @@ from tlbench import backbone, cachedir, fetch
 from tlbench.executors.local import Workers, usable_cores
 from tlbench.inputs import native_bf16
 from tlbench.store import Store, default_folder
+from tlbench.weights import weights_file
 
 
 def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
     with Workers() as workers:
         report = workers.ask({"kind": "device"})
     store = Store(folder)
-    weights = {n: str(f) if (f := backbone.weights_file(n)) else None for n in backbone.backbone_files()}
+    weights = {n: str(f) if (f := weights_file(n)) else None for n in backbone.backbone_files()}
     data = {n: str(p) if (p := fetch.where(fetch.dataset(n), data_root)) else None for n in fetch.datasets()}
     found = {
         "tlbench": tlbench.__version__,

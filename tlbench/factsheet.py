@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tlbench import card as cards
-from tlbench import fetch
+from tlbench import fetch, own
 from tlbench.dataset import DatasetCard
 
 NO_DOWNLOAD = {
@@ -17,7 +18,7 @@ NO_CHECKSUM = "none published; what is pulled is recorded in SHA256SUMS"
 
 
 def of_task(name: str) -> dict[str, Any]:
-    """The card that a task's name means, its tasks, and each dataset it uses.
+    """The card that a task's name means, its tasks, and each dataset it uses; of a user's own what was filled in.
 
     Raises:
         Mistake: nothing is called that.
@@ -26,6 +27,8 @@ def of_task(name: str) -> dict[str, Any]:
     c = tasks[0].card
     values = {**c.model_dump(mode="json"), "at": c.model_dump(mode="json", exclude_unset=True).get("at")}
     values.update(metric=c.metric, tasks=[t.name for t in tasks])
+    if tasks[0].file and not cards.ships(Path(tasks[0].file)):
+        values["filled in"] = sorted(c.model_fields_set - own.said(Path(tasks[0].file)))
     values["datasets"] = {d: of_dataset(fetch.dataset(d)) for d in c.datasets}
     loaders = {d: str(c.place(d).loader) for d in c.all_domains}
     values["no download"] = {d: NO_DOWNLOAD[loader] for d, loader in loaders.items() if loader in NO_DOWNLOAD}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -23,3 +24,22 @@ def suggest(word: str, known: Iterable[str]) -> str:
         return ""
     more = f", … ({len(names)} in all)" if len(names) > 8 else ""
     return f"; there are: {', '.join(names[:8])}{more}"
+
+
+def position(where: str, text: str, *keys: str) -> str:
+    """`where:line` of a key in TOML text, or of the table that holds it; `where` alone if neither is found.
+
+    Args:
+        keys: the names of the tables down to the key, as ("at", "photos", "path")
+    """
+    for depth in range(len(keys), 0, -1):
+        table, key = ".".join(keys[: depth - 1]), keys[depth - 1]
+        within = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
+                within = header[1]
+                if within == ".".join(keys[:depth]):
+                    return f"{where}:{number}"
+            elif within == table and re.match(rf"\s*{re.escape(key)}\s*=", line):
+                return f"{where}:{number}"
+    return where

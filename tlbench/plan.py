@@ -96,6 +96,8 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     present = _present(plan, tasks, bench)
     names = [*dict.fromkeys([*request.methods, *REFERENCES, *(["source_plus_target"] if request.full else [])])]
     for task in present:
+        if task.file:
+            loaders.check(task, bench.conditions.data_root)
         budgets, seeds, provisional = _extent(request, task)
         plan.provisional |= provisional
         for budget in budgets:

@@ -8,17 +8,20 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from tlbench import cachedir, fetch
-from tlbench.card import HOMELESS, Card, Place
+from tlbench.card import HOMELESS, Card, Place, Task
 from tlbench.data import Domain
 from tlbench.loaders import (
     embedded,
     folders,
     idx,
     lists,
+    matching,
     matfolder,
     medmnist,
+    npz,
     omniglot,
     parquet,
+    table,
     tables,
     texts,
     views,
@@ -40,6 +43,12 @@ def load(card: Card, domain: str, root: Path | None, seed: int = 0) -> Domain:
     if drawn_anew(card, domain):
         return _generated(card, domain, seed)
     return _loaded(card, domain, root)
+
+
+def check(task: Task, root: Path | None) -> None:
+    """Raises Mistake where a task's sources and target do not go together."""
+    if not any(drawn_anew(task.card, d) for d in (*task.sampled, task.target)):
+        matching.check(task, lambda domain: load(task.card, domain, root))
 
 
 def drawn_anew(card: Card, domain: str) -> bool:
@@ -68,7 +77,9 @@ def _loaded(card: Card, domain: str, root: Path | None) -> Domain:
     for needed in filter(None, (file, test, *(home / m for m in place.more))):
         if not needed.exists():
             raise Mistake(f"{where}: {needed} is missing; the files at hand cover {_covered(card, root)}")
-    return views.placed(READERS[place.loader](Found(home, file, test, domain, place)), domain, place, where)
+    return views.placed(
+        READERS[place.loader](Found(home, file, test, domain, place, card.regime == "regression")), domain, place, where
+    )
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ class Found:
     test: Path | None
     name: str
     place: Place
+    number: bool  # the labels are numbers to predict
 
 
 def _parts(found: Found) -> dict[str, Path]:
@@ -109,6 +121,13 @@ READERS: dict[str, Callable[[Found], Domain]] = {
         f.home / f.place.names if f.place.names else None,
     ),
     "texts": lambda f: texts.folder(f.file, f.name, f.place.classes),
+    "table": lambda f: (
+        table.texts(f.file, f.name, f.place.label, f.place.text, f.place.classes)
+        if f.place.text
+        else table.load(f.file, f.name, f.place.label, f.place.drop, f.place.classes, f.number)
+    ),
+    "npz": lambda f: npz.load(f.file, f.name, f.place.classes, f.number),
+    "npy": lambda f: npz.folder(f.file, f.name, f.place.classes, f.number),
 }  # fmt: skip
 
 

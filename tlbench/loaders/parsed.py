@@ -51,7 +51,11 @@ def _item(made: Callable[[], tuple[Array, ...]], i: int) -> Array:
 
 def digest(file: Path) -> str:
     """The SHA-256 of a file, hex. Raises Mistake where it cannot be read."""
-    return hashlib.sha256(read(file)).hexdigest()
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return hashlib.sha256(read(file)).hexdigest()  # it says what is wrong
 
 
 def domain(name: str, parts: dict[str, int], x: Array, labels: Array, classes: tuple[str, ...], where: Path) -> Domain:
