@@ -19,7 +19,14 @@ from tlbench.store import Store
 from tlbench.sweep import Sweep
 
 SUITES = sorted(card.card_files())
-LONG = {"nodule", "pacs_class_split", "office_caltech10_trained", "office31_trained", "office_caltech10_multi", "pacs_multi"}  # images by the hundred
+LONG = {  # images by the hundred
+    "nodule",
+    "pacs_class_split",
+    "office_caltech10_trained",
+    "office31_trained",
+    "office_caltech10_multi",
+    "pacs_multi",
+}
 CHEAPEST = {
     "classification": ("prototype", {"steps": "20"}),
     "regression": ("tlbench.calibration.regression:TargetLeastSquares", {}),
