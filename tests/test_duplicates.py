@@ -224,6 +224,7 @@ def flipped(tmp_path: Path, real_data: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_a_source_is_refused_until_it_is_said(
     flipped: Path, tmp_path: Path, real_weights: Path
 ) -> None:

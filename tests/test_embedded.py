@@ -51,7 +51,7 @@ import pathlib, sys
 from tlbench.loaders import embedded
 for name in embedded.names():
     embedded.load(name, pathlib.Path(sys.argv[1]))
-print(sorted({"matplotlib", "sklearn", "PIL"} & (set(sys.modules) - set(sys.argv[2:]))))
+print(sorted({"matplotlib", "sklearn"} & (set(sys.modules) - set(sys.argv[2:]))))
 """
 
 DIGITS = ("handwritten", "fonts", "photos")

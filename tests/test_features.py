@@ -115,6 +115,7 @@ def features(real_data: Path, real_weights: Path) -> dict[str, tuple[Any, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_logistic_regression_on_the_features_is_the_published_table(features: dict[str, tuple[Any, Any]]) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -83,7 +83,7 @@ def test_missing_data_is_one_line_with_place_size_and_command(monkeypatch: pytes
     monkeypatch.delenv("TLBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with pytest.raises(Mistake) as error:
-        loaders.locate(card.read(card.card_files()["office31"]), None)
+        loaders.locate(card.read(card.card_files()["office31"]), "amazon", None)
     said = str(error.value)
     assert "\n" not in said
     for part in ("office31", "tlbench data pull office31", "MB", "http", "--data-root"):

@@ -67,6 +67,7 @@ def novel() -> Domain:
     return embedded.load("scripts_novel")
 
 
+@pytest.mark.slow
 def test_the_characters_are_those_that_look_like_none_before_them() -> None:
     assert "".join(SCRIPTS.values()) == "".join(unlike_all_before())
 

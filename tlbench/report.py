@@ -35,6 +35,7 @@ class Line:
     samples_per_s: float | None
     peak_mib: float | None
     note: str = ""
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def line(asked: Asked) -> Line:
         samples_per_s=_median(r.train_samples_per_s for r in ok),
         peak_mib=max((r.peak_rss_mib or 0.0 for r in ok), default=None),
         note=_note(asked.rows),
+        metric=next((r.metric for r in asked.rows if r), "accuracy"),
     )
 
 
@@ -128,6 +130,7 @@ def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> 
         samples_per_s=_median(x.samples_per_s for x in lines),
         peak_mib=max((x.peak_mib or 0.0 for x in lines), default=None),
         note=next((x.note for x in lines if x.note), ""),
+        metric=lines[0].metric,
     )
 
 
@@ -167,7 +170,7 @@ def as_json(lines: Sequence[Line]) -> list[dict[str, object]]:
 
 
 HEADER = (
-    "task", "k", "method", "score", "over target-only", "over source-only", "negative transfer",
+    "task", "k", "method", "accuracy %", "over target-only", "over source-only", "negative transfer",
     "fit s", "samples/s", "MiB",
 )  # fmt: skip
 
@@ -178,9 +181,9 @@ def cells(x: Line) -> tuple[str, ...]:
         x.task,
         str(x.budget),
         x.method,
-        _with_pm(x.accuracy, x.accuracy_pm),
-        _with_pm(x.over_target, x.over_target_pm, sign=True),
-        _with_pm(x.over_source, x.over_source_pm, sign=True),
+        _NAMED.get(x.metric, "") + _with_pm(x.accuracy, x.accuracy_pm, x.metric),
+        _with_pm(x.over_target, x.over_target_pm, x.metric, sign=True),
+        _with_pm(x.over_source, x.over_source_pm, x.metric, sign=True),
         x.negative_transfer,
         "–" if x.fit_s is None else f"{x.fit_s:.2f}",
         "–" if x.samples_per_s is None else f"{x.samples_per_s:,.0f}",
@@ -188,8 +191,13 @@ def cells(x: Line) -> tuple[str, ...]:
     )
 
 
-def _with_pm(mean: float | None, pm: float | None, sign: bool = False) -> str:
+_NAMED = {"ap50": "AP50 ", "neg_mse": "-MSE "}  # what is no accuracy says so
+
+
+def _with_pm(mean: float | None, pm: float | None, metric: str, sign: bool = False) -> str:
+    """Points with one decimal; an error in its own unit."""
     if mean is None:
         return "–"
-    bound = "" if pm is None or pm != pm else f" ± {pm:.1f}"
-    return f"{mean:{'+' if sign else ''}.1f}{bound}"
+    scale, digits = (100.0, 3) if metric == "neg_mse" else (1.0, 1)
+    bound = "" if pm is None or pm != pm else f" ± {pm / scale:.{digits}f}"
+    return f"{mean / scale:{'+' if sign else ''}.{digits}f}{bound}"
