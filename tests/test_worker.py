@@ -887,13 +887,14 @@ class Forged(Bench):
     """A scorer that holds other labels for the test samples; splits and all else are as they were."""
 
     def split(self, task: card.Task, seed: int) -> Split:
-        return Bench(self.conditions).split(task, seed)
+        plain = Bench(self.conditions).split(task, seed)
+        return replace(plain, domain=self.domain(task.card, task.target, seed))
 
     def domain(self, c: card.Card, name: str, seed: int) -> Domain:
         plain, task = super().domain(c, name, seed), card.tasks_of(c)[0]
         if name != task.target:
             return plain
-        y, test = plain.y.copy(), self.split(task, 0).partition.test
+        y, test = plain.y.copy(), Bench(self.conditions).split(task, 0).partition.test
         y[test] = (y[test] + 1) % len(plain.classes)
         return replace(plain, y=y)
 
