@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -171,8 +172,13 @@ def show(names: Sequence[str], root: Path | None, as_json: bool) -> None:
     if as_json:
         findings_ = [{**asdict(f), "removed": f.removed} for f in found]
         print(json.dumps({"findings": findings_, "passed_over": dict(passed)}, ensure_ascii=False))
+    suites: dict[str, list[str]] = defaultdict(list)
     for task, why in passed if not as_json else ():
-        print(f"{task}: passed over: {why}", file=sys.stderr)
+        suites[task.partition("/")[0]].append(f"{task}: passed over: {why}")
+    for suite, told in suites.items():
+        whole = len(told) == len(cards.find(suite)) > 1
+        lines = [f"{suite}: all {len(told)} tasks passed over: no data here"] if whole else told
+        print("\n".join(lines), file=sys.stderr)
 
 
 def _line(cells: Sequence[object]) -> None:
