@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tlbench import card, loaders
-from tlbench.loaders import folders, tables
+from tlbench.loaders import folders, matfolder, tables
 from tlbench.mistake import Mistake
 
 
@@ -141,3 +141,23 @@ def test_the_real_files_hold_what_their_cards_say(real_data: Path) -> None:
     c = card.read(card.card_files()["office_caltech10_decaf"])
     with pytest.raises(Mistake, match=r"amazon.mat is missing; the files at hand cover dslr, webcam"):
         loaders.load(c, "amazon", real_data)
+
+
+def test_one_matlab_file_an_image_is_read_in_the_cards_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout of Office-31's published DeCAF features."""
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    for c, shift in (("mug", 0), ("bike", 10)):
+        (tmp_path / "amazon" / c).mkdir(parents=True)
+        for i in range(3):
+            savemat(tmp_path / "amazon" / c / f"frame_{i:04}.mat", {"fc8": np.full((1, 7), shift + i, np.float32)})
+    domain = matfolder.load(tmp_path / "amazon", "amazon", ("mug", "bike"))
+    assert domain.x is not None
+    assert domain.x.shape == (6, 7)
+    assert domain.x[:, 0].tolist() == [0, 1, 2, 10, 11, 12]
+    assert domain.y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert domain.ids[3] == "amazon/bike/frame_0000"
+    with pytest.raises(Mistake, match="class 'pen' of domain 'amazon' is missing"):
+        matfolder.load(tmp_path / "amazon", "amazon", ("mug", "pen"))
+    savemat(tmp_path / "amazon" / "mug" / "frame_0009.mat", {"fc8": np.zeros((1, 5))})
+    with pytest.raises(Mistake, match=r"frame_0009.mat: holds 5 features, frame_0000.mat holds 7"):
+        matfolder.load(tmp_path / "amazon", "amazon", ("mug", "bike"))
