@@ -43,7 +43,13 @@ NETS: dict[str, dict[str, Any]] = {
 }
 FAMILIES = {"reference", "feature-based", "model-based", "distribution-based"}
 
-every_method = pytest.mark.parametrize("name", sorted(methods.shipped()))
+CLASSIFIERS = [
+    name
+    for name in sorted(methods.shipped())
+    if "classification" in getattr(methods.load(name), "regimes", {"classification"})
+]
+
+every_method = pytest.mark.parametrize("name", CLASSIFIERS)
 every_net = pytest.mark.parametrize("net", sorted(NETS))
 
 

@@ -21,6 +21,7 @@ from tlbench.timing import METER, peak_rss_mib, synchronized
 
 TEST_BATCH = 256
 LARGE = 1 << 28  # bytes of an array that is never copied whole
+AT_ONCE = 1 << 21  # numbers of input in the episodes that a learner of several is given together
 
 
 def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -123,12 +124,21 @@ def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, A
 
 
 def episode_scores(learn: Learner, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
-    """The learner over all episodes: (episodes * queries, ways). Their supports are opened here, after `fit`."""
+    """The learner over all episodes: (episodes * queries, ways). Their supports are opened here, after `fit`.
+
+    A learner that has `several` is given several episodes at once, each of which it answers by itself:
+    (e, s, *shape) supports and (e, q, *shape) queries -> (e, q, ways).
+    """
     with np.load(folder / "episodes.npz", allow_pickle=False) as held:
         support, support_y, queries = (torch.from_numpy(held[name]) for name in ("support", "support_y", "queries"))
+    several = getattr(learn, "several", None)
+    if several is None:
+        episodes = zip(support, support_y, queries, strict=True)
+        return torch.cat([checked(learn(Labeled(x[s], y), x[q]), len(q)) for s, y, q in episodes]).numpy()
+    size = max(1, AT_ONCE // ((support.shape[1] + queries.shape[1]) * x[0].numel()))
     parts = []
-    for s, y, q in zip(support, support_y, queries, strict=True):
-        parts.append(checked(learn(Labeled(x[s], y), x[q]), len(q)))
+    for s, y, q in zip(*(torch.split(rows, size) for rows in (support, support_y, queries)), strict=True):
+        parts.append(checked(several(Labeled(x[s], y), x[q]).flatten(0, 1), q.numel()))
     return torch.cat(parts).numpy()
 
 

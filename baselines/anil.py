@@ -1,0 +1,56 @@
+"""ANIL: almost no inner loop.
+
+Raghu et al., ICLR 2020, section 4: MAML whose inner loop adapts the head w alone; the features f are learnt in the
+outer loop and the same for every task:
+
+    w_i = w - alpha grad_w L(w; f(support_i))        min over f, w   sum_i L(w_i; f(queries_i))
+
+Where the target is one task, the head adapts to its shots in the same steps. Defaults are learn2learn's for it: alpha
+0.1, five steps, Adam at 0.001; four episodes a step are MAML's.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.func import grad, vmap
+from torch.nn.functional import cross_entropy, linear
+
+from tlbench import Train
+from tlbench.meta import HeadLearner
+
+
+@dataclass(frozen=True)
+class ANIL(HeadLearner):
+    """Learn features and a head of which a few gradient steps adapt the head only."""
+
+    inner_lr: float = 0.1  # the paper's alpha
+    inner_steps: int = 5
+
+    family: ClassVar[str] = "model-based"
+    paper: ClassVar[str] = "Raghu et al., Rapid learning or feature reuse?, ICLR 2020"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-4, 1e-2),
+        "inner_lr": ("log", 1e-2, 1.0),
+        "inner_steps": ("choice", 1, 5, 10),
+    }
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        net = super().networks(train)
+        net["classifier"] = nn.Linear(net["features"].width, train.n_classes)  # type: ignore[arg-type]
+        return net
+
+    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+        def loss(w: tuple[Tensor, ...], f: Tensor, y: Tensor) -> Tensor:
+            return cross_entropy(linear(f, *w), y)
+
+        def told(fs: Tensor, ys: Tensor, fq: Tensor) -> Tensor:
+            w: tuple[Tensor, ...] = tuple(net["classifier"].parameters())
+            for _ in range(self.inner_steps):
+                slope = grad(loss)(w, fs, ys)
+                w = tuple(a - self.inner_lr * g for a, g in zip(w, slope, strict=True))
+            return linear(fq, *w)
+
+        return vmap(told)(fs, ys, fq)

@@ -1,0 +1,53 @@
+"""First-order MAML: the start learnt as if the inner steps had no derivative.
+
+Finn, Abbeel & Levine, ICML 2017, section 5.2. As MAML, but the outer gradient is taken at the adapted weights and
+applied to the start: the inner gradients count as constants, and no second derivative is needed.
+
+    theta_i = theta - alpha grad L(theta; support_i)        theta <- theta - beta sum_i grad L(theta_i; queries_i)
+
+On a quadratic loss of Hessian H the two differ by the factor (I - alpha H). Defaults and what is left out are MAML's.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.func import grad, vmap
+
+from tlbench import Train
+from tlbench.inner import Weighted, prepared, with_support_norms
+from tlbench.meta import Drawn, MetaLearner
+
+
+@dataclass(frozen=True)
+class FOMAML(MetaLearner):
+    """Learn a start for gradient steps, without second derivatives."""
+
+    inner_lr: float = 0.4  # the paper's alpha
+    inner_steps: int = 1
+    test_steps: int = 3
+
+    family: ClassVar[str] = "model-based"
+    paper: ClassVar[str] = "Finn, Abbeel & Levine, Model-agnostic meta-learning, ICML 2017"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"episodes"})  # with one task it is fine-tuning from a costly start
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-4, 1e-2),
+        "inner_lr": ("log", 1e-2, 1.0),
+        "inner_steps": ("choice", 1, 3, 5),
+    }
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        return with_support_norms(super().networks(train))
+
+    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
+        f, steps = Weighted(net), self.inner_steps if net.training else self.test_steps
+
+        def told(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:
+            theta = f.weights
+            for _ in range(steps):
+                slope = grad(f.loss)({name: w.detach() for name, w in theta.items()}, xs, ys)
+                theta = {name: w - self.inner_lr * slope[name] for name, w in theta.items()}
+            return f.told(theta, xs, xq)
+
+        return vmap(told, randomness="different")(prepared(net, drawn.xs), drawn.ys, prepared(net, drawn.xq))

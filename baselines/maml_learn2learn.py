@@ -1,0 +1,79 @@
+"""MAML as learn2learn does it: a peer to compare `maml` with, and what checks it.
+
+Arnold et al., arXiv 2008.12284: the library clones the network for each episode, adapts the clone, and lets autograd
+go back through it. The network (an ImageNet checkpoint, where the card has one), the episodes and the outer loop are
+those of `maml`, so that on the same seed only the inner loop's code differs. One episode passes after the other.
+It needs `learn2learn` installed: tlbench's extra `meta`.
+"""
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Learner, Predictor, Refusal, Train
+from tlbench.inner import SupportNorm, prepared, with_support_norms
+from tlbench.meta import Drawn, MetaLearner
+
+
+@dataclass(frozen=True)
+class LearnToLearnMAML(MetaLearner):
+    """Learn a start that a gradient step or two adapt, through the library learn2learn."""
+
+    inner_lr: float = 0.4
+    inner_steps: int = 1
+    test_steps: int = 3
+    first_order: bool = False
+
+    family: ClassVar[str] = "model-based"
+    paper: ClassVar[str] = "Arnold et al., learn2learn: a library for meta-learning research, 2020"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-4, 1e-2),
+        "inner_lr": ("log", 1e-2, 1.0),
+        "inner_steps": ("choice", 1, 3, 5),
+    }
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        return with_support_norms(super().networks(train))
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        library()  # refuse before anything is learnt
+        return super().fit(train, seed)
+
+    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
+        steps = self.inner_steps if net.training else self.test_steps
+        start = library().MAML(nn.Sequential(net["features"].trunk, net["classifier"]), self.inner_lr, self.first_order)  # type: ignore[arg-type]
+
+        def told(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:
+            learner = start.clone()
+            norms = [m for m in learner.modules() if isinstance(m, SupportNorm)]
+            for norm in norms:
+                norm.first = len(xs)
+            for _ in range(steps):
+                learner.adapt(cross_entropy(learner(xs), ys))
+            out: Tensor = learner(torch.cat([xs, xq]))[len(xs) :]
+            return out if net.training else out.detach()
+
+        with torch.enable_grad():  # the inner loop needs it at test, too
+            episodes = zip(prepared(net, drawn.xs), drawn.ys, prepared(net, drawn.xq), strict=True)
+            return torch.stack([told(*episode) for episode in episodes])
+
+
+def library() -> Any:
+    """The library's algorithms.
+
+    Raises:
+        Refusal: it is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its imports' deprecations are not ours
+        try:
+            return importlib.import_module("learn2learn.algorithms")
+        except ImportError:
+            raise Refusal("learn2learn is not installed; tlbench's extra 'meta' has it") from None
