@@ -24,7 +24,16 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
-NUMERICS = ("data", "descent", "detect", "embed", "nets", "trunks")  # our modules that a method's answer depends on
+NUMERICS = (
+    "data",
+    "descent",
+    "detect",
+    "embed",
+    "losses",
+    "nets",
+    "trunks",
+    "tuning",
+)  # our modules that a method's answer depends on
 
 
 @runtime_checkable
