@@ -16,8 +16,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "jail", "cachedir", "data",
     "card", "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split",
     "frozen", "episodes", "method", "descent", "embed", "losses", "tuning", "features", "textencoding",
-    "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell", "report", "store", "plan", "sweep", "board",
-    "selftest", "api", "catalog", "doctor", "command", "cli",
+    "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell", "report", "store", "plan",
+    "sweep", "board", "selftest", "api", "catalog", "doctor", "command", "cli",
 ]  # fmt: skip
 
 

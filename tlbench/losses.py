@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the five kernels in the usual multi-kernel discrepancy
+
+
+def ramp(progress: float) -> float:
+    """A loss's share of its weight, 0 at first, nearly 1 from the middle on (Ganin et al., JMLR 2016, sec. 5.2.2)."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
 def entropies(scores: Tensor) -> Tensor:
