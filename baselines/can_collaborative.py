@@ -8,7 +8,7 @@ is easy it is encouraged, so that edges and tones of the target are kept for the
     lambda_m = -1 at the last block;   sum over l < m of lambda_l = 0,   |lambda_l| <= 1
 
 The weights lambda go down their own gradient, the blocks' losses, from zero: blocks that tell the domains better than
-the rest get a positive weight (collaborative), the others a negative one (adversarial). The size of that step is ours, and
+rest get a positive weight (collaborative), the others a negative one (adversarial). The size of that step is ours, and
 the reversal is ramped as in DANN. We leave out the incremental training on pseudo-labels (iCAN).
 """
 
