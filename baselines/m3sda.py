@@ -38,7 +38,8 @@ class M3SDA(Descent):
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
         width: int = net["features"].width  # type: ignore[assignment]
-        net["classifier"] = Committee(width, train.n_classes, len(train.sources))
+        others = [nn.Linear(width, train.n_classes) for _ in train.sources[1:]]
+        net["classifier"] = Committee([net["classifier"], *others])
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
@@ -58,9 +59,9 @@ class M3SDA(Descent):
 class Committee(nn.Module):
     """One linear classifier a source; together, the log of their mean probabilities."""
 
-    def __init__(self, width: int, n_classes: int, n: int) -> None:
+    def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(nn.Linear(width, n_classes) for _ in range(n))
+        self.members = nn.ModuleList(members)
 
     def forward(self, f: Tensor) -> Tensor:
         return torch.stack([c(f).log_softmax(1) for c in self.members]).logsumexp(0) - math.log(len(self.members))

@@ -42,7 +42,7 @@ class MCD(Descent):
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
         width: int = net["features"].width  # type: ignore[assignment]
-        net["classifier"] = Pair(width, train.n_classes)
+        net["classifier"] = Pair(net["classifier"], nn.Linear(width, train.n_classes))
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Iterator[Turn]:
@@ -64,9 +64,9 @@ class MCD(Descent):
 class Pair(nn.Module):
     """Two linear classifiers; alone, it gives the log of their mean probabilities."""
 
-    def __init__(self, width: int, n_classes: int) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(width, n_classes), nn.Linear(width, n_classes)
+        self.first, self.second = first, second
 
     def both(self, f: Tensor) -> tuple[Tensor, Tensor]:
         return self.first(f), self.second(f)

@@ -115,8 +115,8 @@ def test_kernels_take_the_mean_squared_distance_as_their_width_without_gradient(
 
 
 def test_the_discrepancy_of_one_distribution_with_itself_is_zero_on_average() -> None:
-    found = torch.stack([discrepancy(gaussian_kernels(normal(20, 2, seed=i), (1.0,), 1.0), 8) for i in range(400)])
-    assert abs(found.mean()) < 4 * found.std() / 20
+    found = torch.stack([discrepancy(gaussian_kernels(normal(20, 2, seed=i), (1.0,), 1.0), 8) for i in range(100)])
+    assert abs(found.mean()) < 4 * found.std() / 10
     assert found.min() < 0
 
 
