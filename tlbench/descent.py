@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
@@ -102,9 +102,13 @@ def resident(train: Train, share: float = 0.25) -> Train:
     return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
 
 
+Turn = tuple[Tensor, Collection[str]]
+"""A loss, and the names of the networks that go down it; none means all."""
+
+
 def descend(
     net: nn.Module,
-    loss: Callable[[Batch, float], Tensor],
+    loss: Callable[[Batch, float], Tensor | Iterator[Turn]],
     stream: Iterator[Batch],
     recipe: Recipe,
 ) -> None:
@@ -112,7 +116,8 @@ def descend(
 
     SGD with Nesterov momentum 0.9 under Ganin et al.'s schedule lr / (1 + 10 p)^0.75, p the progress in 0..1
     (JMLR 2016, section 5.2.2). Batch norm and augmentation are in training mode; the caller's `net.train`
-    hooks decide what stays frozen.
+    hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the networks it
+    names alone, before the next is computed; all share the step's batch and learning rate.
     """
     rates = {"features": recipe.body_lr}
     groups = [
@@ -128,9 +133,14 @@ def descend(
         progress = i / recipe.steps
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * recipe.lr / (1 + 10 * progress) ** 0.75
-        optimizer.zero_grad(set_to_none=True)
-        loss(batch, progress).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        found = loss(batch, progress)
+        for value, movers in [(found, ())] if isinstance(found, Tensor) else found:
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            for name, part in net.named_children() if movers else ():
+                if name not in movers:
+                    part.zero_grad(set_to_none=True)
+            optimizer.step()
         samples += len(batch.xs) + len(batch.xt) + len(batch.xl)
     net.eval()
     METER.add(samples, recipe.steps, time.perf_counter() - start)
@@ -163,8 +173,8 @@ class Descent:
         """The networks, by default the card's backbone under 'features' and a linear 'classifier'."""
         return network(train)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        """What one step minimises; `progress` runs from 0 to 1."""
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
+        """What one step minimises, or the turns of its players; `progress` runs from 0 to 1."""
         raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:

@@ -25,14 +25,8 @@ from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
 NUMERICS = (
-    "data",
-    "descent",
-    "detect",
-    "embed",
-    "meta",
-    "nets",
-    "trunks",
-)  # our modules that a method's answer depends on
+    "data", "descent", "detect", "embed", "inner", "losses", "meta", "nets", "trunks", "tuning",
+)  # fmt: skip  # our modules that a method's answer depends on
 
 
 @runtime_checkable

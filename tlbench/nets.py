@@ -24,6 +24,8 @@ class Backbone(nn.Module):
         pretrained: the trunk has learnt something before
         fixed_norm: keep the trunk's batch norms on their stored statistics while training, as a checkpoint needs
             whose norms were folded into its convolutions
+
+    A batch norm whose parameters require no gradient keeps its stored statistics too: frozen is frozen.
     """
 
     def __init__(
@@ -41,10 +43,9 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        if self.fixed_norm:
-            for module in self.trunk.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        for module in self.trunk.modules():
+            if isinstance(module, nn.BatchNorm2d) and (self.fixed_norm or _is_frozen(module)):
+                module.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,6 +59,11 @@ class Backbone(nn.Module):
         """Features place by place, (b, width, h', w'), of a trunk that has them; never augmented."""
         found: Tensor = self.trunk.maps(self.prepare(x))  # type: ignore[operator]
         return found
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 class Pixels(nn.Module):

@@ -1,0 +1,62 @@
+"""Adapters: small trained layers between frozen ones.
+
+Rebuffi, Bilen & Vedaldi, NeurIPS 2017 (residual adapters); Houlsby et al., ICML 2019 (bottleneck and near-identity
+start). The source's network is frozen, batch norms' statistics included; behind every block stands a bottleneck with a
+skip:
+
+    h <- h + U relu(D h),   D (r, c),  U (c, r) zero at first
+
+which acts place by place on maps (a 1x1 convolution) and token by token on sequences. Adapters and classifier are
+trained. We leave out training the norms' scales along (Houlsby) and put one adapter a block, not two.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tlbench import Train
+from tlbench.descent import seeded
+from tlbench.tuning import Tuning, blocks, frozen, tapped
+
+
+@dataclass(frozen=True)
+class Adapters(Tuning):
+    """Freeze the source's network and train bottlenecks between its blocks."""
+
+    tuned_body_lr: float = 1.0  # of the adapters
+    width: int = 64  # of the bottleneck, the r; at most the block's own
+    paper: ClassVar[str] = "Houlsby et al., Parameter-efficient transfer learning for NLP, ICML 2019"
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("choice", 8, 32, 64), "lr": ("log", 1e-3, 0.1)}
+
+    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+        features = frozen(net["features"]).eval()
+        trunk: nn.Module = features.trunk  # type: ignore[assignment]
+        names = [names[-1] for names in blocks(trunk)]
+        with torch.no_grad(), tapped(trunk, names) as seen:
+            features(train.shots.x[:1].to(train.device))
+        sizes = {name: (h.shape[1] if h.ndim == 4 else h.shape[-1], h.ndim == 4) for name, h in seen.items() if name}
+        made = seeded(
+            lambda: nn.ModuleDict({str(i): Adapter(*sizes[n], self.width) for i, n in enumerate(names)}), seed
+        )
+        for i, name in enumerate(names):
+            path, _, last = name.rpartition(".")
+            trunk.get_submodule(path)._modules[last] = nn.Sequential(trunk.get_submodule(name), made[str(i)])
+        return net
+
+
+class Adapter(nn.Module):
+    """A bottleneck with a skip, nothing at first: (b, c, h, w) maps, or (..., c)."""
+
+    def __init__(self, c: int, maps: bool, width: int) -> None:
+        super().__init__()
+        layer = (lambda i, o: nn.Conv2d(i, o, 1)) if maps else nn.Linear
+        self.down, self.up = layer(c, min(c, width)), layer(min(c, width), c)
+        for p in self.up.parameters():
+            nn.init.zeros_(p)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = h + self.up(torch.relu(self.down(h)))
+        return out

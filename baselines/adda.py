@@ -1,0 +1,57 @@
+"""ADDA: adversarial discriminative domain adaptation.
+
+Tzeng et al., CVPR 2017, equations 7 to 9. First the labels are fitted. Then a copy of the features becomes the target's
+own, and takes turns with a critic that tells it from the original, which stays as it is:
+
+    critic     min over d     CE(d(f_s(xs)), source) + CE(d(f_t(xt)), target)
+    features   min over f_t   CE(d(f_t(xt)), source)       labels inverted, not the gradient
+
+The classifier of the first stage stays and is put above f_t. Both stages take the card's number of steps; in the second
+f_t starts as a copy and learns at a tenth of the rate. Shots belong to the first stage.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Predictor, Train
+from tlbench.descent import ERM, Batch, Descent, Turn, predictor, seeded
+from tlbench.nets import mlp
+
+
+@dataclass(frozen=True)
+class ADDA(Descent):
+    """Give the target features of its own that a critic takes for the source's."""
+
+    tuned_body_lr: float = 0.1  # the target features' learning rate, as a share of lr
+    hidden: int = 500  # width of the critic
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Tzeng et al., Adversarial discriminative domain adaptation, CVPR 2017"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"tuned_body_lr": ("log", 1e-3, 1.0), "lr": ("log", 1e-3, 0.1)}
+    takes: ClassVar[str] = "st"
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        net = ERM(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr).trained(train, seed)
+        net["classifier"].requires_grad_(False)
+        net["source"] = original = copy.deepcopy(net["features"]).requires_grad_(False)  # whose batch norms stay too
+        width: int = original.width  # type: ignore[assignment]
+        net["critic"] = seeded(lambda: nn.ModuleDict({"critic": mlp(width, self.hidden, 2)}), seed)["critic"]
+        return predictor(replace(self, body_lr=self.tuned_body_lr).trained(train, seed, net), train.device)
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Iterator[Turn]:
+        fs, ft = net["source"](batch.xs), net["features"](batch.xt)
+        critic = net["critic"]
+        yield domain_loss(critic(fs), 0) + domain_loss(critic(ft.detach()), 1), ("critic",)
+        yield domain_loss(critic(ft), 0), ("features",)
+
+
+def domain_loss(guess: Tensor, domain: int) -> Tensor:
+    """Cross-entropy of (n, 2) guesses that all come from one domain: (,)."""
+    return cross_entropy(guess, torch.full((len(guess),), domain, device=guess.device))

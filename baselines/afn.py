@@ -1,0 +1,48 @@
+"""SAFN: stepwise adaptive feature norm.
+
+Xu et al., ICCV 2019, equations 7 and 8. Target features have small norms because the network is not excited by them;
+the norm of every feature vector, source and target, is asked to be a little larger than it was a step ago:
+
+    CE(c(f(x)), y)  +  weight * mean over xs and xt of (|f| - (|f|_before + step))^2
+
+|f|_before is |f| itself without gradient, so that the loss is constant and its gradient is not. We leave out the
+paper's dropout that preserves norms and the entropy of its last variant (+ENT).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.descent import Batch, Descent, told
+
+
+@dataclass(frozen=True)
+class AFN(Descent):
+    """Let the features' norms grow step by step."""
+
+    weight: float = 0.05  # the paper's lambda
+    step: float = 1.0  # the paper's Delta r
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Xu et al., Larger norm more transferable: an adaptive feature norm approach, ICCV 2019"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "weight": ("log", 0.005, 0.5),
+        "step": ("log", 0.1, 3.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n, m = len(batch.x), len(batch.xs)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        norms = growth(f[:m], self.step) + growth(f[n:], self.step)
+        return told(net, f[:n], batch) + self.weight * norms
+
+
+def growth(f: Tensor, step: float) -> Tensor:
+    """The mean squared distance of the rows' norms to themselves plus `step`: (,)."""
+    norm = torch.linalg.vector_norm(f, dim=1)
+    gap: Tensor = norm - norm.detach() - step
+    return gap.square().mean()

@@ -1,0 +1,83 @@
+"""CDAN+E: conditional adversarial domain adaptation with entropy conditioning.
+
+Long et al., NeurIPS 2018, equations 4 to 9. The critic sees the outer product of the features and the predicted class
+probabilities, so it judges the features class by class; samples that are classified with certainty count more:
+
+    min over f, c  max over d   CE(c(f(x)), y)  -  weight * mean of w * CE(d(f x g), domain),
+    g = softmax(c(f)),   w = (1 + exp(-H(g))), divided by its mean in each domain
+
+The probabilities pass no gradient to the classifier, as in the authors' code. Where d * k exceeds 4096, the outer
+product is replaced by its random projection (R_f f) * (R_g g) / sqrt(1024), equation 6. The reversal is ramped as
+in DANN.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Train
+from tlbench.descent import Batch, Descent, network
+from tlbench.losses import entropies, ramp
+from tlbench.nets import mlp, reverse_gradient
+
+
+@dataclass(frozen=True)
+class CDAN(Descent):
+    """Fool a critic that sees features and predictions together."""
+
+    weight: float = 1.0  # the paper's lambda, once the ramp is over
+    entropy: bool = True  # entropy conditioning, the E of CDAN+E
+    hidden: int = 256  # width of the critic; the paper has 1024
+    projected: int = 1024  # width of the random projection
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Long et al., Conditional adversarial domain adaptation, NeurIPS 2018"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 10.0), "lr": ("log", 1e-3, 0.1)}
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        net = network(train)
+        width: int = net["features"].width  # type: ignore[assignment]
+        net["pairing"] = Pairing(width, train.n_classes, self.projected)
+        net["critic"] = mlp(net["pairing"].width, self.hidden, 2)  # type: ignore[arg-type]
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n, m = len(batch.x), len(batch.xs)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        scores = net["classifier"](f)
+        told = cross_entropy(scores[:n], batch.y)
+        f, scores = torch.cat([f[:m], f[n:]]), torch.cat([scores[:m], scores[n:]]).detach()
+        guess = net["critic"](net["pairing"](reverse_gradient(f, self.weight * ramp(progress)), scores.softmax(1)))
+        domain = (torch.arange(len(f), device=f.device) >= m).long()
+        certain = certainty(scores, m) if self.entropy else torch.ones_like(scores[:, 0])
+        return told + (certain * cross_entropy(guess, domain, reduction="none")).mean()
+
+
+class Pairing(nn.Module):
+    """Features (n, d) and probabilities (n, k) -> their outer product (n, dk), or a random projection of it."""
+
+    rf: Tensor
+    rg: Tensor
+
+    def __init__(self, d: int, k: int, projected: int, most: int = 4096) -> None:
+        super().__init__()
+        self.width = d * k if d * k <= most else projected
+        self.random = d * k > most
+        self.register_buffer("rf", torch.randn(d, projected) if self.random else torch.empty(0))
+        self.register_buffer("rg", torch.randn(k, projected) if self.random else torch.empty(0))
+
+    def forward(self, f: Tensor, g: Tensor) -> Tensor:
+        if not self.random:
+            return (g[:, :, None] * f[:, None, :]).flatten(1)
+        return (f @ self.rf) * (g @ self.rg) / math.sqrt(self.width)
+
+
+def certainty(scores: Tensor, n: int) -> Tensor:
+    """(n + m, k) -> (n + m,) weights 1 + exp(-entropy), of mean 1 among the first n and among the rest."""
+    weights = 1 + torch.exp(-entropies(scores))
+    return torch.cat([w / w.mean() for w in (weights[:n], weights[n:])])

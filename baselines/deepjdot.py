@@ -1,0 +1,56 @@
+"""DeepJDOT: deep joint distribution optimal transport.
+
+Damodaran et al., ECCV 2018, equations 3 to 5. In every batch the source is transported to the target at a cost of
+features and labels taken together; then, the plan held fixed, the network makes the transport cheaper:
+
+    CE(c(f(x)), y)  +  sum_ij P_ij C_ij,   C_ij = alpha * |f(xs_i) - f(xt_j)|^2 + weight * CE(c(f(xt_j)), ys_i)
+    P = argmin <P, C> over the plans between the uniform weights of both batches     (POT, exact)
+
+The plan and the network take turns once a step, as in the paper's algorithm 1.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import ot
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench.descent import Batch, Descent
+from tlbench.losses import squared_distances
+
+
+@dataclass(frozen=True)
+class DeepJDOT(Descent):
+    """Transport features and labels together, and make the transport cheap."""
+
+    alpha: float = 0.001  # of the distance of features
+    weight: float = 0.0001  # of the target's loss under transported labels; the paper's lambda_t
+
+    family: ClassVar[str] = "distribution-based"
+    paper: ClassVar[str] = "Damodaran et al., DeepJDOT: deep joint distribution optimal transport, ECCV 2018"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "alpha": ("log", 1e-4, 1.0),
+        "weight": ("log", 1e-4, 1.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n, m = len(batch.x), len(batch.xs)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        scores = net["classifier"](f)
+        cost = joint_cost(f[:m], f[n:], batch.ys, scores[n:], self.alpha, self.weight)
+        return cross_entropy(scores[:n], batch.y) + (plan(cost) * cost).sum()
+
+
+def joint_cost(fs: Tensor, ft: Tensor, ys: Tensor, scores: Tensor, alpha: float, weight: float) -> Tensor:
+    """(n, m): how far each source row's features and label are from each target row's features and scores."""
+    return alpha * squared_distances(fs, ft) - weight * scores.log_softmax(1).T[ys]
+
+
+def plan(cost: Tensor) -> Tensor:
+    """The cheapest plan (n, m) between uniform weights, without gradient."""
+    found = ot.emd([], [], cost.detach().double().cpu().numpy())
+    return torch.as_tensor(found, dtype=cost.dtype, device=cost.device)

@@ -1,0 +1,41 @@
+"""Entropy minimisation: be sure about the unlabelled target.
+
+Grandvalet & Bengio, NIPS 2004, equation 7; as ENT in Saito et al., ICCV 2019. Labels are fitted while the entropy of
+the predictions on the unlabelled target is held down:
+
+    CE(c(f(x)), y)  +  weight * mean of H(softmax(c(f(xt))))
+
+With sources of the same task it adapts; without them it is plain semi-supervised learning on the target.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tlbench import Predictor, Refusal, Train
+from tlbench.descent import Batch, Descent, told
+from tlbench.losses import entropies
+
+
+@dataclass(frozen=True)
+class EntropyMin(Descent):
+    """Fit the labels and be sure about the rest."""
+
+    weight: float = 0.1  # the paper's lambda; 0.1 as in Saito et al.
+
+    family: ClassVar[str] = "semi-supervised"
+    paper: ClassVar[str] = "Grandvalet & Bengio, Semi-supervised learning by entropy minimization, NIPS 2004"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 1.0), "lr": ("log", 1e-3, 0.1)}
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        if not len(train.shots) and not (train.sources and train.same_task):
+            raise Refusal("no label says what the target's classes are; entropy alone cannot")
+        return super().fit(train, seed)  # type: ignore[return-value]
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n = len(batch.x)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        return told(net, f[:n], batch) + self.weight * entropies(net["classifier"](f[n:])).mean()

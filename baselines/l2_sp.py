@@ -1,0 +1,56 @@
+"""L2-SP: the source's solution as the starting point and as the prior.
+
+Li, Grandvalet & Davoine, ICML 2018, equation 2. Fine-tuning with weight decay towards w0, not towards zero, for all
+that is transferred, and towards zero for what is new (the classifier, where the source's classes are others):
+
+    label loss  +  alpha / 2 * |w - w0|^2  +  beta / 2 * |w_new|^2
+
+The loss is a mean over samples: on a linear model with squared error it is the ridge regression towards w0 whose
+penalty is n * alpha / 2 (on the sum of squares). The optimiser's own weight decay is off in this stage.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tlbench import Train
+from tlbench.descent import Batch, label_loss
+from tlbench.tuning import Tuning, still, transferred
+
+
+@dataclass(frozen=True)
+class L2SP(Tuning):
+    """Fine-tune, held near the source's solution."""
+
+    alpha: float = 0.1  # towards w0
+    beta: float = 0.01  # towards zero, of what is new
+
+    paper: ClassVar[str] = "Li, Grandvalet & Davoine, Explicit inductive bias for transfer learning, ICML 2018"
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "alpha": ("log", 1e-4, 10.0),
+        "beta": ("log", 1e-4, 1.0),
+        "tuned_body_lr": ("log", 0.01, 1.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+        return Tuning.tuned(replace(self, weight_decay=0.0), net, train, seed)
+
+    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+        net["start"] = nn.ModuleDict({name: still(net[name]) for name in transferred(train)})
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        start: nn.ModuleDict = net["start"]  # type: ignore[assignment]
+        near = sum((squared_gap(net[name], start[name]) for name in start), torch.zeros(()))
+        new = sum((p.square().sum() for name in {"classifier"} - set(start) for p in net[name].parameters()), 0.0)
+        return label_loss(net, batch) + self.alpha / 2 * near + self.beta / 2 * new
+
+
+def squared_gap(net: nn.Module, start: nn.Module) -> Tensor:
+    """The squared distance of two networks' parameters: (,)."""
+    pairs = zip(net.parameters(), start.parameters(), strict=True)
+    return torch.stack([(p - q).square().sum() for p, q in pairs] or [torch.zeros(())]).sum()

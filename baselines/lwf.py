@@ -1,0 +1,61 @@
+"""LwF: learning without forgetting.
+
+Li & Hoiem, TPAMI 2018, equations 1 to 3. Before the target is learnt, the source's answers to the shots are written
+down; while it is learnt, the old heads go on giving them:
+
+    CE(c(f(x)), y)  +  weight * mean over old heads o of -sum_j q_j log p_j,
+    q = softmax(o_0(f_0(x)) / T),   p = softmax(o(f(x)) / T)
+
+The old head is the source's classifier, a copy of which is the new head where the classes are the target's. The paper's
+warm-up of the new head is left out. A checkpoint comes without its head, so samples of a source are needed.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Train
+from tlbench.descent import Batch, told
+from tlbench.tuning import Tuning, still, tapped
+
+
+@dataclass(frozen=True)
+class LwF(Tuning):
+    """Fine-tune while the old heads go on giving the old answers."""
+
+    weight: float = 1.0  # the paper's lambda_o
+    temperature: float = 2.0  # the paper's T
+
+    paper: ClassVar[str] = "Li & Hoiem, Learning without forgetting, TPAMI 2018"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "weight": ("log", 0.01, 10.0),
+        "temperature": ("choice", 1.0, 2.0, 4.0),
+        "tuned_body_lr": ("log", 0.01, 1.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+        old = net.pop("heads") if "heads" in net else nn.ModuleList([copy.deepcopy(net["classifier"])])
+        net["start"] = nn.ModuleDict({"trunk": still(net["features"].trunk), "old": still(old)})  # type: ignore[arg-type]
+        net["old"] = old
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        start: nn.ModuleDict = net["start"].eval()  # type: ignore[assignment]
+        with tapped(net["features"].trunk, []) as seen:  # type: ignore[arg-type]
+            f = net["features"](batch.x)
+        with torch.no_grad():
+            f_before = start["trunk"](seen[""])  # of the same augmented inputs
+        heads = zip(net["old"], start["old"], strict=True)  # type: ignore[call-overload]
+        kept = [distillation(old(f), was(f_before), self.temperature) for old, was in heads]
+        return told(net, f, batch) + self.weight * torch.stack(kept).mean()
+
+
+def distillation(scores: Tensor, before: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of the softened old answers and the softened new ones, both (n, k) scores: (,)."""
+    return cross_entropy(scores / temperature, (before / temperature).softmax(1))

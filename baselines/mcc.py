@@ -1,0 +1,49 @@
+"""MCC: minimum class confusion.
+
+Jin et al., ECCV 2020, equations 2 to 6. The classes that a target batch confuses are told apart, without any alignment
+of domains:
+
+    CE(c(f(x)), y)  +  weight / k * sum over i != j of C_ij / sum_j C_ij,
+    C = P^T diag(w) P,   P = softmax(c(f(xt)) / T),   w = 1 + exp(-H(P)), of mean 1, without gradient
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench.descent import Batch, Descent
+from tlbench.losses import entropies
+
+
+@dataclass(frozen=True)
+class MCC(Descent):
+    """Let the target's predictions confuse classes as little as may be."""
+
+    weight: float = 1.0  # the paper's mu
+    temperature: float = 2.5  # the paper's T
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Jin et al., Minimum class confusion for versatile domain adaptation, ECCV 2020"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "weight": ("log", 0.1, 10.0),
+        "temperature": ("linear", 1.0, 4.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n = len(batch.x)
+        scores = net["classifier"](net["features"](torch.cat([batch.x, batch.xt])))  # (n + b, k)
+        return cross_entropy(scores[:n], batch.y) + self.weight * confusion(scores[n:], self.temperature)
+
+
+def confusion(scores: Tensor, temperature: float) -> Tensor:
+    """The mean share of a class's predictions that go with another class, from (n, k) scores: (,)."""
+    p = (scores / temperature).softmax(1)
+    w = 1 + torch.exp(-entropies(scores.detach() / temperature))
+    pairs = (p * (w / w.mean())[:, None]).T @ p  # (k, k)
+    share = pairs / pairs.sum(1, keepdim=True)
+    return (share.sum() - share.trace()) / len(share)

@@ -1,0 +1,72 @@
+"""MDAN: multisource domain adversarial networks.
+
+Zhao et al., NeurIPS 2018, equation 6 and algorithm 1. Every source has a critic of its own that tells it from the
+target; the worst of the sources' bounds is minimised, in the smooth form of the paper's "soft-max" version:
+
+    min over f, c  max over d_i   1 / gamma * log mean_i exp(gamma * (CE_i - weight * CE(d_i(f(xs_i), f(xt)))))
+
+The critics' gradient reaches the features reversed. The mean in place of the paper's sum adds a constant, so that one
+source alone gives its own loss. Shots, where there are any, add their cross-entropy.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Train
+from tlbench.descent import Batch, Descent, network
+from tlbench.nets import mlp, reverse_gradient
+
+
+@dataclass(frozen=True)
+class MDAN(Descent):
+    """Fool a critic a source, the worst source first."""
+
+    weight: float = 0.01  # the paper's mu
+    gamma: float = 10.0  # the higher, the more the worst source counts
+    hidden: int = 256  # width of the critics
+
+    family: ClassVar[str] = "multi-source"
+    paper: ClassVar[str] = "Zhao et al., Adversarial multiple source domain adaptation, NeurIPS 2018"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "weight": ("log", 1e-3, 1.0),
+        "gamma": ("log", 1.0, 100.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        net = network(train)
+        width: int = net["features"].width  # type: ignore[assignment]
+        net["critics"] = nn.ModuleList(mlp(width, self.hidden, 2) for _ in train.sources)
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n, m = len(batch.x), len(batch.xs)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        scores = net["classifier"](f[:n])
+        bounds = []
+        critics: nn.ModuleList = net["critics"]  # type: ignore[assignment]
+        for i, critic in enumerate(critics):
+            mine = (batch.source == i).nonzero()[:, 0]
+            if len(mine):
+                f_pair = reverse_gradient(torch.cat([f[mine], f[n:]]), 1.0)
+                domain = (torch.arange(len(f_pair), device=f.device) >= len(mine)).long()
+                told = cross_entropy(scores[mine], batch.ys[mine])
+                bounds.append(told + self.weight * balanced(critic(f_pair), domain))
+        shots = cross_entropy(scores[m:], batch.yl) if len(batch.yl) else f.new_zeros(())
+        return soft_maximum(torch.stack(bounds), self.gamma) + shots
+
+
+def soft_maximum(x: Tensor, gamma: float) -> Tensor:
+    """log mean exp(gamma x) / gamma: between the mean (gamma to 0) and the maximum (to infinity): (,)."""
+    return (torch.logsumexp(gamma * x, 0) - math.log(len(x))) / gamma
+
+
+def balanced(guess: Tensor, domain: Tensor) -> Tensor:
+    """Cross-entropy in which both domains weigh alike, however many rows each has: (,)."""
+    return cross_entropy(guess, domain, weight=1.0 / torch.bincount(domain, minlength=2).clamp(min=1).to(guess.dtype))

@@ -1,0 +1,63 @@
+"""MDD: margin disparity discrepancy.
+
+Zhang et al., ICML 2019, equations 28 to 30. An adversary c' of the classifier's shape agrees with c on the source and
+departs from it on the target; the features, behind a gradient reversal, leave it no room:
+
+    min over f, c    CE(c(f(x)), y)  +  weight * D
+    max over c'      D = E_t log(1 - p'(yt'))  +  margin * E_s log p'(ys'),   y' = what c predicts
+
+The two stand on the card's features; the paper's extra bottleneck and its two-layer classifiers are left out. The
+reversal is ramped to `weight` along 2 / (1 + exp(-10 p)) - 1 (the authors ramp along p more slowly, to 0.1).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlbench import Train
+from tlbench.descent import Batch, Descent, network
+from tlbench.losses import ramp
+from tlbench.nets import mlp, reverse_gradient
+
+
+@dataclass(frozen=True)
+class MDD(Descent):
+    """Leave an adversary of the classifier no margin to disagree by."""
+
+    weight: float = 0.1  # of the reversed gradient, once the ramp is over
+    margin: float = 4.0  # the paper's gamma
+    hidden: int = 256  # width of the adversary
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Zhang et al., Bridging theory and algorithm for domain adaptation, ICML 2019"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "weight": ("log", 0.01, 1.0),
+        "margin": ("choice", 2.0, 3.0, 4.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        net = network(train)
+        net["adversary"] = mlp(net["features"].width, self.hidden, train.n_classes)  # type: ignore[arg-type]
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n, m = len(batch.x), len(batch.xs)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        scores = net["classifier"](f)
+        against = net["adversary"](reverse_gradient(torch.cat([f[:m], f[n:]]), self.weight * ramp(progress)))
+        guess = torch.cat([scores[:m], scores[n:]]).argmax(1)
+        return cross_entropy(scores[:n], batch.y) - disparity(against, guess, m, self.margin)
+
+
+def disparity(scores: Tensor, guess: Tensor, n: int, margin: float) -> Tensor:
+    """D of the adversary's (n + m, k) scores, the first n of the source, against the classifier's guesses: (,)."""
+    source = -cross_entropy(scores[:n], guess[:n])
+    log_p = scores[n:].log_softmax(1)
+    others = log_p.scatter(1, guess[n:, None], -math.inf)  # log(1 - p) = the log of the other classes' sum
+    return others.logsumexp(1).mean() + margin * source

@@ -1,0 +1,63 @@
+"""MME: minimax entropy.
+
+Saito et al., ICCV 2019, equations 1 to 4. The classifier's weights are one prototype a class, compared by the cosine
+at a temperature T; on the unlabelled target they climb the entropy of the predictions, towards the target, and the
+features go down it, towards the prototypes:
+
+    min over f   CE + weight * H(xt),   min over w   CE - weight * H(xt),   p(x) = softmax(w^T f(x) / (|f(x)| T))
+
+Both at once, by a gradient reversal, as in the paper. Source and shots weigh alike in CE.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from tlbench import Train
+from tlbench.descent import Batch, Descent, network
+from tlbench.losses import entropies
+from tlbench.nets import reverse_gradient
+
+
+@dataclass(frozen=True)
+class MME(Descent):
+    """Prototypes climb the target's entropy, features descend it."""
+
+    weight: float = 0.1  # the paper's lambda
+    temperature: float = 0.05  # the paper's T
+
+    family: ClassVar[str] = "semi-supervised"
+    paper: ClassVar[str] = "Saito et al., Semi-supervised domain adaptation via minimax entropy, ICCV 2019"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "weight": ("log", 0.01, 1.0),
+        "temperature": ("log", 0.02, 0.5),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        net = network(train)
+        net["classifier"] = Cosine(net["features"].width, train.n_classes, self.temperature)  # type: ignore[arg-type]
+        return net
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n = len(batch.x)
+        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
+        told = cross_entropy(net["classifier"](f[:n]), batch.y)
+        return told - self.weight * entropies(net["classifier"](reverse_gradient(f[n:], 1.0))).mean()
+
+
+class Cosine(nn.Module):
+    """Features (n, d) -> (n, k) products of the unit features with one prototype a class, over the temperature."""
+
+    def __init__(self, width: int, n_classes: int, temperature: float) -> None:
+        super().__init__()
+        self.prototypes = nn.Linear(width, n_classes, bias=False)
+        self.temperature = temperature
+
+    def forward(self, f: Tensor) -> Tensor:
+        scores: Tensor = self.prototypes(normalize(f)) / self.temperature
+        return scores

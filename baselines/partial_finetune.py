@@ -1,0 +1,44 @@
+"""Partial fine-tuning: train chosen blocks, keep the others.
+
+Lee et al., ICLR 2023 (surgical fine-tuning); the last block alone is the usual choice (Long et al., ICML 2015). From
+the source's solution the chosen blocks and the classifier are trained on the shots; the other blocks are frozen, batch
+norms' statistics included. Which block is best depends on the shift: the first for the inputs', the last for the
+labels'.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from tlbench import Refusal, Train
+from tlbench.tuning import Tuning, frozen, parameters_by_block
+
+
+@dataclass(frozen=True)
+class PartialFineTune(Tuning):
+    """Train the blocks that the shift concerns, and the classifier."""
+
+    blocks: str = "-1"  # which, separated by commas; -1 is the last, 0 the first
+
+    paper: ClassVar[str] = "Lee et al., Surgical fine-tuning improves adaptation to distribution shifts, ICLR 2023"
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "blocks": ("choice", "-1", "0", "-2,-1", "0,1"),
+        "tuned_body_lr": ("log", 0.01, 1.0),
+        "lr": ("log", 1e-3, 0.1),
+    }
+
+    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+        trunk: nn.Module = frozen(net["features"]).trunk  # type: ignore[assignment]
+        for p in chosen(parameters_by_block(trunk), self.blocks):
+            p.requires_grad_(True)
+        return net
+
+
+def chosen(parts: list[list[nn.Parameter]], blocks: str) -> list[nn.Parameter]:
+    """The parameters of the blocks that a comma-separated list names."""
+    numbers = [int(number) for number in blocks.split(",")]
+    if not all(-len(parts) <= i < len(parts) for i in numbers):
+        raise Refusal(f"blocks is {blocks!r}; the backbone has {len(parts)}, numbered from 0 or back from -1")
+    return [p for i in numbers for p in parts[i]]
