@@ -24,7 +24,9 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
-NUMERICS = ("data", "descent", "detect", "embed", "nets", "trunks")  # our modules that a method's answer depends on
+NUMERICS = (  # our modules that a method's answer depends on
+    "data", "descent", "detect", "embed", "kernels", "nets", "priors", "shallow", "transport", "trunks",
+)  # fmt: skip
 
 
 @runtime_checkable
