@@ -24,9 +24,10 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
-NUMERICS = (
-    "data", "descent", "detect", "embed", "inner", "losses", "meta", "nets", "trunks", "tuning",
-)  # fmt: skip  # our modules that a method's answer depends on
+NUMERICS = (  # our modules that a method's answer depends on
+    "data", "descent", "detect", "embed", "inner", "kernels", "losses", "meta", "nets", "priors", "shallow",
+    "transport", "trunks", "tuning",
+)  # fmt: skip
 
 
 @runtime_checkable

@@ -1,0 +1,54 @@
+"""Importance weights by a domain classifier.
+
+Bickel, Brückner & Scheffer, ICML 2007, and Shimodaira, JSPI 2000, on the embedded inputs: a logistic regression tells
+target from source, and by Bayes' rule its odds are the density ratio,
+
+    p_T(x) / p_S(x) = (n_S / n_T) p(target | x) / p(source | x)
+
+to the power `flattening`, with which the source is weighed. With `degree` 2 the regression sees the features' squares
+too, so that a change of variance shows. The joint training of both classifiers is left out.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from tlbench.kernels import Array
+from tlbench.shallow import Weighting
+
+
+@dataclass(frozen=True)
+class IWLogistic(Weighting):
+    """Weigh the source by the odds of a classifier of the domains."""
+
+    penalty: float = 1.0  # 1 / C of the domain classifier
+    degree: int = 1
+
+    family: ClassVar[str] = "distribution-based"
+    paper: ClassVar[str] = "Bickel, Brückner & Scheffer, Discriminative learning for differing distributions, ICML 2007"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "penalty": ("log", 1e-2, 1e4),
+        "degree": ("choice", 1, 2),
+        "flattening": ("choice", 0.25, 0.5, 0.75, 1.0),
+    }
+
+    def weights(self, xs: Array, xt: Array, seed: int) -> Array:
+        odds = log_odds(xs, xt, self.penalty, self.degree)
+        return np.asarray(np.exp(odds - odds.max()))  # any scale will do, and none overflows
+
+
+def log_odds(xs: Array, xt: Array, penalty: float, degree: int) -> Array:
+    """(n,) log density ratios at the source rows."""
+    x = np.concatenate([xs, xt])
+    x = np.concatenate([x**p for p in range(1, degree + 1)], 1)
+    model = LogisticRegression(C=1 / penalty, max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of domains that nothing confuses
+        model.fit(x, np.repeat([0, 1], [len(xs), len(xt)]))
+    return np.asarray(model.decision_function(x[: len(xs)]) + np.log(len(xs) / len(xt)))

@@ -1,0 +1,742 @@
+"""The methods on matrices: each is the algorithm whose name it bears, held against a closed form or a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import eigh
+from scipy.optimize import linprog, minimize
+from scipy.spatial.distance import cdist
+from sklearn.linear_model import MultiTaskLasso
+from test_baselines import THREE, accuracy, easy, gaussians
+from threadpoolctl import threadpool_limits
+from tlbench_baselines import (
+    bbse,
+    bda,
+    feature_selection,
+    gfk,
+    iw_logistic,
+    jda,
+    jdot,
+    kliep,
+    kmm,
+    l21_selection,
+    mlls,
+    ot_mapping,
+    rlls,
+    rulsif,
+    subspace_alignment,
+    tars,
+    tca,
+    tjm,
+    tradaboost,
+    wann,
+)
+
+from tlbench import Labeled, Refusal, Train, Unlabeled, calibration, nets
+from tlbench.calibration import forms
+from tlbench.data import Recipe
+from tlbench.descent import ERM, batches
+from tlbench.kernels import LIMIT, affordable, bounded_quadratic, components, contrasts, features_of, median_distance
+from tlbench.priors import confusion, halves
+from tlbench.shallow import Moving, drawn, ended, in_common_place, weighted
+from tlbench.transport import entropic, exact
+
+FROZEN = dict(np.load(Path(__file__).parent / "oracles" / "classic.npz"))
+XS, XT, YS = (FROZEN[name] for name in ("xs", "xt", "ys"))
+BOTH = np.concatenate([XS, XT])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(threads)
+
+
+def gaussian(x: np.ndarray, z: np.ndarray, width: float) -> np.ndarray:
+    return np.exp(-cdist(x, z, "sqeuclidean") / (2 * width**2))
+
+
+def up_to_sign(found: np.ndarray, expected: np.ndarray, atol: float) -> None:
+    """Columns agree, each up to its sign."""
+    signs = np.sign((found * expected).sum(0))
+    np.testing.assert_allclose(found * signs, expected, atol=atol)
+
+
+# kernels and the two problems
+
+
+@pytest.mark.parametrize("kind", ["primal", "linear", "rbf"])
+@pytest.mark.parametrize("penalty", [1e-3, 1.0, 1e3])
+def test_components_are_those_of_scipys_generalised_eigenproblem(kind: Any, penalty: float) -> None:
+    z = features_of(kind, BOTH, "")(BOTH)
+    n, m = len(XS), len(XT)
+    e = contrasts(n, m)
+    centre = np.eye(n + m) - 1 / (n + m)
+    b, a = z.T @ centre @ z, z.T @ e @ e.T @ z + penalty * np.eye(z.shape[1])
+    _, expected = eigh(b, a)
+    found = components(z, e, penalty, 4)
+    up_to_sign(found, expected[:, ::-1][:, :4], atol=1e-8 / penalty**0.5)
+    np.testing.assert_allclose(found.T @ a @ found, np.eye(4), atol=1e-8)
+
+
+def test_components_take_a_penalty_for_each_coefficient() -> None:
+    e, g = contrasts(len(XS), len(XT), YS, np.arange(len(XT)) % 3), np.linspace(0.1, 3, 6)
+    z = BOTH - BOTH.mean(0)
+    _, expected = eigh(z.T @ z, BOTH.T @ e @ e.T @ BOTH + np.diag(g))
+    up_to_sign(components(BOTH, e, g, 3), expected[:, ::-1][:, :3], atol=1e-9)
+
+
+def test_under_a_vast_penalty_of_means_the_domains_means_agree() -> None:
+    e = contrasts(len(XS), len(XT))
+    gaps = [np.linalg.norm(e.T @ BOTH @ w) / np.linalg.norm(w) for w in
+            (components(BOTH, e, 1e-8, 3), components(BOTH, e, 1e8, 3))]  # fmt: skip
+    assert gaps[0] < 1e-6 < 0.1 < gaps[1]
+
+
+def test_contrasts_make_the_matrices_of_the_mean_discrepancy() -> None:
+    yt = np.arange(len(XT)) % 2
+    e, n, m = contrasts(len(XS), len(XT), YS, yt), len(XS), len(XT)
+    assert e.shape == (n + m, 2)  # the third class is guessed nowhere
+    for c in (0, 1):
+        gap = XS[c == YS].mean(0) - XT[yt == c].mean(0)
+        np.testing.assert_allclose(e[:, c] @ BOTH, gap, atol=1e-12)
+    np.testing.assert_allclose(contrasts(n, m)[:, 0] @ BOTH, XS.mean(0) - XT.mean(0), atol=1e-12)
+
+
+def test_wide_and_tall_rows_have_the_same_principal_axes() -> None:
+    from tlbench.kernels import top
+
+    x = np.random.default_rng(0).normal(size=(20, 50))
+    for rows in (x, x.T):
+        up_to_sign(top(rows, 7), np.linalg.svd(rows, full_matrices=False)[2][:7].T, atol=1e-10)
+    assert top(np.outer(np.arange(5.0), np.ones(9)), 4).shape == (9, 1)  # no more than the rank
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bounded_quadratic_is_solved_to_optimality(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    root, q, a = random.normal(size=(8, 8)), random.normal(size=8) * 3, random.uniform(0.5, 2, 8)
+    p = root @ root.T
+    low, high = [(3.0, 4.0), (0.5, 30.0), (8.0, 8.5), (5.0, 5.0)][seed]
+    found = bounded_quadratic(p, q, 2.0, a, low, high)
+    limits = [{"type": "ineq", "fun": lambda x: x @ a - low}, {"type": "ineq", "fun": lambda x: high - x @ a}]
+    best = minimize(lambda x: x @ p @ x / 2 - q @ x, np.ones(8), jac=lambda x: p @ x - q, bounds=[(0, 2)] * 8,
+                    constraints=limits, method="SLSQP", options={"ftol": 1e-15, "maxiter": 1000})  # fmt: skip
+    np.testing.assert_allclose(found, best.x, atol=1e-5)
+    assert low - 1e-7 <= found @ a <= high + 1e-7
+
+
+def test_a_matrix_too_large_is_refused_in_one_line() -> None:
+    affordable(LIMIT, "anything")
+    with pytest.raises(Refusal, match=r"^KMM needs an n x n matrix: n = 8,193 is above 8,192 rows, half a GiB$"):
+        affordable(LIMIT + 1, "KMM")
+    train, _ = easy(THREE)
+    many = replace(train, target=Unlabeled(torch.zeros(LIMIT, 4)))
+    with pytest.raises(Refusal, match="TCA needs an n x n matrix"):
+        tca.TCA().fit(many, 0)
+
+
+def test_the_median_distance_is_that_of_all_pairs() -> None:
+    pairs = cdist(XS, XS)[np.triu_indices(len(XS), 1)]
+    assert median_distance(XS) == pytest.approx(np.median(pairs))
+    assert median_distance(np.zeros((3, 2))) == 1
+
+
+# maps
+
+
+def test_subspace_alignment_is_skadas() -> None:
+    zs, move = subspace_alignment.aligned(XS, XT, 3)
+    signs = np.sign((move(XT) * FROZEN["sa_target"]).sum(0))
+    np.testing.assert_allclose(move(XT) * signs, FROZEN["sa_target"], atol=1e-10)
+    np.testing.assert_allclose(zs * signs, FROZEN["sa_source"], atol=1e-10)
+
+
+def test_a_new_rows_tca_is_its_kernel_with_what_was_fitted() -> None:
+    for kernel in ("rbf", "linear", "primal"):
+        zs, move = tca.TCA(dims=5, kernel=kernel).moved(XS, YS, XT, 0)  # type: ignore[arg-type]
+        np.testing.assert_allclose(move(XS), zs, atol=1e-10)
+
+
+@pytest.mark.parametrize(("d", "k"), [(10, 3), (6, 3), (5, 1)])
+def test_the_geodesic_flow_kernel_is_the_integral_along_the_geodesic(d: int, k: int) -> None:
+    random = np.random.default_rng(d)
+    ps, pt = (np.linalg.qr(random.normal(size=(d, k)))[0] for _ in range(2))
+    rest = np.linalg.svd(ps.T)[2][k:].T  # R_S
+    u, cosine, vt = np.linalg.svd(ps.T @ pt)
+    theta = np.arccos(np.clip(cosine, -1, 1))
+    u2 = -rest.T @ pt @ vt.T / np.sin(theta)
+    at, weight = np.polynomial.legendre.leggauss(40)
+    expected = np.zeros((d, d))
+    for t, w in zip((at + 1) / 2, weight / 2, strict=True):
+        phi = ps @ u * np.cos(t * theta) - rest @ u2 * np.sin(t * theta)
+        expected += w * phi @ phi.T
+    root = gfk.kernel_root(ps, pt)
+    np.testing.assert_allclose(root @ root.T, expected, atol=1e-12)
+
+
+def test_between_equal_subspaces_the_flow_kernel_is_the_projection() -> None:
+    p = np.linalg.qr(np.random.default_rng(0).normal(size=(9, 3)))[0]
+    root = gfk.kernel_root(p, p)
+    np.testing.assert_allclose(root @ root.T, p @ p.T, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernel", ["primal", "linear", "rbf"])
+def test_jda_without_a_guess_is_tca(kernel: Any) -> None:
+    rows = jda.unit(BOTH)
+    z = features_of(kernel, rows, "")(rows)
+    e = contrasts(len(XS), len(XT))
+    expected = jda.unit(z @ components(z, e / np.linalg.norm(e), 0.5, 4))
+    for method in (
+        replace(jda.JDA(), dims=4, penalty=0.5, kernel=kernel, rounds=1),
+        replace(bda.BDA(), dims=4, penalty=0.5, kernel=kernel, rounds=1),
+        replace(bda.BDA(), dims=4, penalty=0.5, kernel=kernel, rounds=3, balance=0.0),
+    ):  # fmt: skip
+        zs, move = method.moved(XS, YS, XT, 0)
+        up_to_sign(np.concatenate([zs, move(XT)]), expected, atol=1e-9)
+
+
+def test_jda_is_the_eigenproblem_of_its_matrix_with_the_guessed_classes() -> None:
+    z, n = jda.unit(BOTH), len(XS)
+    _, guess = jda.adapted(z, YS, 3, 1.0, 1)
+    found, _ = jda.adapted(z, YS, 3, 1.0, 2)
+    m = 3 * contrasts(n, len(XT)) @ contrasts(n, len(XT)).T
+    for c in np.intersect1d(YS, guess):
+        e = np.r_[(c == YS) / (c == YS).sum(), -1.0 * (guess == c) / (guess == c).sum()]
+        m += np.outer(e, e)
+    m /= np.linalg.norm(m)
+    centred = z - z.mean(0)
+    _, expected = eigh(centred.T @ centred, z.T @ m @ z + np.eye(6))
+    up_to_sign(found, expected[:, ::-1][:, :3], atol=1e-9)
+
+
+def test_bda_balances_the_two_discrepancies() -> None:
+    guess = np.arange(len(XT)) % 3
+    marginal, classes = (contrasts(len(XS), len(XT), *y) for y in ((), (YS, guess)))
+    e = bda.balanced(YS, guess, 0.3, False)
+    np.testing.assert_allclose(e @ e.T, 0.7 * marginal @ marginal.T + 0.3 * classes @ classes.T, atol=1e-12)
+    shares = [np.mean(guess == c) / np.mean(c == YS) for c in range(3)]
+    gap = bda.balanced(YS, guess, 1.0, True)[:, 1:].T @ BOTH
+    for c in range(3):
+        expected = XS[c == YS].mean(0) - shares[c] ** 0.5 * XT[guess == c].mean(0)
+        np.testing.assert_allclose(gap[c], expected, atol=1e-12)
+
+
+def test_tjm_drops_source_samples_that_are_far_from_the_target() -> None:
+    random = np.random.default_rng(0)
+    near, far = random.normal(size=(40, 5)), random.normal(size=(10, 5)) + 6
+    target = random.normal(size=(50, 5))
+    rows = tjm.unit(np.concatenate([near, far, target]))
+    w = tjm.matched(rows @ rows.T, 50, 3, 1.0, 10)
+    norms = np.linalg.norm(w, axis=1)
+    assert norms[40:50].mean() < 0.5 * norms[:40].mean()
+    plain = tjm.matched(rows @ rows.T, 50, 3, 1.0, 1)
+    e = contrasts(50, 50)
+    up_to_sign(plain, components(rows @ rows.T, e / np.linalg.norm(e), 1.0, 3), atol=1e-12)
+
+
+# transport
+
+
+def test_the_exact_plan_is_the_linear_programs() -> None:
+    cost = cdist(XS[:7], XT[:5], "sqeuclidean")
+    rows, columns = np.kron(np.eye(7), np.ones(5)), np.kron(np.ones(7), np.eye(5))
+    best = linprog(cost.ravel(), A_eq=np.r_[rows, columns], b_eq=np.r_[np.full(7, 1 / 7), np.full(5, 1 / 5)])
+    plan = exact(cost)
+    assert (plan * cost).sum() == pytest.approx(best.fun, rel=1e-10)
+    np.testing.assert_allclose(plan.sum(0), 1 / 5)
+
+
+@pytest.mark.parametrize("reg", [0.5, 0.01])
+def test_the_entropic_plan_is_optimal_for_its_marginals(reg: float) -> None:
+    cost = cdist(XS, XT, "sqeuclidean")
+    cost /= np.median(cost)
+    plan = entropic(cost, reg)
+    np.testing.assert_allclose(plan.sum(0), 1 / len(XT), rtol=1e-5)
+    np.testing.assert_allclose(plan.sum(1), 1 / len(XS), rtol=0.02 if reg < 0.1 else 1e-5)
+    scaled = reg * np.log(plan) + cost  # u_i + v_j at the optimum
+    double = scaled - scaled[:1] - scaled[:, :1] + scaled[0, 0]
+    assert np.abs(double).max() < 1e-8
+
+
+def test_the_class_regularised_plan_is_pots() -> None:
+    import ot
+
+    cost = cdist(XS, XT, "sqeuclidean")
+    expected = ot.da.sinkhorn_lpl1_mm(
+        np.full(60, 1 / 60), YS, np.full(50, 1 / 50), cost / np.median(cost), 0.2, eta=0.1, numItermax=10,
+        numInnerItermax=1000,
+    )  # fmt: skip
+    np.testing.assert_allclose(ot_mapping.transport(cost, YS, "classes", 0.2, 0.1), expected, atol=1e-9)
+
+
+def test_a_class_regularised_plan_mixes_fewer_classes_in_a_target_sample() -> None:
+    cost = cdist(XS, XT, "sqeuclidean")
+    share = [
+        np.mean((np.eye(3)[YS].T @ plan).max(0) / plan.sum(0))
+        for plan in (ot_mapping.transport(cost, YS, kind, 0.5, 1.0) for kind in ("entropic", "classes"))
+    ]
+    assert share[1] > share[0] + 0.02
+
+
+@pytest.mark.parametrize("kind", ["exact", "entropic", "classes"])
+def test_a_domain_moved_as_a_whole_is_moved_back_by_transport(kind: Any) -> None:
+    method = replace(ot_mapping.OTMapping(), plan=kind, reg=1e-3)
+    zs, move = method.moved(XS, YS, XS[::-1] + 0.5, 0)
+    np.testing.assert_allclose(zs, XS + 0.5, atol=1e-9 if kind == "exact" else 0.1)
+    np.testing.assert_array_equal(move(XT), XT)
+
+
+def test_jdots_plan_is_of_the_joint_cost_and_its_labels_are_what_it_carries() -> None:
+    logs = np.log(np.random.default_rng(0).dirichlet(np.ones(3), len(XT)))
+    distance = cdist(XS, XT, "sqeuclidean")
+    g = jdot.plan(distance, logs, YS)
+    cost = distance + np.array([[-logs[j, y] for j in range(len(XT))] for y in YS])
+    assert (g * cost).sum() == pytest.approx((exact(cost) * cost).sum(), rel=1e-12)
+    soft = jdot.carried(g, YS, 4)
+    np.testing.assert_allclose(soft, len(XT) * g.T @ np.eye(4)[YS], atol=1e-12)
+
+
+# selection
+
+
+def test_f_mmds_weights_are_the_optimum_of_the_paper() -> None:
+    found = feature_selection.variance(XS, XT, "linear")
+    delta = (XS.mean(0) - XT.mean(0)) ** 2
+    best = minimize(lambda w: -w @ delta, np.full(6, 0.1), bounds=[(0, None)] * 6, method="SLSQP",
+                    constraints=[{"type": "ineq", "fun": lambda w: 1 - w @ w}])  # fmt: skip
+    np.testing.assert_allclose(found, best.x, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_f_mmd_drops_the_feature_that_moves_and_keeps_the_classes(kernel: Any) -> None:
+    random = np.random.default_rng(0)
+    ys = np.arange(200) % 2
+    xs, xt = random.normal(size=(200, 5)), random.normal(size=(150, 5))
+    xs[:, 0] += 3 * ys
+    xt[:, 0] += 3 * (np.arange(150) % 2)
+    xt[:, 3] += 4
+    zs, _ = replace(feature_selection.FeatureSelection(), kernel=kernel).moved(xs, ys, xt, 0)
+    np.testing.assert_array_equal(zs, xs[:, [0, 1, 2, 4]])
+    _, move = replace(feature_selection.FeatureSelection(), kernel=kernel, informative=0.25).moved(xs, ys, xt, 0)
+    np.testing.assert_array_equal(move(xt), xt[:, [0]])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_l21_coefficients_are_those_of_proximal_gradients(share: float) -> None:
+    y = np.eye(3)[YS]
+    x, t = XS - XS.mean(0), y - y.mean(0)
+    alpha = share * np.linalg.norm(x.T @ t, axis=1).max() / len(x)
+    w = previous = np.zeros((6, 3))
+    step = len(x) / np.linalg.norm(x, 2) ** 2
+    for i in range(1, 4000):
+        ahead = w + (i - 1) / (i + 2) * (w - previous)
+        ahead = ahead - step * x.T @ (x @ ahead - t) / len(x)
+        norms = np.linalg.norm(ahead, axis=1, keepdims=True)
+        previous, w = w, ahead * np.maximum(1 - step * alpha / np.maximum(norms, 1e-300), 0)
+    np.testing.assert_allclose(l21_selection.coefficients(XS, y, share), w, atol=1e-5)
+    model = MultiTaskLasso(alpha, tol=1e-12, max_iter=100_000).fit(XS, y)
+    np.testing.assert_allclose(model.coef_.T, w, atol=1e-10)
+
+
+def test_l21_selection_finds_the_shared_support_of_cal6() -> None:
+    source, target = (calibration.domain("cal6", name, 0) for name in ("shared5", "target"))
+    zs, _ = l21_selection.L21Selection().moved(source.x.astype(float), source.y, target.x.astype(float), 0)
+    coefficients = np.linalg.lstsq(target.x.astype(float), target.y, rcond=None)[0]
+    support = np.flatnonzero(np.abs(coefficients) > 0.05)
+    kept = [int(np.flatnonzero((source.x == z).all(0))[0]) for z in zs.T.astype(np.float32)[:, :, None]]
+    assert len(support) == 5
+    assert set(support) <= set(kept)
+    assert len(kept) <= 10
+
+
+# density ratios
+
+
+@pytest.mark.parametrize("bound", [1000.0, 3.0])
+def test_kmms_weights_are_cvxopts(bound: float) -> None:
+    n = len(XS)
+    found = kmm.matched(XS, XT, 2.0, bound, (n**0.5 - 1) / n**0.5)
+    expected = FROZEN[f"kmm{bound:.0f}"]
+    k, kappa = gaussian(XS, XS, 2.0), gaussian(XS, XT, 2.0).mean(1) * n
+    values = [b @ k @ b / 2 - kappa @ b for b in (found, expected)]
+    assert values[0] == pytest.approx(values[1], rel=1e-7)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("width", [1.0, 3.0, 8.0])
+def test_kliep_is_at_the_optimum_that_sequential_quadratic_programming_finds(width: float) -> None:
+    ps, pt = gaussian(XS, XT[:30], width), gaussian(XT, XT[:30], width)
+    a = kliep.coefficients(ps, pt)
+    assert (ps @ a).mean() == pytest.approx(1, abs=1e-9)
+    assert (a >= 0).all()
+    f = pt / ps.mean(0)
+    gradient = (f / (pt @ a)[:, None]).mean(0)
+    assert gradient.max() - 1 < 1e-8  # bounds how far the likelihood is from its optimum
+    best = minimize(lambda s: -np.log(f @ s).mean(), np.full(30, 1 / 30), bounds=[(0, 1)] * 30, method="SLSQP",
+                    jac=lambda s: -(f / (f @ s)[:, None]).mean(0), options={"ftol": 1e-14, "maxiter": 1000},
+                    constraints=[{"type": "eq", "fun": lambda s: s.sum() - 1}])  # fmt: skip
+    assert np.log(pt @ a).mean() == pytest.approx(-best.fun, abs=1e-6)
+    np.testing.assert_allclose(ps @ a, ps @ (best.x / ps.mean(0)), rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5])
+def test_rulsif_is_its_closed_form_and_minimises_its_error(alpha: float) -> None:
+    ps, pt = gaussian(XS, XT[:20], 2.0), gaussian(XT, XT[:20], 2.0)
+    h_matrix = alpha * np.mean([np.outer(r, r) for r in pt], 0) + (1 - alpha) * np.mean([np.outer(r, r) for r in ps], 0)
+    h = pt.mean(0)
+    theta = rulsif.coefficients(ps, pt, alpha, 0.1)
+    np.testing.assert_allclose(theta, np.linalg.inv(h_matrix + 0.1 * np.eye(20)) @ h, atol=1e-10)
+    method = rulsif.RuLSIF(alpha=alpha, width=1.0, penalty=0.1)
+    weights = method.weights(XS, XT, 0)
+    assert weights.shape == (60,)
+    assert weights.min() >= 0
+
+
+def covariate(n: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source rows, target rows of CAL-3's first coordinate, and the true ratio exp(2 x1) at the source rows."""
+    source, target = (calibration.domain("cal3", name, 0) for name in ("n20000", "target"))
+    xs, xt = source.x[:n, :1].astype(float), target.x[:n, :1].astype(float)
+    return xs, xt, np.exp(2 * xs[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("method", "least"),
+    [(kmm.KMM(), 0.4), (kliep.KLIEP(), 0.8), (rulsif.RuLSIF(), 0.7), (iw_logistic.IWLogistic(), 0.97),
+     (iw_logistic.IWLogistic(degree=2), 0.8)],
+    ids=["kmm", "kliep", "rulsif", "logistic", "quadratic"],
+)  # fmt: skip
+def test_estimated_ratios_follow_the_true_one_of_cal3(method: Any, least: float) -> None:
+    """KMM's optimum follows it loosely: under B = 1000 most weights are 0 and few are large."""
+    xs, xt, ratio = covariate()
+    weights = method.weights(xs, xt, 0)
+    assert np.isfinite(weights).all()
+    assert np.corrcoef(weights, ratio)[0, 1] > least
+    moved = [abs(np.average(xs[:, 0], weights=w) - 1) for w in (weights, np.ones(len(xs)))]
+    assert moved[0] < 0.5 * moved[1]  # the weighed source's mean is nearer to the target's
+
+
+def test_a_domain_classifiers_odds_are_the_ratio() -> None:
+    xs, xt, ratio = covariate(5000)
+    odds = iw_logistic.log_odds(xs, xt[:2500], 1e-3, 1)
+    slope, offset = np.polyfit(np.log(ratio), odds, 1)
+    assert slope == pytest.approx(1, abs=0.05)
+    assert offset == pytest.approx(0, abs=0.1)
+
+
+def test_equal_domains_get_equal_weights() -> None:
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    for method in (kliep.KLIEP(), rulsif.RuLSIF(), iw_logistic.IWLogistic()):
+        w = method.weights(x[::2], x[1::2], 0)
+        assert (w.std() / w.mean()) < 0.6
+
+
+# weighted fits
+
+
+def test_rows_are_drawn_as_often_as_their_weights_say() -> None:
+    w = np.array([0.0, 1, 2, 5, 0, 0.5, 0])
+    counts = np.bincount(drawn(w, 1700, 3), minlength=7)
+    assert np.abs(counts - 1700 * w / w.sum()).max() <= 1
+    assert counts[w == 0].sum() == 0
+    assert np.array_equal(drawn(w, 50, 3), drawn(w, 50, 3))
+
+
+def test_equal_weights_are_plain_training() -> None:
+    train, test = easy(THREE, k=2, steps=20)
+    learner = ERM()
+    expected = learner.fit(train, 4)
+    for constant in (1.0, 7.0, 0.0, np.inf):
+        found = weighted(train, np.full(300, constant), "card", 4, learner)
+        assert torch.equal(found(test.x), expected(test.x))
+
+
+@pytest.mark.parametrize("classifier", ["card", "logistic"])
+def test_samples_of_no_weight_are_not_learnt_from(classifier: Any) -> None:
+    train, test = easy(THREE, steps=60)
+    wrong = replace(train.sources[0], y=torch.where(torch.arange(300) % 2 == 0, train.sources[0].y, 0))
+    train = replace(train, sources=(wrong,))
+    flat = replace(train, target=train.target)
+    good = (np.arange(300) % 2 == 0).astype(float)
+    learner = ERM()
+    right, mixed = (accuracy(weighted(flat, w, classifier, 0, learner)(test.x), test.y) for w in (good, np.ones(300)))
+    assert right > 0.95
+    assert right > mixed
+
+
+def test_a_known_ratio_turns_the_rule_of_cal3() -> None:
+    source, target = (calibration.domain("cal3", name, 1) for name in ("n20000", "target"))
+    assert target.official_test is not None
+    test = target.official_test
+    x, y = torch.from_numpy(source.x), torch.from_numpy(source.y)
+    train = Train(
+        (Labeled(x, y),), Unlabeled(torch.from_numpy(target.x[~test])), Labeled(x[:0], y[:0]), 2,
+        lambda: nets.Backbone(nets.Float(), torch.nn.Identity(), torch.nn.Identity(), 5), Recipe(steps=300, lr=0.05),
+    )  # fmt: skip
+    learner, ratio = ERM(), np.exp(2 * source.x[:, 0].astype(float))
+    told = replace(train, sources=(Labeled(train.target.x, torch.from_numpy(target.y[~test])),))
+    xt, yt = torch.from_numpy(target.x[test]), torch.from_numpy(target.y[test])
+    for classifier in ("logistic", "card"):
+        best = accuracy(weighted(told, np.ones(len(told.target)), classifier, 0, learner)(xt), yt)
+        found, plain = (
+            accuracy(weighted(train, w, classifier, 0, learner)(xt), yt) for w in (ratio, np.ones(len(ratio)))
+        )
+        assert found > best - 0.04  # 360 of the 20,000 weights count, e^-4 of them
+        assert plain < 0.55  # .5000 is the source's best threshold's
+
+
+@pytest.mark.parametrize("classifier", ["card", "nearest", "logistic", "svm"])
+def test_every_ending_tells_moved_rows(classifier: Any) -> None:
+    train, test = easy(THREE, shift=2.0, k=2)
+    for method in (subspace_alignment.SubspaceAlignment(dims=3), tca.TCA(dims=5), gfk.GFK(dims=2)):
+        scores = replace(method, classifier=classifier).fit(train, 0)(test.x)
+        assert torch.isfinite(scores).all()
+        assert accuracy(scores, test.y) > 0.85
+
+
+@pytest.mark.parametrize("classifier", ["nearest", "logistic", "svm"])
+def test_an_ending_never_tells_a_class_without_a_label_and_lives_with_one_class(classifier: Any) -> None:
+    train, test = easy(THREE)
+    for kept in ([0, 2], [1]):
+        own = torch.isin(train.sources[0].y, torch.tensor(kept))
+        fewer = replace(train, sources=(Labeled(train.sources[0].x[own], train.sources[0].y[own]),))
+        told = ended(fewer, classifier, 0, ERM())(test.x).argmax(1)
+        assert set(told.tolist()) <= set(kept)
+
+
+def test_a_number_is_told_by_the_cards_network_alone() -> None:
+    train, test = easy(THREE, steps=30)
+    numbers = replace(train, sources=(Labeled(train.sources[0].x, train.sources[0].x[:, 0]),), n_classes=1,
+                      shots=Labeled(train.shots.x, train.shots.y.float()), regime="regression")  # fmt: skip
+    assert l21_selection.L21Selection().fit(numbers, 0)(test.x).shape == (600, 1)
+    assert kmm.KMM().fit(numbers, 0)(test.x).shape == (600, 1)
+    for method in (replace(l21_selection.L21Selection(), classifier="svm"), kmm.KMM(classifier="logistic")):
+        with pytest.raises(Refusal, match="tells classes"):
+            method.fit(numbers, 0)
+
+
+def test_moved_rows_have_one_common_scale() -> None:
+    train, _ = easy(THREE, k=2, sources=2)
+
+    class Stretched(Moving):
+        pass
+
+    stretch = np.diag([1.0, 2, 3, 4]) * 50
+    zs = np.concatenate([s.x.double().numpy() for s in train.sources]) @ stretch + 7
+    flat, _ = in_common_place(train, zs, lambda x: x @ stretch + 7)
+    rows = torch.cat([*(s.x for s in flat.sources), flat.target.x])
+    assert rows.mean(0).abs().max() < 1e-4
+    assert rows.square().mean().item() == pytest.approx(1, abs=1e-4)
+    plain = torch.cat([*(s.x for s in train.sources), train.target.x])
+    ratio = rows.std(0) / plain.std(0)
+    torch.testing.assert_close(ratio / ratio[0], torch.tensor([1.0, 2, 3, 4]), rtol=1e-4, atol=1e-4)
+
+
+def test_sources_of_another_task_align_and_get_heads() -> None:
+    train, test = easy(THREE, k=5)
+    other = replace(train, sources=(Labeled(train.sources[0].x, train.sources[0].y % 2),), source_classes=(2,))
+    for method in (subspace_alignment.SubspaceAlignment(dims=3), tca.TCA(dims=5), gfk.GFK(dims=2), tjm.TJM(dims=5)):
+        assert accuracy(method.fit(other, 0)(test.x), test.y) > 0.8
+        assert accuracy(replace(method, classifier="nearest").fit(other, 0)(test.x), test.y) > 0.8
+
+
+# proportions of classes
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_bbse_is_quapys_adjusted_count(kind: str) -> None:
+    told, y, target = (FROZEN[name] for name in ("told", "y", "target"))
+    method = bbse.BBSE(soft=kind == "soft")
+    proportions = method.class_weights(told, y, target) * np.bincount(y) / len(y)
+    np.testing.assert_allclose(proportions, FROZEN[f"bbse_{kind}"], atol=1e-8)
+
+
+def test_mlls_is_where_quapys_em_ends_and_the_likelihood_is_greatest() -> None:
+    p, target = np.full(4, 0.25), FROZEN["target"]
+    q = mlls.proportions(target, p, 1e-12)
+    np.testing.assert_allclose(q, FROZEN["mlls"], atol=1e-6)
+    gradient = (target / p / (target / p @ q)[:, None]).mean(0)
+    assert gradient.max() - 1 < 1e-6  # of the concave mean log-likelihood on the simplex
+    rough = mlls.proportions(target, p, 1e-8)
+    np.testing.assert_allclose(rough, q, atol=1e-6)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_calibration_has_the_least_log_loss(biased: bool) -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 4000)
+    logits = random.normal(size=(4000, 3)) + 2 * np.eye(3)[y]
+    true = 2 * logits  # the log-odds of unit Gaussians 2 apart
+    told = 2.5 * true - np.log(np.exp(2.5 * true).sum(1, keepdims=True))
+    slope, bias = mlls.calibration(told, y, biased)
+    assert slope == pytest.approx(0.4, abs=0.02)
+    np.testing.assert_allclose(bias, 0, atol=0.15)
+    if biased:
+        probabilities = np.exp(slope * told + bias)
+        probabilities /= probabilities.sum(1, keepdims=True)
+        np.testing.assert_allclose(probabilities.mean(0), np.bincount(y) / len(y), atol=1e-6)
+
+
+def test_rlls_is_the_optimum_of_its_convex_problem() -> None:
+    told, y, target = (FROZEN[name] for name in ("told", "y", "target"))
+    c, b = confusion(told, y), target.mean(0) - confusion(told, y).sum(1)
+    np.testing.assert_allclose(rlls.deviation(c, b, 0.0), np.linalg.solve(c, b), atol=1e-4)
+    assert np.abs(rlls.deviation(c, b, 100.0)).max() < 1e-3
+
+    def loss(theta: np.ndarray, penalty: float) -> float:
+        return float(np.linalg.norm(c @ theta - b) + penalty * np.linalg.norm(theta))
+
+    for penalty in (1e-3, 0.02, 0.1):
+        found = rlls.deviation(c, b, penalty)
+        best = minimize(loss, found + 0.05, args=(penalty,), method="Nelder-Mead", bounds=[(-1, None)] * 4,
+                        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 20_000, "maxfev": 20_000})  # fmt: skip
+        assert loss(found, penalty) <= best.fun + 1e-7
+
+
+def test_tars_is_skadas_and_weighs_all_samples_of_a_class_alike() -> None:
+    found = tars.mixed(XS / 20, YS, XT / 20, 1 / 80**0.5, 10.0, 1e-6)
+    np.testing.assert_allclose(found, FROZEN["tars"], atol=2e-3)
+
+
+def test_tars_finds_the_target_shift_of_cal2() -> None:
+    source, target = (calibration.domain("cal2", name, 0) for name in ("source", "prior90"))
+    xs, xt = source.x[:1500].astype(float), target.x[-1500:].astype(float)
+    at = np.random.default_rng(0).permutation(len(target.x))[:1500]
+    xt = target.x[at].astype(float)
+    found = tars.mixed(xs, source.y[:1500], xt, median_distance(xs), 10.0, 1e-10)
+    np.testing.assert_allclose(found * np.bincount(source.y[:1500]) / 1500, [0.1, 0.9], atol=0.04)
+
+
+def label_shift(seed: int) -> tuple[Train, Labeled]:
+    source, target = (calibration.domain("cal2", name, seed) for name in ("source", "prior90"))
+    test = target.official_test
+    assert test is not None
+    x, y = torch.from_numpy(source.x), torch.from_numpy(source.y)
+    pool = torch.from_numpy(target.x[~test])
+
+    def above() -> nets.Backbone:
+        return nets.Backbone(nets.Float(), torch.nn.Identity(), torch.nn.Identity(), 5)
+
+    train = Train(
+        (Labeled(x, y),), Unlabeled(pool), Labeled(x[:0], y[:0]), 2, above, Recipe(steps=500, batch=128, lr=0.05)
+    )
+    return train, Labeled(torch.from_numpy(target.x[test]), torch.from_numpy(target.y[test]))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [bbse.BBSE(), bbse.BBSE(soft=True, correction="posterior"), mlls.MLLS(), mlls.MLLS(correction="retrain"),
+     rlls.RLLS()],
+    ids=["bbse", "bbse-soft", "mlls", "mlls-retrain", "rlls"],
+)  # fmt: skip
+def test_under_label_shift_a_correction_of_the_prior_reaches_bayes(method: Any) -> None:
+    bayes, alone = forms.prior_corrected(0.9, 1.5), forms.phi(1.5)
+    train, test = label_shift(0)
+    found = accuracy(method.fit(train, 0)(test.x), test.y)
+    assert found > bayes - 0.006  # .9663; four standard errors of 20,000 samples are .005
+    assert found > alone + 0.02  # .9332
+
+
+def test_held_out_samples_are_of_every_class_that_has_two() -> None:
+    y = torch.tensor([0] * 10 + [1] * 4 + [2] + [3] * 2)
+    train = replace(easy(THREE)[0], sources=(Labeled(torch.arange(17.0)[:, None], y),) * 2)
+    learnt, held = halves(train, 0.5, 0)
+    assert torch.bincount(held.y).tolist() == [10, 4, 0, 2]
+    assert all(torch.bincount(part.y).tolist() == [5, 2, 1, 1] for part in learnt)
+    assert set(learnt[0].x.flatten().tolist()).isdisjoint(held.x[: len(held) // 2].flatten().tolist())
+
+
+# the shots' friends
+
+
+def test_tradaboost_unlearns_the_source_samples_that_contradict_the_shots(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights: list[np.ndarray] = []
+    real = tradaboost.linear
+
+    def spy(x: Any, y: Any, n: int, kind: Any, seed: int, w: Any) -> Any:
+        weights.append(w)
+        return real(x, y, n, kind, seed, w)
+
+    monkeypatch.setattr(tradaboost, "linear", spy)
+    train, test = easy(THREE, k=20)
+    wrong = torch.arange(300) >= 150
+    x, y = train.sources[0].x, train.sources[0].y
+    mixed = replace(train, sources=(Labeled(x, torch.where(wrong, (y + 1) % 3, y)),))
+    boosted = accuracy(tradaboost.TrAdaBoost(rounds=20).fit(mixed, 0)(test.x), test.y)
+    assert boosted > 0.9
+    assert weights[-1][:300][wrong.numpy()].mean() < 0.05 * weights[-1][:300][~wrong.numpy()].mean()
+
+
+def test_tradaboosts_weights_follow_the_papers_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    real = tradaboost.linear
+
+    def spy(x: Any, y: Any, n: int, kind: Any, seed: int, weights: Any) -> Any:
+        seen.append(weights)
+        return real(x, y, n, kind, seed, weights)
+
+    monkeypatch.setattr(tradaboost, "linear", spy)
+    random = np.random.default_rng(0)
+    xs, xl, ys, yl = random.normal(size=(50, 3)), random.normal(size=(20, 3)), YS[:50], np.arange(20) % 3
+    learners, votes = tradaboost.boosted(xs, ys, xl, yl, 3, 4, 0.499, 0)
+    assert len(learners) == len(votes) == 2
+    first = real(np.r_[xs, xl], np.r_[ys, yl], 3, "logistic", 0, seen[0])
+    np.testing.assert_allclose(seen[0], 70 / 2 / np.repeat([50, 20], [50, 20]))
+    wrong = first(torch.from_numpy(np.r_[xs, xl])).argmax(1).numpy() != np.r_[ys, yl]
+    eps = min(wrong[50:].mean(), 0.499)
+    expected = np.where(
+        wrong, np.r_[np.full(50, 1 / (1 + np.sqrt(2 * np.log(50) / 4))), np.full(20, (1 - eps) / eps)], 1
+    )
+    expected = expected * seen[0]
+    np.testing.assert_allclose(seen[1], expected / expected.mean(), rtol=1e-9)
+
+
+def test_wanns_weights_seek_what_its_adversary_flees() -> None:
+    """The gradient of the weights' network lowers the discrepancy, that of the adversary raises it."""
+    train, _ = easy(THREE, shift=1.0, k=5)
+    method = wann.WANN(weight=2.0)
+    net = method.networks(train)
+    batch = next(batches(train, train.recipe, 0, "sl"))
+
+    def gap() -> float:
+        f, n = net["features"](batch.x), len(batch.xs)
+        w = torch.nn.functional.softplus(net["weigher"](f[:n]))[:, 0]
+        out = 5 * (net["adversary"](f) / 5).tanh()
+        return wann.discrepancy(wann.losses(out, batch.y), w / w.mean()).item()
+
+    method.loss(net, batch, 0.0).backward()
+    for name, sign in (("weigher", -1), ("adversary", 1)):
+        before = gap()
+        with torch.no_grad():
+            for p in net[name].parameters():
+                p -= 0.01 * p.grad
+            after = gap()
+            for p in net[name].parameters():
+                p += 0.01 * p.grad
+        assert (after - before) * sign > 0
+
+
+def test_jdot_learns_a_moved_target_that_the_source_gets_wrong() -> None:
+    train, test = easy(THREE, shift=3.0)
+    assert accuracy(jdot.JDOT().fit(train, 0)(test.x), test.y) > accuracy(ERM().fit(train, 0)(test.x), test.y)
+
+
+def test_classes_of_the_sources_alone_do_not_trouble_a_method() -> None:
+    train, test = easy(THREE, k=3)
+    few = gaussians(8, THREE[:2], 5)  # a third class is in the shots alone
+    lacking = replace(train, sources=(few,))
+    for method in (jda.JDA(), bda.BDA(weighted=True), jdot.JDOT(), tars.TarS(), bbse.BBSE(), mlls.MLLS(), rlls.RLLS(),
+                   tradaboost.TrAdaBoost(), wann.WANN(), ot_mapping.OTMapping()):  # fmt: skip
+        scores = method.fit(lacking, 0)(test.x)
+        assert scores.shape == (600, 3)
+        assert torch.isfinite(scores).all()
