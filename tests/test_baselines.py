@@ -41,7 +41,7 @@ NETS: dict[str, dict[str, Any]] = {
     "convnet": {"kind": "convnet", "augment": ("shift",)},
     "bottleneck": {"kind": "bottleneck", "width": 24, "scale": "standard"},
 }
-FAMILIES = {"reference", "feature-based", "model-based", "distribution-based"}
+FAMILIES = {"reference", "feature-based", "model-based", "distribution-based", "multi-source", "semi-supervised"}
 
 CLASSIFIERS = [
     name
@@ -145,7 +145,7 @@ def test_a_method_is_a_frozen_dataclass_that_says_what_it_is(name: str) -> None:
         setattr(method, first, 1)
     assert cls.family in FAMILIES
     assert len(cls.paper) > 10
-    assert cls.needs <= {"sources", "shots"}
+    assert cls.needs <= {"sources", "shots", "same task", "every label"}
     assert cls.__doc__
     assert not cls.__doc__.startswith(f"{cls.__name__}(")  # a docstring of its own, not the dataclass's
     assert json.loads(json.dumps(asdict(method))) == asdict(method)
