@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 from tlbench_baselines.best_source import BestSource, mmd
-from tlbench_baselines.pool import Pool
+from tlbench_baselines.pooled_sources import PooledSources
 from tlbench_baselines.source_only import SourceOnly
 from tlbench_baselines.source_plus_target import SourcePlusTarget
 from tlbench_baselines.weighted_sources import WeightedSources, mixture, told_apart
@@ -63,7 +63,7 @@ def test_of_contradicting_sources_the_best_one_wins_and_pooling_loses() -> None:
     train, test = turned(("rot0", "rot90", "rot180"), 5)
     assert BestSource().chosen(train, 0) == 0
     best, pool, weighted = (
-        accuracy(m.fit(train, 0)(test.x), test.y) for m in (BestSource(), Pool(), WeightedSources())
+        accuracy(m.fit(train, 0)(test.x), test.y) for m in (BestSource(), PooledSources(), WeightedSources())
     )
     assert best > 0.88
     assert pool < 0.65
@@ -75,22 +75,22 @@ def test_of_sources_that_agree_on_average_pooling_wins() -> None:
     scores = []
     for seed in range(3):
         train, test = turned(("rot0", "rot60", "rot300"), 5, seed)
-        scores.append([accuracy(m.fit(train, seed)(test.x), test.y) for m in (Pool(), BestSource())])
+        scores.append([accuracy(m.fit(train, seed)(test.x), test.y) for m in (PooledSources(), BestSource())])
     pool, best = np.mean(scores, 0)
     assert pool > 0.9
     assert pool > best
 
 
-# pool
+# pooled sources
 
 
 @pytest.mark.parametrize("k", [0, 2])
-def test_pool_is_source_only_on_the_union(k: int) -> None:
+def test_pooling_is_source_only_on_the_union(k: int) -> None:
     train, test = turned(("rot0", "rot60"), k, steps=20)
     parts = [*train.sources, train.shots]
     union = Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
     expected = SourceOnly().fit(replace(train, sources=(union,)), 1)(test.x)
-    assert torch.equal(Pool().fit(train, 1)(test.x), expected)
+    assert torch.equal(PooledSources().fit(train, 1)(test.x), expected)
 
 
 # best source

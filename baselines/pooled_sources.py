@@ -1,4 +1,4 @@
-"""Pool: all sources, and the shots, in one pot.
+"""Pooled sources: all of them, and the shots, in one pot.
 
 Peng et al., ICCV 2019, section 5 (the `source combine` setting, without adaptation): empirical risk minimisation over
 the union of all labelled samples, each of which weighs alike, wherever it comes from. Large sources so outweigh small
@@ -15,7 +15,7 @@ from tlbench.descent import ERM
 
 
 @dataclass(frozen=True)
-class Pool(ERM):
+class PooledSources(ERM):
     """Train on the union of all labels."""
 
     family: ClassVar[str] = "multi-source"
