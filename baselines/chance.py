@@ -1,7 +1,8 @@
 """Chance: no input is looked at.
 
-Scores are the class frequencies of the sources (of the shots, where no source has the target's classes), so the
-prediction is the majority class. A method below it has learnt less than nothing.
+Scores are the class frequencies of the sources (of the shots or of an episode's support, where no source has the
+target's classes), so the prediction is the majority class; where a number is predicted, it is the mean of those
+labels. A method below it has learnt less than nothing.
 """
 
 from dataclasses import dataclass
@@ -10,25 +11,30 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tlbench import Predictor, Train
+from tlbench import Learner, Predictor, Train
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Predict the commonest class."""
+    """Predict the commonest class, or the mean."""
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "the majority classifier"
     needs: ClassVar[frozenset[str]] = frozenset()
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "episodes"})
     ignores: ClassVar[frozenset[str]] = frozenset()
+    search: ClassVar[dict[str, tuple[object, ...]]] = {}
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        if train.episodes:
+            return lambda support, x: guess(support.y, train.n_classes, len(x))
         informed = train.sources and train.same_task
         labels = torch.cat([s.y for s in train.sources]) if informed else train.shots.y
-        prior = torch.bincount(labels, minlength=train.n_classes) / max(1, len(labels))
+        return lambda x: guess(labels, train.n_classes, len(x))
 
-        def scores(x: Tensor) -> Tensor:
-            return prior.expand(len(x), -1).clone()
 
-        return scores
+def guess(labels: Tensor, n_classes: int, n: int) -> Tensor:
+    """(n, n_classes) class frequencies, or (n, 1) means of numbers."""
+    if labels.is_floating_point():
+        return labels.mean().expand(n, 1).clone()
+    return (torch.bincount(labels, minlength=n_classes) / max(1, len(labels))).expand(n, -1).clone()

@@ -30,6 +30,12 @@ class CORAL(ERM):
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Sun, Feng & Saenko, Return of frustratingly easy domain adaptation, AAAI 2016"
     needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "reg": ("log", 1e-3, 10.0),
+        "center": ("choice", True, False),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
 
     def fit(self, train: Train, seed: int) -> Predictor:
         flat, embed = embedded(train, seed, self)

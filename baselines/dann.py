@@ -33,6 +33,12 @@ class DANN(Descent):
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Ganin et al., Domain-adversarial training of neural networks, JMLR 2016"
     needs: ClassVar[frozenset[str]] = frozenset({"sources"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight": ("log", 0.1, 10.0),
+        "hidden": ("choice", 64, 256, 1024),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)

@@ -28,6 +28,11 @@ class DeepCORAL(Descent):
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Sun & Saenko, Deep CORAL, ECCV workshops 2016"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight": ("log", 0.1, 10.0),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         n, m = len(batch.x), len(batch.xs)

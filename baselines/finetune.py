@@ -25,6 +25,12 @@ class FineTune(ERM):
     paper: ClassVar[str] = "Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014"
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "tuned_body_lr": ("log", 1e-2, 1.0),
+        "fresh_head": ("choice", False, True),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         net = None

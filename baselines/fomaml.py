@@ -25,7 +25,7 @@ class FOMAML(MetaLearner):
 
     inner_lr: float = 0.4  # the paper's alpha
     inner_steps: int = 1
-    test_steps: int = 3
+    test_steps: int = 1
 
     family: ClassVar[str] = "model-based"
     paper: ClassVar[str] = "Finn, Abbeel & Levine, Model-agnostic meta-learning, ICML 2017"

@@ -34,6 +34,10 @@ class LinearProbe(ERM):
     paper: ClassVar[str] = "Donahue et al., DeCAF: a deep convolutional activation feature, ICML 2014"
     needs: ClassVar[frozenset[str]] = frozenset()
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if train.sources:

@@ -26,7 +26,7 @@ class LearnToLearnMAML(MetaLearner):
 
     inner_lr: float = 0.4
     inner_steps: int = 1
-    test_steps: int = 3
+    test_steps: int = 1
     first_order: bool = False
 
     family: ClassVar[str] = "model-based"

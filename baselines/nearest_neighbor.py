@@ -25,6 +25,10 @@ class NearestNeighbor(ERM):
     paper: ClassVar[str] = "Cover & Hart, Nearest neighbor pattern classification, IEEE TIT 1967"
     needs: ClassVar[frozenset[str]] = frozenset()
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "episodes"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         flat, embed = embedded(train, seed, self)

@@ -20,3 +20,7 @@ class SourceOnly(ERM):
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
     takes: ClassVar[str] = "s"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }

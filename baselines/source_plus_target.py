@@ -19,3 +19,7 @@ class SourcePlusTarget(ERM):
     paper: ClassVar[str] = "Saito et al., Semi-supervised domain adaptation via minimax entropy, ICCV 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }

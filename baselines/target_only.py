@@ -21,3 +21,7 @@ class TargetOnly(ERM):
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
     takes: ClassVar[str] = "l"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }

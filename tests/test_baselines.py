@@ -150,7 +150,7 @@ def test_a_method_is_a_frozen_dataclass_that_says_what_it_is(name: str) -> None:
         setattr(method, first, 1)
     assert cls.family in FAMILIES
     assert len(cls.paper) > 10
-    assert cls.needs <= {"sources", "shots", "same task"}
+    assert cls.needs <= {"sources", "shots", "same task", "every label"}
     assert cls.__doc__
     assert not cls.__doc__.startswith(f"{cls.__name__}(")  # a docstring of its own, not the dataclass's
     assert json.loads(json.dumps(asdict(method))) == asdict(method)

@@ -76,6 +76,7 @@ def test_the_harness_names_no_baseline_but_the_references() -> None:
         "target_only",
         "source_only",
         "source_plus_target",
+        "target_full",
     }
     for file in modules():
         strings = {n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)}

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tlbench import PROTOCOL, card, frozen
-from tlbench.card import Budget
+from tlbench.card import FULL, Budget
 from tlbench.mistake import Mistake
-from tlbench.report import HEADER, SOURCE_ONLY, TARGET_ONLY, Asked, Line, cells, line, suite_lines
+from tlbench.report import HEADER, SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Asked, Line, cells, line, suite_lines
 from tlbench.row import Row
 from tlbench.store import Store
 
@@ -107,14 +107,15 @@ def _asked(rows: list[Row]) -> list[Asked]:
     for row in sorted(rows, key=lambda r: (r.ok, r.time, r.key)):  # the newest of a seed stands, if it is ok
         found[row.method, row.task, row.budget][row.seed] = row
     pairs = sorted({r.task for r in rows if r.sources})
-    budgets = sorted({k for _, _, k in found}, key=lambda k: (isinstance(k, str), k))
+    budgets = sorted({k for m, _, k in found if m != TARGET_FULL}, key=lambda k: (isinstance(k, str), k))
     lines = []
     for task in pairs:
         target = f"{task.partition('/')[0]}/{task.rpartition('-')[2]}"
         for k in budgets:
-            methods = sorted({m for m, t, b in found if (t, b) == (task, k) or (t, b) == (target, k)} | {SOURCE_ONLY})
-            for m in methods:
-                place = (m, target, k) if (m, target, k) in found else (m, task, 0 if m == SOURCE_ONLY else k)
+            methods = {m for m, t, b in found if (t, b) == (task, k) or (t, b) == (target, k)}
+            for m in sorted({*methods, SOURCE_ONLY, TARGET_FULL}):
+                at: Budget = 0 if m == SOURCE_ONLY else FULL if m == TARGET_FULL else k
+                place = (m, target, at) if (m, target, at) in found else (m, task, at)
                 own = found.get(place, {})
                 order = sorted(own)
                 lines.append(

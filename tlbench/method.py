@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import sys
 import tokenize
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -34,9 +35,11 @@ NUMERICS = (  # our modules that a method's answer depends on
 class Method(Protocol):
     """A frozen dataclass; its fields are its hyperparameters and its defaults the published ones.
 
-    Class variables say the rest: `family`, `paper`; `needs`, a frozenset of 'sources', 'shots' and 'same task' (the
-    sources' labels mean the target's classes): what must be there; `ignores`, of 'sources' and 'shots': what is taken
-    away before `fit` sees it; `regimes`, what it can do, by default 'classification' only.
+    Class variables say the rest: `family`, `paper`; `needs`, a frozenset of 'sources', 'shots', 'same task' (the
+    sources' labels mean the target's classes) and 'every label' (of the target's pool, which makes it a skyline): what
+    must be there; `ignores`, of 'sources' and 'shots': what is taken away before `fit` sees it; `regimes`, what it can
+    do, by default 'classification' only; `search`, where each hyperparameter is looked for when one is selected: field
+    -> ('log' or 'linear', low, high) or ('choice', one, another, ...).
     """
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner: ...
@@ -70,6 +73,7 @@ class Description:
     regimes: tuple[str, ...]
     fields: tuple[Field, ...]
     config: dict[str, Any]
+    search: dict[str, tuple[Any, ...]]  # field -> ('log' | 'linear', low, high) or ('choice', *values)
     digest: str  # of the method's code and of the numerics under it
 
     @classmethod
@@ -77,6 +81,7 @@ class Description:
         """From JSON."""
         own = {f.name: values[f.name] for f in fields(cls)}
         own["fields"] = tuple(Field(**f) for f in values["fields"])
+        own["search"] = {name: tuple(space) for name, space in values["search"].items()}
         return cls(**{**own, **{name: tuple(own[name]) for name in ("needs", "ignores", "regimes")}})
 
 
@@ -203,8 +208,35 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         regimes=tuple(sorted(getattr(cls, "regimes", {"classification"}))),
         fields=listed,
         config=config,
+        search=searched(spec, cls),
         digest=code_digest(source, "" if spec in shipped() else cls.__qualname__),
     )
+
+
+def searched(spec: str, cls: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """A method's search space, each part checked against the field it is for.
+
+    Raises:
+        Mistake: it names no field, or a part of it is no space of that field's values.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    hints, space, known = get_type_hints(cls), getattr(cls, "search", {}), {f.name for f in fields(cls)}
+    for name, part in space.items():
+        where = f"method {spec!r}: search[{name!r}]"
+        if name not in known:
+            raise Mistake(f"{where}: no field is called that{suggest(name, known)}")
+        kind, *values = part if isinstance(part, tuple) and part else (None,)
+        if kind not in ("log", "linear", "choice"):
+            raise Mistake(f"{where} is {part!r}; write ('log', low, high), ('linear', low, high) or ('choice', ...)")
+        if kind != "choice" and not (len(values) == 2 and (0 if kind == "log" else -math.inf) < values[0] < values[1]):
+            raise Mistake(f"{where} is {part!r}; it needs a low and a higher end{', above 0' * (kind == 'log')}")
+        try:
+            for value in values:
+                TypeAdapter(hints[name]).validate_python(value, strict=isinstance(value, str | bool))
+        except ValidationError:
+            raise Mistake(f"{where}: {value!r} is no {_type_name(hints[name])}") from None
+    return dict(space)
 
 
 def _foreign_name(spec: str, cls: type[Any]) -> str:

@@ -17,10 +17,11 @@ from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.method import Description
 from tlbench.mistake import Mistake, suggest
-from tlbench.report import SOURCE_ONLY, TARGET_ONLY
+from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.split import sha
 
 REFERENCES = (TARGET_ONLY, SOURCE_ONLY)
+BESIDE = ("source_plus_target", TARGET_FULL)  # what a full run shows beside them
 SHARED_FIELDS = (
     "steps",
     "batch",
@@ -94,7 +95,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     for c in dict.fromkeys(t.card for t in tasks):
         bench.check_backbone(c)
     present = _present(plan, tasks, bench)
-    names = [*dict.fromkeys([*request.methods, *REFERENCES, *(["source_plus_target"] if request.full else [])])]
+    names = [*dict.fromkeys([*request.methods, *REFERENCES, *(BESIDE if request.full else ())])]
     for task in present:
         if task.file:
             loaders.check(task, bench.conditions.data_root)
@@ -127,10 +128,15 @@ def _entry(task: Task, budget: Budget, seeds: Sequence[int], described: dict[str
 
 
 def cell(task: Task, method: Description, budget: Budget, seed: int) -> Cell:
-    """The cell with what the method ignores taken away, so that what cannot differ is run once."""
+    """The cell with what the method ignores taken away, so that what cannot differ is run once.
+
+    A skyline has every label at every budget. The shots of episodes are in them, and cannot be taken away.
+    """
     if "sources" in method.ignores:
         task = task.without_sources()
-    return Cell(task, method, 0 if "shots" in method.ignores else budget, seed)
+    if task.card.regime != "episodes":
+        budget = FULL if "every label" in method.needs else 0 if "shots" in method.ignores else budget
+    return Cell(task, method, budget, seed)
 
 
 def refusal(c: Cell) -> str | None:
@@ -200,7 +206,7 @@ def describe(names: Sequence[str], settings: dict[str, str], workers: Workers) -
     Raises:
         Mistake: no method has the field, or the value is of another type.
     """
-    plain = {name: described(name, {}, workers) for name in dict.fromkeys([*names, *REFERENCES, "source_plus_target"])}
+    plain = {name: described(name, {}, workers) for name in dict.fromkeys([*names, *REFERENCES, *BESIDE])}
     for key, value in settings.items():
         known = {f.name for name in names for f in plain[name].fields}
         if key not in known:

@@ -14,6 +14,8 @@ from tlbench.row import Row
 from tlbench.stats import Estimate, over_seeds, two_way, verdict
 
 TARGET_ONLY, SOURCE_ONLY = "target_only", "source_only"
+TARGET_FULL = "target_full"  # the skyline: a line beside every budget, and never ranked
+UNJUDGED = ("–", "reference", "skyline")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def line(asked: Asked) -> Line:
     reference = SOURCE_ONLY if asked.budget == 0 else TARGET_ONLY
     if asked.method == reference:
         harm = "reference"
+    elif asked.method == TARGET_FULL:
+        harm = "skyline"
     elif judged is not None:
         gain, seeds = judged
         harm = verdict(Estimate(-gain.mean, gain.se, gain.df), seeds)
@@ -112,7 +116,7 @@ def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> 
     whole = all(r and r.ok for a in group for r in a.rows)  # a mean over what did not fail would flatter
     accuracy = over_seeds([[100.0 * (r.value or 0.0) for r in a.rows if r] for a in group]) if whole else None
     lines = [line(a) for a in group]
-    harmed = [x.negative_transfer.startswith("yes") for x in lines if x.negative_transfer not in ("–", "reference")]
+    harmed = [x.negative_transfer.startswith("yes") for x in lines if x.negative_transfer not in UNJUDGED]
     harm = f"{sum(harmed)} of {len(harmed)}" if harmed else lines[0].negative_transfer
     return Line(
         task=f"{suite}: mean of {len(group)}",

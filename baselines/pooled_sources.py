@@ -1,0 +1,35 @@
+"""Pooled sources: all of them, and the shots, in one pot.
+
+Peng et al., ICCV 2019, section 5 (the `source combine` setting, without adaptation): empirical risk minimisation over
+the union of all labelled samples, each of which weighs alike, wherever it comes from. Large sources so outweigh small
+ones, and all of them the shots; `source_plus_target` is the one that keeps sources, and shots, in equal parts.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from tlbench import Labeled, Predictor, Train
+from tlbench.descent import ERM
+
+
+@dataclass(frozen=True)
+class PooledSources(ERM):
+    """Train on the union of all labels."""
+
+    family: ClassVar[str] = "multi-source"
+    paper: ClassVar[str] = "Peng et al., Moment matching for multi-source domain adaptation, ICCV 2019"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    takes: ClassVar[str] = "s"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        parts = (*train.sources, train.shots)
+        x, y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
+        fitted = super().fit(replace(train, sources=(Labeled(x, y),)), seed)
+        return fitted  # type: ignore[return-value]  # a learner only where there are episodes

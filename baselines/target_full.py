@@ -1,0 +1,27 @@
+"""Target-full: every label of the target's pool and nothing else, the skyline.
+
+Empirical risk minimisation as `target_only`, on all labels that could be bought (the `target` column of Zhang et al.,
+IEEE/CAA JAS 2023; the oracle of Wang et al., CVPR 2019). It says how far a budget is from the end of the road. It is
+shown beside every budget and never ranked: no method has its labels.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tlbench.descent import ERM
+
+
+@dataclass(frozen=True)
+class TargetFull(ERM):
+    """Train on every label of the target's pool."""
+
+    family: ClassVar[str] = "reference"
+    paper: ClassVar[str] = "Wang et al., Characterizing and avoiding negative transfer, CVPR 2019"
+    needs: ClassVar[frozenset[str]] = frozenset({"shots", "every label"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection"})
+    ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
+    takes: ClassVar[str] = "l"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }

@@ -1,0 +1,94 @@
+"""Weighted sources: each input goes to the hypotheses of the sources it looks like.
+
+Mansour, Mohri & Rostamizadeh, NIPS 2008 (Domain adaptation with multiple sources), section 4: where the target is a
+mixture of the sources, no fixed combination of their hypotheses h_j is safe, and the one weighted by the densities
+D_j is:
+
+    h(x) = sum_j z_j D_j(x) h_j(x) / sum_j z_j D_j(x)        D_j(x) proportional to p(j | x)
+
+Each h_j is a network trained on its source. The densities' ratios are those of a logistic regression that names the
+source of an embedded input, fitted on as many samples of each. The paper leaves z to a fixed point that exists; we take
+the mixture that makes the data likeliest, by expectation maximisation with one pseudo-count a source:
+
+    z_j <- (1 + sum_i z_j l_ij / sum_k z_k l_ik) / (J + n)        l_ij = p(j | x_i) h_j(y_i | x_i) of the shots
+
+or l_ij = p(j | x_i) of the unlabelled target, where there are no shots. The shots serve z alone.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from tlbench import Predictor, Train
+from tlbench.descent import ERM, predictor
+from tlbench.embed import embedded, nothing_of
+
+
+@dataclass(frozen=True)
+class WeightedSources(ERM):
+    """Mix the sources' hypotheses by how likely each input is under its source."""
+
+    samples: int = 1000  # of each source that the domains are told apart from, at most
+    penalty: float = 1.0  # of the logistic regression, its C
+
+    family: ClassVar[str] = "multi-source"
+    paper: ClassVar[str] = "Mansour, Mohri & Rostamizadeh, Domain adaptation with multiple sources, NIPS 2008"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+        "penalty": ("log", 1e-3, 1e2),
+    }
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        alone = [replace(train, sources=(s,), shots=nothing_of(train.shots)) for s in train.sources]
+        hypotheses = [predictor(self.trained(part, seed), train.device) for part in alone]
+        if len(hypotheses) == 1:
+            return hypotheses[0]
+        flat, embed = embedded(train, seed, self)
+        domains = told_apart([s.x for s in flat.sources], self.samples, self.penalty, seed)
+
+        def beliefs(x: Tensor) -> tuple[Tensor, Tensor]:
+            """p(j | x), (n, J), and h_j(y | x), (n, J, n_classes), in double precision."""
+            p = torch.from_numpy(domains.predict_proba(embed(x).double().numpy()))
+            return p, torch.stack([h(x).cpu().double().softmax(1) for h in hypotheses], 1)
+
+        if len(train.shots):
+            parts = [beliefs(x) for x in torch.split(train.shots.x, 256)]
+            p, h = (torch.cat(part) for part in zip(*parts, strict=True))
+            likely = p * h[torch.arange(len(h)), :, train.shots.y]
+        else:
+            likely = torch.from_numpy(domains.predict_proba(flat.target.x.double().numpy()))
+        z = mixture(likely)
+
+        def scores(x: Tensor) -> Tensor:
+            p, h = beliefs(x)
+            share = z * p / (z * p).sum(1, keepdim=True)
+            return (share[:, :, None] * h).sum(1).clamp(min=1e-30).log().float()
+
+        return scores
+
+
+def told_apart(parts: list[Tensor], most: int, penalty: float, seed: int) -> Any:
+    """A logistic regression of which part a row is from, on as many rows of each."""
+    generator = torch.Generator().manual_seed(seed)
+    size = min(most, *map(len, parts))
+    x = torch.cat([part[torch.randperm(len(part), generator=generator)[:size]] for part in parts])
+    y = torch.arange(len(parts)).repeat_interleave(size)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
+    return model.fit(x.double().numpy(), y.numpy())
+
+
+def mixture(likely: Tensor, steps: int = 200) -> Tensor:
+    """(n, J) likelihoods -> (J,) weights of the mixture, by expectation maximisation."""
+    n, parts = likely.shape
+    z = torch.full((parts,), 1 / parts, dtype=likely.dtype)
+    for _ in range(steps):
+        owed = z * likely
+        z = (1 + (owed / owed.sum(1, keepdim=True).clamp(min=1e-300)).sum(0)) / (parts + n)
+    return z

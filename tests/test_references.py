@@ -1,0 +1,160 @@
+"""The lines that others are held against: the skyline, chance; and what is searched when a method is selected."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tlbench_baselines.chance import Chance
+from torch import nn
+
+from tlbench import api, board, card, catalog, method
+from tlbench import plan as plans
+from tlbench.api import Options
+from tlbench.card import FULL
+from tlbench.cell import Bench, Conditions
+from tlbench.data import Episodes, Labeled, Train, Unlabeled
+from tlbench.mistake import Mistake
+from tlbench.plan import Request
+from tlbench.report import Asked, line, suite_lines
+
+TASK = card.find("digits/fonts-handwritten")[0]
+EPISODIC = card.find("fonts_fewshot")[0]
+SKYLINE, TARGET_ONLY, SOURCE_ONLY = (method.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
+
+
+# the skyline
+
+
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_a_skyline_has_every_label_at_every_budget_and_no_source(k: int) -> None:
+    cell = plans.cell(TASK, SKYLINE, k, 0)
+    assert cell.budget == FULL
+    assert not cell.task.sources
+    assert plans.refusal(cell) is None
+    assert plans.cell(TASK, TARGET_ONLY, k, 0).budget == k
+    assert plans.cell(TASK, SOURCE_ONLY, k, 0).budget == 0
+
+
+def test_of_episodes_nothing_can_be_taken_away_and_a_refusal_has_its_row() -> None:
+    for described in (SKYLINE, SOURCE_ONLY):
+        cell = plans.cell(EPISODIC, described, 1, 0)
+        assert cell.budget == 1
+        assert f"{described.name} does" in (plans.refusal(cell) or "")
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> api.Outcome:
+    request = Request(
+        ("digits/fonts-handwritten",), ("target_full", "finetune"), (0, 1), (0, 1), {"steps": "2", "batch": "4"}
+    )
+    return api.execute(request, Options(tmp_path_factory.mktemp("results"), device="cpu", jobs=1))
+
+
+def test_a_skyline_is_run_once_and_shown_beside_every_budget(outcome: api.Outcome) -> None:
+    rows = [r for r in outcome.rows if r.method == "target_full"]
+    assert [(r.budget, r.seed) for r in rows] == [("full", 0), ("full", 1)]
+    assert all(r.ok and r.sources == () for r in rows)
+    assert rows[0].n_shots == len(Bench(Conditions()).split(TASK, 0).partition.pool)
+    lines = {x.budget: x for x in outcome.lines if x.method == "target_full"}
+    assert set(lines) == {0, 1}
+    assert {x.negative_transfer for x in lines.values()} == {"skyline"}
+    assert lines[0].accuracy == lines[1].accuracy
+    assert lines[1].over_target is not None
+    assert lines[0].over_source is not None
+
+
+def test_the_board_shows_a_skyline_at_the_budgets_of_the_others(outcome: api.Outcome) -> None:
+    shown = board.render(replace(r, default=True) for r in outcome.rows)
+    lines = [text for text in shown.splitlines() if "| target_full |" in text]
+    assert [text.split("|")[2].strip() for text in lines] == ["0", "1"]
+    assert all("skyline" in text for text in lines)
+    assert "| full |" not in shown
+
+
+def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
+    rows = [r for r in outcome.rows if r.method == "target_full"]
+    none = [None, None]
+    asked = [Asked(f"toy/{name}", 1, "target_full", rows, none, none) for name in ("a", "b")]
+    assert [line(a).negative_transfer for a in asked] == ["skyline", "skyline"]
+    assert [x.negative_transfer for x in suite_lines(asked)] == ["skyline"]
+
+
+def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
+    names = ("chance", *plans.REFERENCES, *plans.BESIDE)
+    described = {n: method.describe(n, {}) for n in names}
+    for full in (True, False):
+        request = Request(("digits/fonts-handwritten",), ("chance",), (1,), (0,), full=full)
+        made = plans.make(request, Bench(Conditions()), described)
+        assert any(e.method.name == "target_full" for e in made.entries) == full
+
+
+# chance
+
+
+def test_chance_of_an_episode_looks_at_the_supports_labels_alone() -> None:
+    nothing = Labeled(torch.zeros(0, 2), torch.zeros(0).long())
+    train = Train((), Unlabeled(nothing.x), nothing, 3, nn.Identity, regime="episodes", episodes=Episodes(3, 1, 2))
+    learn = Chance().fit(train, 0)
+    scores = learn(Labeled(torch.randn(4, 2), torch.tensor([0, 2, 2, 1])), torch.randn(5, 2))
+    torch.testing.assert_close(scores, torch.tensor([0.25, 0.25, 0.5]).expand(5, 3))
+
+
+def test_chance_of_a_number_is_the_mean() -> None:
+    known = Labeled(torch.randn(4, 2), torch.tensor([0.0, 1, 2, 5]))
+    train = Train((known,), Unlabeled(known.x), Labeled(known.x[:0], known.y[:0]), 1, nn.Identity, regime="regression")
+    assert Chance().fit(train, 0)(torch.randn(3, 2)).tolist() == [[2.0]] * 3
+
+
+# search spaces
+
+
+@pytest.mark.parametrize("name", sorted(method.shipped()))
+def test_every_method_says_where_its_hyperparameters_are_searched(name: str) -> None:
+    described = method.describe(name, {})
+    again = method.Description.of(json.loads(json.dumps(described.__dict__, default=lambda f: f.__dict__)))
+    assert again.search == described.search
+    assert (described.search == {}) == (name == "chance")
+    assert len(described.search) <= 4
+    for field, (kind, *values) in described.search.items():
+        default = next(f.default for f in described.fields if f.name == field)
+        if default is not None and kind != "choice":
+            assert values[0] <= default <= values[1], field
+        elif default is not None:
+            assert default in values, field
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("{'weigth': ('log', 1, 2)}", r"search\['weigth'\]: no field is called that; did you mean 'weight'"),
+        ("{'weight': ('normal', 1, 2)}", "write \\('log', low, high\\), \\('linear', low, high\\) or \\('choice'"),
+        ("{'weight': ()}", "write \\('log', low, high\\)"),
+        ("{'weight': ('log', 0.0, 2.0)}", "needs a low and a higher end, above 0"),
+        ("{'weight': ('linear', 2.0, 2.0)}", "needs a low and a higher end"),
+        ("{'weight': ('linear', 1.0)}", "needs a low and a higher end"),
+        ("{'weight': ('choice', 1.0, 'much')}", "'much' is no float"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_a_mistake_in_a_line(search: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n\n@dataclass(frozen=True)\nclass Mine:\n"
+        f"    weight: float = 1.0\n    search: ClassVar[dict] = {search}\n    def fit(self, train, seed): ...\n"
+    )
+    with pytest.raises(Mistake, match=said):
+        method.describe(f"{file}:Mine", {})
+
+
+def test_show_tells_the_search_space(capsys: pytest.CaptureFixture[str]) -> None:
+    catalog.show("dann", as_json=False)
+    shown = capsys.readouterr().out
+    assert "search" in shown
+    assert "log, 0.1, 10.0" in shown
+    catalog.show("dann", as_json=True)
+    values: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert values["search"]["weight"] == ["log", 0.1, 10.0]
