@@ -36,7 +36,7 @@ def _one_thread() -> Iterator[None]:
 SPEC = {"kind": "bottleneck", "width": 32, "scale": "standard"}
 
 
-def turned(names: tuple[str, ...], k: int, seed: int = 0, steps: int = 150) -> tuple[Train, Labeled]:
+def turned(names: tuple[str, ...], k: int, seed: int = 0, steps: int = 300) -> tuple[Train, Labeled]:
     """CAL-9: sources whose classes lie along axes at an angle to the target's; k shots a class, and test samples."""
     parts = [calibration.domain("cal9", name, seed) for name in (*names, "target")]
     labeled = [Labeled(torch.from_numpy(np.array(d.x)), torch.from_numpy(d.y)) for d in parts]
@@ -175,7 +175,7 @@ def test_each_input_goes_to_the_hypothesis_of_its_source(k: int) -> None:
     both = [torch.cat(pair) for pair in zip(*((p.x, p.y) for p in (place(200, -4, 1), place(200, 4, -1))), strict=True)]
     shots = Labeled(both[0][:k], both[1][:k])
     backbone = lambda: nets.build(SPEC, [s.x for s in sources], 0)  # noqa: E731
-    train = Train(sources, Unlabeled(both[0]), shots, 2, backbone, Recipe(steps=100))
+    train = Train(sources, Unlabeled(both[0]), shots, 2, backbone, Recipe(steps=200))
     scores = WeightedSources().fit(train, 0)(both[0])
     assert accuracy(scores, both[1]) > 0.9
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(400))
