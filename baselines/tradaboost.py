@@ -7,9 +7,9 @@ n source samples and shots; with its weighed error eps on the shots, at most `mo
     a wrongly told shot's weight           /= beta_t
 
 and the learners of the second half of the rounds vote, with weight log(1 / beta_t). The paper leaves the first weights
-open; here source and shots weigh alike in all. The paper is for two classes; for
-more, right and wrong mean the same and the votes are counted by class. The paper's weak learner is a linear support
-vector machine, ours a logistic regression, which takes weights alike.
+open; here source and shots weigh alike in all. The paper is for two classes; for more, right and wrong mean the same,
+and a learner's vote is its probability of each class. The paper's weak learner is a linear support vector machine, ours
+a logistic regression, which takes weights alike.
 """
 
 from dataclasses import dataclass
@@ -46,9 +46,7 @@ class TrAdaBoost(ERM):
 
         def scores(x: Tensor) -> Tensor:
             rows = embed(x)
-            told = [torch.nn.functional.one_hot(f(rows).argmax(1), train.n_classes) * v
-                    for f, v in zip(learners, votes, strict=True)]  # fmt: skip
-            return torch.stack(told).sum(0)
+            return torch.stack([f(rows).softmax(1) * v for f, v in zip(learners, votes, strict=True)]).sum(0)
 
         return scores
 
