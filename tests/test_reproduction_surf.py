@@ -3,7 +3,7 @@
 Counts of a row are divided by their sum and standardised within each domain (ddof 1); every source sample teaches the
 nearest neighbour; the whole target is told. 20 dimensions throughout. TCA and JDA are run as in the code that the table
 was made with: rows of norm 1 before and after the map, the discrepancy's matrix over its Frobenius norm, penalty 1, no
-kernel. The nearest neighbour, TCA and JDA must give the published means within what the protocol leaves open.
+kernel.
 """
 
 from __future__ import annotations
@@ -75,20 +75,28 @@ def aligned(xs: np.ndarray, ys: np.ndarray, xt: np.ndarray) -> np.ndarray:
     return nearest(zs, ys, move(xt))
 
 
-@pytest.mark.slow
 def test_the_nearest_neighbour_row_is_the_published_one_in_all_twelve_cells(domains: Domains) -> None:
     np.testing.assert_allclose(table(domains, nearest), NEAREST, atol=0.01)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("told", "published", "within"),
-    [(principal, 43.6, 1.5), (transfer_components, 46.2, 0.6), (flow_kernel, 43.1, 1.65), (joint, 46.8, 0.6)],
-    ids=["pca", "tca", "gfk", "jda"],
-)
+    [
+        pytest.param(principal, 43.6, 1.5, id="pca"),
+        pytest.param(transfer_components, 46.2, 0.6, id="tca"),
+        pytest.param(joint, 46.8, 0.6, id="jda", marks=pytest.mark.slow),
+        pytest.param(flow_kernel, 43.1, 1.5, id="gfk", marks=pytest.mark.xfail(
+            strict=True, reason="44.7 at 20 dimensions, 43.8 at 40, and the table does not say which; "
+            "the kernel itself is the integral along the geodesic to 1e-12")),
+    ],
+)  # fmt: skip
 def test_the_mean_of_a_row_is_the_published_one(told: Told, published: float, within: float, domains: Domains) -> None:
     assert np.mean(table(domains, told)) == pytest.approx(published, abs=within)
+
+
+def test_the_flow_kernels_row_is_what_it_was_found_to_be(domains: Domains) -> None:
+    assert np.mean(table(domains, flow_kernel)) == pytest.approx(44.7, abs=0.1)
 
 
 @pytest.mark.slow
