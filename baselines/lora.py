@@ -3,7 +3,7 @@
 Hu et al., ICLR 2022, equation 3. The source's weights are frozen; every matrix of the features learns a change of low
 rank, which starts at zero and is merged into the weights at the end:
 
-    W = W_0 + alpha / r * B A,   A (r, in) normal at first, B (out, r) zero at first
+    W = W_0 + alpha / r * B A,   A (r, in) random at first, B (out, r) zero at first
 
 A convolution is the matrix (out, in * height * width). The paper adapts the query and value projections of transformers
 alone; here all linear and convolutional layers, since most backbones have no attention. Biases and norms stay as they
@@ -61,7 +61,7 @@ class Change(nn.Module):
         super().__init__()
         rows, columns = len(weight), weight[0].numel()
         self.scale = alpha / rank
-        self.a = nn.Parameter(torch.randn(rank, columns, device="cpu").to(weight.device) / columns**0.5)
+        self.a = nn.Parameter(((2 * torch.rand(rank, columns) - 1) / columns**0.5).to(weight.device))
         self.b = nn.Parameter(torch.zeros(rows, rank, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:

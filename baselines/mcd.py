@@ -8,7 +8,8 @@ Saito et al., CVPR 2018, section 3.3. Two classifiers over one feature extractor
 
     D(xt) = mean |p1(f(xt)) - p2(f(xt))|, over samples and classes (equation 9)
 
-Prediction is by the sum of both classifiers' probabilities.
+A and C pass their own samples alone through the network, as the authors do. Prediction is by the sum of both
+classifiers' probabilities.
 """
 
 from collections.abc import Iterator
@@ -53,12 +54,12 @@ class MCD(Descent):
         def told(f: Tensor) -> Tensor:
             return torch.stack([cross_entropy(s[:n], y) for s in pair.both(f)]).sum()  # type: ignore[operator]
 
-        yield told(net["features"](x)), ("features", "classifier")
+        yield told(net["features"](batch.x)), ("features", "classifier")
         with torch.no_grad():
             f = net["features"](x)
         yield told(f) - self.weight * disagreement(*pair.both(f[n:])), ("classifier",)  # type: ignore[operator]
         for _ in range(self.rounds):
-            yield self.weight * disagreement(*pair.both(net["features"](x)[n:])), ("features",)  # type: ignore[operator]
+            yield self.weight * disagreement(*pair.both(net["features"](batch.xt))), ("features",)  # type: ignore[operator]
 
 
 class Pair(nn.Module):

@@ -714,8 +714,8 @@ def spurious() -> tuple[Train, Labeled]:
 @pytest.mark.parametrize(
     "method",
     [
-        DAN(), methods.load("jan")(), DeepJDOT(alpha=0.1, weight=0.1), M3SDA(), MDAN(weight=1.0), CAN(), ADDA(),
-        methods.load("cdan")(), methods.load("dann")(), MCC(), SHOT(),
+        DAN(), methods.load("jan")(), DeepJDOT(alpha=0.1, weight=0.1), M3SDA(weight=0.5), MDAN(weight=1.0), CAN(),
+        ADDA(tuned_body_lr=0.1), methods.load("cdan")(), methods.load("dann")(), MCC(), SHOT(),
     ],
     ids=lambda m: type(m).__name__,
 )  # fmt: skip
