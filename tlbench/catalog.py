@@ -48,7 +48,7 @@ def _tasks() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
-    with Workers() as workers:
+    with Workers(modules=[f"tlbench_baselines.{name}" for name in methods.shipped()]) as workers:  # imported once
         described = [plan.described(name, {}, workers) for name in methods.shipped()]
     return [{"name": d.name, "summary": f"{d.summary} [{d.family}]", "paper": d.paper} for d in described]
 
