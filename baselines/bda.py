@@ -35,7 +35,7 @@ class BDA(Moving):
     paper: ClassVar[str] = "Wang et al., Balanced distribution adaptation for transfer learning, ICDM 2017"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {
-        "dims": ("choice", 10, 20, 40, 80, 160),
+        "dims": ("choice", 10, 20, 50, 100, 200),
         "penalty": ("log", 1e-3, 1e2),
         "balance": ("linear", 0.0, 1.0),
         "weighted": ("choice", False, True),

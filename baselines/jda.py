@@ -33,7 +33,7 @@ class JDA(Moving):
     paper: ClassVar[str] = "Long et al., Transfer feature learning with joint distribution adaptation, ICCV 2013"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {
-        "dims": ("choice", 10, 20, 40, 80, 160),
+        "dims": ("choice", 10, 20, 50, 100, 200),
         "penalty": ("log", 1e-3, 1e2),
         "kernel": ("choice", "primal", "linear", "rbf"),
     }

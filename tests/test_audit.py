@@ -74,6 +74,7 @@ def test_an_audit_prints_a_line_a_task_and_names_examples(mine: Path) -> None:
     assert "labels differ: " in done.stdout
 
 
+@pytest.mark.slow
 def test_an_audit_of_missing_data_is_a_mistake_and_of_everything_passes_it_over(tmp_path: Path) -> None:
     nothing = {"TLBENCH_DATA": "", "XDG_DATA_HOME": str(tmp_path)}
     done = tlbench("data", "audit", "office31", **nothing)
@@ -84,6 +85,7 @@ def test_an_audit_of_missing_data_is_a_mistake_and_of_everything_passes_it_over(
     assert "digits/handwritten-fonts" in {f["task"] for f in said["findings"]}
 
 
+@pytest.mark.slow
 def test_the_audit_finds_what_is_known_of_the_real_data(real_data: Path) -> None:
     tasks = ("bccd_detection", "breast", "pneumonia", "office_caltech10/dslr-amazon")
     said = json.loads(tlbench("data", "audit", *tasks, "--json").stdout)

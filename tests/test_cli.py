@@ -51,7 +51,7 @@ def test_json_holds_lines_rows_and_notices(results: Path) -> None:
 MISTAKES = {
     "task": (("-t", "digts", "-m", "dann"), "unknown task 'digts'; did you mean 'digits'?"),
     "pair": (("-t", "digits/fonts-photo", "-m", "dann"), "did you mean 'digits/fonts-photos'?"),
-    "method": (("-t", "digits", "-m", "dan"), "unknown method 'dan'; did you mean 'dann'?"),
+    "method": (("-t", "digits", "-m", "dannn"), "unknown method 'dannn'; did you mean 'dann'?"),
     "method file": (("-t", "digits", "-m", "nowhere.py:M"), "there is no file nowhere.py"),
     "budget": (("-t", "digits", "-m", "dann", "--budgets", "5,many"), "'many' is no budget"),
     "budget too large": (("-t", "digits/fonts-photos", "-m", "dann", "--budgets", "5000"), "use at most"),
@@ -80,7 +80,7 @@ def test_a_mistake_is_one_line_and_exit_code_two(name: str, tmp_path: Path) -> N
 
 
 def test_unknown_commands_of_the_catalog_are_mistakes_too() -> None:
-    for words in (("list", "task"), ("show", "dan"), ("data", "pull", "office13"), ("data", "where", "offic31")):
+    for words in (("list", "task"), ("show", "dannn"), ("data", "pull", "office13"), ("data", "where", "offic31")):
         done = tlbench(*words)
         assert done.returncode == 2, done.stdout
         assert "did you mean" in done.stderr

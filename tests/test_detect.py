@@ -71,6 +71,7 @@ def test_boxes_lie_inside_the_image_and_are_sorted_by_score() -> None:
     assert set(kept[:, 5].tolist()) <= {0.0, 1.0, 2.0}
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_squares() -> None:
     """Bright squares of two sizes on noise: after a minute's worth of steps nearly all are found."""
     random = np.random.default_rng(0)

@@ -26,6 +26,7 @@ def test_a_suite_holds_its_closed_forms_through_the_whole_harness() -> None:
     assert {f["suite"] for f in found} == {"cal3"}
 
 
+@pytest.mark.slow
 def test_a_harness_that_measures_a_point_too_much_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = scoring.accuracy
     monkeypatch.setattr(scoring, "accuracy", lambda scores, y: min(1.0, plain(scores, y) + 0.015))
