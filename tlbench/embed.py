@@ -56,11 +56,17 @@ def nothing_of(part: Labeled) -> Labeled:
     return Labeled(part.x[:0], part.y[:0])
 
 
-def in_batches(net: nn.Module, device: str, size: int = 256) -> Embedding:
+def batch_for(x: Tensor) -> int:
+    """Inputs to put through a network at once without gradients: 256, or fewer where they are large images."""
+    return max(16, min(256, (1 << 24) // max(1, x.shape[1:].numel())))
+
+
+def in_batches(net: nn.Module, device: str) -> Embedding:
     """`net` over any number of inputs without gradients, on the host's memory again."""
     net = net.to(device).eval()
 
     def embed(x: Tensor) -> Tensor:
+        size = batch_for(x)
         with torch.no_grad():
             parts = [net(x[i : i + size].to(device)).cpu() for i in range(0, max(1, len(x)), size)]
         return torch.cat(parts)

@@ -16,10 +16,10 @@ from torch import Tensor
 from tlbench import method as methods
 from tlbench import nets
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
+from tlbench.embed import batch_for
 from tlbench.mistake import Mistake
 from tlbench.timing import METER, peak_rss_mib, synchronized
 
-TEST_BATCH = 256
 LARGE = 1 << 28  # bytes of an array that is never copied whole
 AT_ONCE = 1 << 21  # numbers of input in the episodes that a learner of several is given together
 
@@ -119,7 +119,8 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
     """The predictor over all test inputs, batch by batch."""
-    batches = (x[i : i + TEST_BATCH] for i in range(0, len(x), TEST_BATCH))
+    size = batch_for(x)
+    batches = (x[i : i + size] for i in range(0, len(x), size))
     return torch.cat([checked(predict(batch), len(batch)) for batch in batches]).numpy()
 
 
