@@ -138,3 +138,10 @@ def test_a_source_with_other_classes_is_said_where_the_card_calls_it_the_same_ta
     file.write_text(text.replace("letters_to_digits", "mistaken"))
     with pytest.raises(Mistake, match="source 'letters' has other classes than the target; make them the same, or say"):
         rig.run(card.find(str(file))[0])
+
+
+def test_a_missing_extra_is_one_line_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "find_spec", lambda name: None)
+    with pytest.raises(Mistake, match=r"bccd_detection: measuring boxes needs torchmetrics and pycocotools; run: pip"):
+        plans.check_extra(card.find("bccd_detection")[0].card)
+    plans.check_extra(card.find("digits")[0].card)

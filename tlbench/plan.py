@@ -7,12 +7,13 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tlbench import __version__, cachedir, card, loaders
 from tlbench import method as methods
-from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Task
+from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.method import Description
@@ -94,6 +95,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     tasks, plan = check(request), Plan()
     for c in dict.fromkeys(t.card for t in tasks):
         bench.check_backbone(c)
+        check_extra(c)
     present = _present(plan, tasks, bench)
     names = [*dict.fromkeys([*request.methods, *REFERENCES, *(BESIDE if request.full else ())])]
     for task in present:
@@ -168,6 +170,15 @@ def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int
     if request.full:
         return request.budgets or c.budgets, request.seeds or tuple(range(c.seeds)), False
     return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), request.seeds is None
+
+
+def check_extra(c: Card) -> None:
+    """Raises:
+    Mistake: the library that measures the card's regime is not installed.
+    """
+    lacking = [m for m in ("torchmetrics", "pycocotools") if c.regime == "detection" and find_spec(m) is None]
+    if lacking:
+        raise Mistake(f"{c.name}: measuring boxes needs {' and '.join(lacking)}; run: pip install 'tlbench[detect]'")
 
 
 def _present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
