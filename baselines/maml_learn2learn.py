@@ -6,18 +6,16 @@ those of `maml`, so that on the same seed only the inner loop's code differs. On
 It needs `learn2learn` installed: tlbench's extra `meta`.
 """
 
-import importlib
-import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench import Learner, Predictor, Refusal, Train
+from tlbench import Train
 from tlbench.inner import SupportNorm, prepared, with_support_norms
-from tlbench.meta import Drawn, MetaLearner
+from tlbench.meta import Drawn, MetaLearner, peer
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class LearnToLearnMAML(MetaLearner):
     paper: ClassVar[str] = "Arnold et al., learn2learn: a library for meta-learning research, 2020"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
     regimes: ClassVar[frozenset[str]] = frozenset({"episodes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"learn2learn"})
+    extra: ClassVar[str] = "meta"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-4, 1e-2),
         "inner_lr": ("log", 1e-2, 1.0),
@@ -42,13 +42,10 @@ class LearnToLearnMAML(MetaLearner):
     def networks(self, train: Train) -> nn.ModuleDict:
         return with_support_norms(super().networks(train))
 
-    def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        library()  # refuse before anything is learnt
-        return super().fit(train, seed)
-
     def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
         steps = self.inner_steps if net.training else self.test_steps
-        start = library().MAML(nn.Sequential(net["features"].trunk, net["classifier"]), self.inner_lr, self.first_order)  # type: ignore[arg-type]
+        whole = nn.Sequential(net["features"].trunk, net["classifier"])  # type: ignore[arg-type]
+        start = peer("algorithms").MAML(whole, self.inner_lr, self.first_order)
 
         def told(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:
             learner = start.clone()
@@ -63,17 +60,3 @@ class LearnToLearnMAML(MetaLearner):
         with torch.enable_grad():  # the inner loop needs it at test, too
             episodes = zip(prepared(net, drawn.xs), drawn.ys, prepared(net, drawn.xq), strict=True)
             return torch.stack([told(*episode) for episode in episodes])
-
-
-def library() -> Any:
-    """The library's algorithms.
-
-    Raises:
-        Refusal: it is not installed.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its imports' deprecations are not ours
-        try:
-            return importlib.import_module("learn2learn.algorithms")
-        except ImportError:
-            raise Refusal("learn2learn is not installed; tlbench's extra 'meta' has it") from None

@@ -121,19 +121,21 @@ class Card(Place):
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
     test_most: PositiveInt = 5000  # test samples at most
+    protocol: Literal["tlbench", "published"] = "tlbench"  # who is labelled and tested; see `split`
     episodes: EpisodeRule = EpisodeRule()
     ranked: bool = True  # on the leaderboard; tasks with known truth are not
     backbone: str | tuple[str, ...]  # one of `list backbones`, or several: the first whose weights are at hand
     trainable: bool = False  # train the backbone end to end, or freeze it and keep its features
     side: PositiveInt | None = None  # of a trainable backbone's images, in pixels; None takes the backbone's
     bottleneck: PositiveInt = 256  # width of the trainable layer over frozen features
-    scale: Literal["standard", "rows", "none"] = "standard"  # what happens to frozen features first
+    scale: Literal["standard", "rows", "domain", "none"] = "standard"  # what happens to frozen features first
     augment: tuple[Literal["shift", "flip", "crop"], ...] = ()
     steps: PositiveInt = 500
     batch: PositiveInt = 32
     lr: float = Field(default=0.01, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
     body_lr: float = Field(default=1.0, gt=0)
+    decay: float = Field(default=10.0, ge=0)  # of the learning rate: lr / (1 + decay * progress)^0.75
     license: str
     cite: str
 
@@ -227,7 +229,7 @@ class Card(Place):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr, self.episodes.steps)
+        return Recipe(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr, self.episodes.steps, self.decay)
 
 
 def _pairs(c: Card) -> list[tuple[tuple[str, ...], str]]:

@@ -85,7 +85,7 @@ class Bench:
         if loaders.drawn_anew(task.card, task.target):
             return splits.split(task, target, seed)
         if task not in self._cuts:
-            self._cuts[task] = splits.partition(target, splits.target_name(task), task.card.test_most)
+            self._cuts[task] = splits.cut_of(task, target)
         return splits.split(task, target, seed, self._cuts[task])
 
     def backbone(self, card: Card) -> backbone.Backbone | None:
@@ -249,15 +249,19 @@ class Bench:
         self, place: Place, target: Place, split: Split, workers: Workers
     ) -> tuple[dict[str, str], splits.Indices, tuple[str, ...]]:
         """Paths of a source's arrays, the positions of its training rows there, its classes."""
+        published = place[0].protocol == "published"
         if place not in self._sources:
             domain = self.domain(*place)
-            train, _ = splits.source_rows(domain, f"{place[0].name}/{place[1]}")
+            held = 0.0 if published else splits.SOURCE_VALIDATION
+            train, _ = splits.source_rows(domain, f"{place[0].name}/{place[1]}", held)
             x = self._packed(place, train, "source", workers)
             y = inputs.pack(domain.y, train, splits.order_digest(domain), "labels")
             self._sources[place] = domain, train, {"x": str(x), "y": str(y)}
         domain, train, paths = self._sources[place]
         if (place, target) not in self._untested:
-            self._untested[place, target] = splits.untested(domain, train, split.domain, split.partition)
+            self._untested[place, target] = (
+                np.arange(len(train)) if published else splits.untested(domain, train, split.domain, split.partition)
+            )
         return paths, self._untested[place, target], domain.classes
 
     def row(self, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs: int, wall_s: float) -> Row:

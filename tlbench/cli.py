@@ -161,6 +161,31 @@ def show(
 
 
 @app.command()
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Published tables [default: all that a processor can run].")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Try another setting, as steps=50; not in the document.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 86400.0,
+    memory_limit: Annotated[int | None, typer.Option(min=64, help="MiB a cell may take.")] = None,
+    data_root: DataRoot = None,
+    results: Results = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Run nothing; exit 1 if the document would change.")] = False,
+) -> None:
+    """Run published tables under their own protocols; write published against ours to docs/reproduction.md."""
+    from tlbench import command
+    from tlbench.api import Options
+
+    options = Options(results, data_root, None, device, jobs, time_limit, memory_limit, retry_failed)
+    raise SystemExit(command.reproduce(names or [], options, set_ or [], check))
+
+
+@app.command()
 def selftest(
     suites: Annotated[list[str] | None, typer.Argument(help="Calibration suites [default: cal1 to cal10].")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,

@@ -249,6 +249,24 @@ def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     return int(check and changed)
 
 
+def reproduce(names: Sequence[str], options: Options, words: Sequence[str], check: bool) -> int:
+    """Run published tables and write what came of them. With `check`, 1 when the document would change."""
+    from tlbench import reproduce as tables
+
+    work = tables.Reproduction(names, options, settings(words))
+    if check:
+        rows = Store(tables.folder(options.results))
+    else:
+        with bar() as shown:
+            rows = work.run(shown.tell, shown.extraction)
+    for text in (*work.notices, *rows.warnings()):
+        print(f"note: {text}", file=sys.stderr)
+    file = tables.place(options.results)
+    changed = tables.document(rows, file, write=not check)
+    print(f"{file}: {'unchanged' if not changed else 'would change' if check else 'rebuilt'}, {len(rows.rows)} rows")
+    return int(check and changed)
+
+
 def selftest(suites: Sequence[str], jobs: int | None, every: bool, json_wanted: bool) -> int:
     """Run the calibration suites. Returns 1 when a demand does not hold."""
     from tlbench.selftest import Selftest, by_suite, chosen, jobs_here

@@ -85,6 +85,7 @@ class Recipe:
     weight_decay: float = 1e-3
     body_lr: float = 1.0  # the backbone's learning rate as a share of lr; small where it is pretrained
     adapt_steps: int = 50  # gradient steps a few-shot learner may take on one support set
+    decay: float = 10.0  # the learning rate falls as lr / (1 + decay * progress)^0.75
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,10 @@ def descend(
 ) -> None:
     """Minimise `loss(batch, progress)` over the parameters of `net`'s children that require a gradient.
 
-    SGD with Nesterov momentum 0.9 under Ganin et al.'s schedule lr / (1 + 10 p)^0.75, p the progress in 0..1
-    (JMLR 2016, section 5.2.2). Batch norm and augmentation are in training mode; the caller's `net.train`
-    hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the networks it
-    names alone, before the next is computed; all share the step's batch and learning rate.
+    SGD with Nesterov momentum 0.9 under the schedule lr / (1 + decay * p)^0.75, p the progress in 0..1 (Ganin et al.,
+    JMLR 2016, section 5.2.2, whose decay is 10). Batch norm and augmentation are in training mode; the caller's
+    `net.train` hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the
+    networks it names alone, before the next is computed; all share the step's batch and learning rate.
     """
     rates = {"features": recipe.body_lr}
     groups = [
@@ -132,7 +132,7 @@ def descend(
     for i, batch in enumerate(stream):
         progress = i / recipe.steps
         for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * recipe.lr / (1 + 10 * progress) ** 0.75
+            group["lr"] = group["rate"] * recipe.lr / (1 + recipe.decay * progress) ** 0.75
         found = loss(batch, progress)
         for value, movers in [(found, ())] if isinstance(found, Tensor) else found:
             optimizer.zero_grad(set_to_none=True)

@@ -60,7 +60,7 @@ class Transform:
                 return cls({}, None, "uint8", "hashed")
             return cls({}, backbone.spec(), "fp32", backbone.digest)
         if not any(card.place(d).loader in IMAGE_LOADERS for d in card.all_domains):
-            return None
+            return cls({"scale": "domain"}, None, "fp32", "features") if card.scale == "domain" else None
         if card.trainable:  # crops are taken from a slightly larger square while training
             own = backbone.card if backbone and not card.side else None
             side, fit = (own.margin, own.fit) if own else (card.side, "squash")
@@ -89,9 +89,14 @@ def arrays(domain: Domain, transform: Transform | None, workers: Workers, device
     Raises:
         Mistake: an image is broken; it is named.
     """
-    if domain.x is not None:
+    if domain.x is not None and transform is None:
         return domain.x
     assert transform is not None
+    if domain.x is not None:
+        x = domain.x
+        return cachedir.array(
+            cachedir.folder("inputs") / f"{raw_key(domain, transform)}.npy", lambda: standardized(x.astype(np.float64))
+        )
     if domain.texts and transform.net is None:
         file = cachedir.folder("inputs") / f"{raw_key(domain, transform)}.npy"
         return cachedir.array(file, lambda: textencoding.hashed(domain.texts))
@@ -100,6 +105,15 @@ def arrays(domain: Domain, transform: Transform | None, workers: Workers, device
         _extract(domain, transform, out, workers, device, progress)
     mapped: Array = np.load(out, mmap_mode="r", allow_pickle=False)
     return mapped
+
+
+def standardized(x: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(n, d) counts of one domain as the classic tables have them: each row over its sum, then each feature to mean 0
+    and deviation 1 (ddof 1) within the domain. It sees the test inputs, as those protocols do."""
+    x = x / np.maximum(x.sum(1, keepdims=True), 1e-12)
+    deviation = x.std(0, ddof=1)
+    out: NDArray[np.float32] = ((x - x.mean(0)) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    return out
 
 
 def _extract(

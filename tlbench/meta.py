@@ -7,9 +7,12 @@ what it has learnt then meets the target's own supports. All episodes of a step 
 
 from __future__ import annotations
 
+import importlib
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -206,3 +209,17 @@ def embed(features: nn.Module, x: Tensor, size: int = 256) -> Tensor:
         out: Tensor = features(x)
         return out
     return torch.cat([features(x[i : i + size]) for i in range(0, len(x), size)])
+
+
+def peer(module: str) -> Any:
+    """A module of learn2learn, which some methods are run through to be compared with ours.
+
+    Raises:
+        Refusal: it is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its imports' deprecations are not ours
+        try:
+            return importlib.import_module(f"learn2learn.{module}")
+        except ImportError:
+            raise Refusal("learn2learn is not installed; tlbench's extra 'meta' has it") from None

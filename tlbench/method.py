@@ -25,7 +25,7 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
-NUMERICS = (  # our modules that a method's answer depends on
+NUMERICS = (  # our modules that a method's answer may depend on
     "data", "descent", "detect", "embed", "inner", "kernels", "losses", "meta", "nets", "priors", "shallow",
     "transport", "trunks", "tuning",
 )  # fmt: skip
@@ -38,8 +38,9 @@ class Method(Protocol):
     Class variables say the rest: `family`, `paper`; `needs`, a frozenset of 'sources', 'shots', 'same task' (the
     sources' labels mean the target's classes) and 'every label' (of the target's pool, which makes it a skyline): what
     must be there; `ignores`, of 'sources' and 'shots': what is taken away before `fit` sees it; `regimes`, what it can
-    do, by default 'classification' only; `search`, where each hyperparameter is looked for when one is selected: field
-    -> ('log' or 'linear', low, high) or ('choice', one, another, ...).
+    do, by default 'classification' only; `requires`, modules that it imports beyond tlbench's own, and `extra`, which
+    of tlbench's extras installs them; `search`, where each hyperparameter is looked for when one is selected: field ->
+    ('log' or 'linear', low, high) or ('choice', one, another, ...).
     """
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner: ...
@@ -71,6 +72,8 @@ class Description:
     needs: tuple[str, ...]
     ignores: tuple[str, ...]
     regimes: tuple[str, ...]
+    requires: tuple[str, ...]
+    extra: str
     fields: tuple[Field, ...]
     config: dict[str, Any]
     search: dict[str, tuple[Any, ...]]  # field -> ('log' | 'linear', low, high) or ('choice', *values)
@@ -82,7 +85,7 @@ class Description:
         own = {f.name: values[f.name] for f in fields(cls)}
         own["fields"] = tuple(Field(**f) for f in values["fields"])
         own["search"] = {name: tuple(space) for name, space in values["search"].items()}
-        return cls(**{**own, **{name: tuple(own[name]) for name in ("needs", "ignores", "regimes")}})
+        return cls(**{**own, **{name: tuple(own[name]) for name in ("needs", "ignores", "regimes", "requires")}})
 
 
 @cache
@@ -206,6 +209,8 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         needs=tuple(sorted(getattr(cls, "needs", ()))),
         ignores=tuple(sorted(getattr(cls, "ignores", ()))),
         regimes=tuple(sorted(getattr(cls, "regimes", {"classification"}))),
+        requires=tuple(sorted(getattr(cls, "requires", ()))),
+        extra=getattr(cls, "extra", ""),
         fields=listed,
         config=config,
         search=searched(spec, cls),
@@ -252,15 +257,38 @@ def _type_name(hint: Any) -> str:
 def code_digest(source: Path, name: str = "") -> str:
     """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free.
 
-    The code is the method's file and the files beside it that it imports, and those that they import.
+    The code is the method's file, the files beside it that it imports, those that they import, and what of tlbench's
+    numerics these rest on: a change elsewhere leaves the digest, and so the rows, as they are.
 
     Args:
         name: which of the file's classes is meant, where it may hold several
     """
-    folder = Path(__file__).parent
-    numerics = (folder / f"{stem}.py" for stem in NUMERICS)
-    parts = [*map(_code, _with_siblings(source)), *map(_code, numerics), *([name] if name else [])]
+    own = _with_siblings(source)
+    parts = [*map(_code, own), *map(_code, _numerics_under(own)), *([name] if name else [])]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _numerics_under(files: list[Path]) -> list[Path]:
+    """The numerics that files import, near or far, and those of the card's network, which every method gets."""
+    folder = Path(__file__).parent
+    found, todo = {"data", "nets", "trunks"}, list(files)
+    while todo:
+        new = (_imported_of_ours(todo.pop()) & set(NUMERICS)) - found
+        found |= new
+        todo += [folder / f"{stem}.py" for stem in new]
+    return [folder / f"{stem}.py" for stem in sorted(found)]
+
+
+@cache
+def _imported_of_ours(file: Path) -> frozenset[str]:
+    """Names of tlbench's modules that a file imports, at its top or further in."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(f"{node.module}.{a.name}" for a in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [a.name for a in node.names]
+    return frozenset(n.split(".")[1] for n in names if n.startswith("tlbench."))
 
 
 def _with_siblings(source: Path) -> list[Path]:

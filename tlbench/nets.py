@@ -232,7 +232,7 @@ def _pretrained(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
 def _features(spec: dict[str, Any], parts: Sequence[Tensor]) -> nn.Module:
     if spec["scale"] == "standard":
         return Standardize.of([p.flatten(1) for p in parts])
-    return Rows() if spec["scale"] == "rows" else Float()
+    return Rows() if spec["scale"] == "rows" else Float()  # 'domain' was done before, to each domain as a whole
 
 
 def _bottleneck(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:

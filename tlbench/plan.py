@@ -96,9 +96,12 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     for c in dict.fromkeys(t.card for t in tasks):
         bench.check_backbone(c)
         check_extra(c)
-    present = _present(plan, tasks, bench)
+    for name in request.methods:
+        if lacking := lacks(described[name]):
+            raise Mistake(lacking)
+    here = present(plan, tasks, bench)
     names = [*dict.fromkeys([*request.methods, *REFERENCES, *(BESIDE if request.full else ())])]
-    for task in present:
+    for task in here:
         if task.file:
             loaders.check(task, bench.conditions.data_root)
         budgets, seeds, provisional = _extent(request, task)
@@ -181,14 +184,21 @@ def check_extra(c: Card) -> None:
         raise Mistake(f"{c.name}: measuring boxes needs {' and '.join(lacking)}; run: pip install 'tlbench[detect]'")
 
 
-def _present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
+def lacks(method: Description) -> str | None:
+    """What to install before a method can run."""
+    lacking = [m for m in method.requires if find_spec(m) is None]
+    cure = f"; run: pip install 'tlbench[{method.extra}]'" if method.extra else ""
+    return f"method {method.name}: needs {' and '.join(lacking)}{cure}" if lacking else None
+
+
+def present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
     """The tasks whose files are here. Of the others a line each says so; of a suite that is nowhere, one line."""
-    root, present = bench.conditions.data_root, []
+    root, found = bench.conditions.data_root, []
     for c in dict.fromkeys(t.card for t in tasks):
         own = [t for t in tasks if t.card == c]
         lacking = {t: [d for d in (*t.sampled, t.target) if not loaders.available(c, d, root)] for t in own}
         here = [t for t in own if not lacking[t]]
-        present += here
+        found += here
         if here:
             plan.notices += [f"{t.name} is left out: no files of {', '.join(ds)}" for t, ds in lacking.items() if ds]
             continue
@@ -196,7 +206,7 @@ def _present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
             loaders.load(c, lacking[own[0]][0], root)
         except Mistake as mistake:  # what is missing, whence it comes, and what gets it
             plan.notices.append(str(mistake))
-    return present
+    return found
 
 
 def _feasible(plan: Plan, bench: Bench, task: Task, budget: Budget, seeds: Sequence[int]) -> bool:

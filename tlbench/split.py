@@ -10,6 +10,10 @@ in any language. Where 0x1f joins the parts:
 
 What is a test sample once more (`tlbench.duplicates`) is in no part.
 
+A card whose protocol is "published" is cut as the field's tables are, for `tlbench reproduce` alone: the publisher's
+training samples teach and his test samples test; where he fixed none, every sample of the target is given without its
+label and tested (transductive), and every source sample teaches.
+
 `task` is the suite and the target, without the source: a target is tested on the same samples whatever it is
 reached from, so target-only is trained once for all of its sources.
 """
@@ -30,6 +34,7 @@ from tlbench.data import Domain
 from tlbench.mistake import Mistake
 
 ALGORITHM = 2  # of the rules on this page; part of every manifest that they make otherwise than those before
+PUBLISHED = "published"
 BYTES_ONLY = 1  # the rules before, which knew copies by their bytes only: a split without others is the same
 TEST_SHARE, TEST_MOST = 0.4, 5000
 ORACLE_SHARE, ORACLE_MOST = 0.1, 500
@@ -111,8 +116,18 @@ def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
     return Partition(*(hash_order(domain, p, "tlbench/order/1", task) for p in (tested, *kept, *dropped)))
 
 
-def source_rows(domain: Domain, task: str) -> tuple[Indices, Indices]:
-    """(train, validation) rows of a source: 90/10, stratified, the same for every seed.
+def published_partition(domain: Domain, task: str) -> Partition:
+    """The published protocols' cut: nothing is held out, capped or dropped, and where the publisher fixed no test
+    set, the pool is tested."""
+    everything = hash_order(domain, np.arange(len(domain)), "tlbench/order/1", task)
+    nothing, official = np.zeros(0, np.int64), domain.official_test
+    if official is None:
+        return Partition(everything, nothing, everything)
+    return Partition(everything[official[everything]], nothing, everything[~official[everything]])
+
+
+def source_rows(domain: Domain, task: str, share: float = SOURCE_VALIDATION) -> tuple[Indices, Indices]:
+    """(train, validation) rows of a source: `share` of each class validates; the same for every seed.
 
     What the publisher set aside for testing is in neither, as in the published protocols.
     """
@@ -120,7 +135,7 @@ def source_rows(domain: Domain, task: str) -> tuple[Indices, Indices]:
     usable = np.ones(len(domain), bool) if domain.official_test is None else ~domain.official_test
     for c in range(domain.n_strata):
         rows = hash_order(domain, np.flatnonzero(usable & (domain.strata == c)), "tlbench/source/1", task)
-        held = int(SOURCE_VALIDATION * len(rows))
+        held = int(share * len(rows))
         validation.append(rows[:held])
         train.append(rows[held:])
     order = ("tlbench/order/1", task)
@@ -179,8 +194,11 @@ class Split:
     def unlabeled(self) -> Indices:
         """The pool less the shots of the largest core budget that leaves every class half of its pool.
 
-        The same for every k, so that along a budget curve only the number of labels varies.
+        The same for every k, so that along a budget curve only the number of labels varies. All of the pool under the
+        published protocols.
         """
+        if self.task.card.protocol == "published":
+            return self.partition.pool
         reserve = max(k for k in CORE_BUDGETS if k <= self.draw.most(0.5) or k == 0)
         taken = set(self.draw.shots(reserve).tolist())
         return np.array([i for i in self.partition.pool if int(i) not in taken], dtype=np.int64)
@@ -208,7 +226,11 @@ class Split:
         ids, alike = self.domain.ids, self.partition.alike
         return {
             **({"alike": [ids[i] for i in alike]} if len(alike) else {}),
-            "algorithm": ALGORITHM if len(alike) else BYTES_ONLY,
+            "algorithm": PUBLISHED
+            if self.task.card.protocol == "published"
+            else ALGORITHM
+            if len(alike)
+            else BYTES_ONLY,
             "data": content_digest(self.domain),
             "draw": [[ids[i] for i in rows] for rows in self.draw.by_class],
             "mode": self.draw.mode,
@@ -230,6 +252,13 @@ class Split:
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
 
+def cut_of(task: Task, domain: Domain) -> Partition:
+    """The partition of a task's target under its card's protocol."""
+    if task.card.protocol == "published":
+        return published_partition(domain, target_name(task))
+    return partition(domain, target_name(task), task.card.test_most)
+
+
 def target_name(task: Task) -> str:
     return f"{task.card.name}/{task.target}"
 
@@ -237,7 +266,7 @@ def target_name(task: Task) -> str:
 def split(task: Task, domain: Domain, seed: int, cut: Partition | None = None) -> Split:
     """The split of `task`'s target `domain` for `seed`; give `cut` to spare its computation."""
     name = target_name(task)
-    cut = cut or partition(domain, name, task.card.test_most)
+    cut = cut or cut_of(task, domain)
     by_class = tuple(
         hash_order(domain, cut.pool[domain.strata[cut.pool] == c], "tlbench/shot/1", name, seed)
         for c in range(domain.n_strata)

@@ -1,0 +1,36 @@
+"""Prototypical networks as learn2learn does them: a peer to compare `protonet` with.
+
+Arnold et al., arXiv 2008.12284: the library's classifier takes one episode's prototypes and tells its queries; one
+episode passes after the other. The network, the episodes and the outer loop are those of `protonet`, so that on the
+same seed only the head's code differs. It needs `learn2learn` installed: tlbench's extra `meta`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.meta import HeadLearner, peer
+
+
+@dataclass(frozen=True)
+class LearnToLearnProtoNet(HeadLearner):
+    """Learn an embedding for the nearest class mean, through the library learn2learn."""
+
+    episodes_a_step: int = 1
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "Arnold et al., learn2learn: a library for meta-learning research, 2020"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"episodes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"learn2learn"})
+    extra: ClassVar[str] = "meta"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-4, 1e-2),
+        "episodes_a_step": ("choice", 1, 4),
+    }
+
+    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+        classifier = peer("nn.protonet").PrototypicalClassifier
+        return torch.stack([classifier(s, y)(q) for s, y, q in zip(fs, ys, fq, strict=True)])

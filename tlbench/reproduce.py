@@ -1,0 +1,127 @@
+"""`tlbench reproduce`: published tables run anew, through the same workers, scoring and store as everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlbench import frozen, plan, published, reproduction
+from tlbench.api import Options, preloaded
+from tlbench.card import Task
+from tlbench.cell import Bench, Cell, Conditions
+from tlbench.executors.local import Workers
+from tlbench.jail import Limits, memory_share
+from tlbench.method import Description
+from tlbench.mistake import Mistake
+from tlbench.published import Entry, Table
+from tlbench.split import content_digest
+from tlbench.store import Store, default_folder
+from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for
+
+Tell = Callable[[int, int, float | None, str], None]
+FOLDER = "reproduction"  # of its store, inside the results'
+
+
+@dataclass
+class Reproduction:
+    """Published tables on their way into a store of their own.
+
+    Args:
+        settings: tried instead of the tables' own, for every method that has the field; such rows are in no document
+    """
+
+    names: Sequence[str]
+    options: Options
+    settings: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def run(self, tell: Tell, progress: Callable[[str, int, int], None]) -> Store:
+        """Run what is missing.
+
+        Raises:
+            Mistake: no such table, its data are nowhere, or they are not those that the cards were frozen with.
+        """
+        tables = [published.read(n) for n in self.names] or [t for t in every() if not t.gpu]
+        device = resolve_device(self.options.device)
+        jobs = self.options.jobs or default_jobs(device)
+        conditions = Conditions(self.options.data_root, None, device, threads_for(jobs), self.options.changed_data)
+        bench = Bench(conditions, progress)
+        methods = [e.method for t in tables for e in t.row]
+        with Workers(modules=preloaded(methods), threads=threads_for(jobs)) as workers:
+            cells = [c for t in tables for c in self._cells(t, bench, workers)]
+            store = Store(folder(self.options.results))
+            limits = Limits(self.options.time_limit, self.options.memory_limit or memory_share(jobs))
+            sweep = Sweep(cells, bench, store, workers, jobs, limits, self.options.retry_failed, tell)
+            if sweep.missing():
+                workers.warm()
+            sweep.run()
+        return store
+
+    def _cells(self, table: Table, bench: Bench, workers: Workers) -> list[Cell]:
+        found, wanted = plan.Plan(), [(e, *table.task_of(e, c)) for e in table.row for c in table.columns]
+        here = set(plan.present(found, list(dict.fromkeys(t for _, t, _ in wanted)), bench))
+        self.notices += [n for n in found.notices if n not in self.notices]
+        if not here and self.names:
+            raise Mistake("; ".join(found.notices))
+        for task in here:
+            _check_data(table, task, bench)
+        known = {e.label: described(e, workers, self.settings) for e in table.row}
+        lacking = {label: lack for label, d in known.items() if (lack := plan.lacks(d))}
+        self.notices += [f"table {table.name}: row {label!r} is left out: {lack}" for label, lack in lacking.items()]
+        return [
+            plan.cell(task, known[entry.label], budget, seed)
+            for entry, task, budget in wanted
+            for seed in range(table.seeds)
+            if task in here and entry.label not in lacking
+        ]
+
+
+def every() -> list[Table]:
+    return [published.read(n) for n in published.tables()]
+
+
+def folder(results: Path | None) -> Path:
+    return (results or default_folder()) / FOLDER
+
+
+def place(results: Path | None) -> Path:
+    """Of the document: among a checkout's docs, or beside another store's rows."""
+    top = (results or default_folder()).parent
+    return (
+        top / "docs" / "reproduction.md" if (top / "leaderboard.md").is_file() else folder(results) / "reproduction.md"
+    )
+
+
+def described(entry: Entry, workers: Workers, settings: dict[str, str] | None = None) -> Description:
+    """The entry's method as the table sets it."""
+    plain = plan.described(entry.method, {}, workers)
+    fields = {f.name for f in plain.fields}
+    own = {k: v for k, v in (settings or {}).items() if k in fields}
+    values = {**{k: str(v) for k, v in entry.settings.items()}, **own}
+    return plan.described(entry.method, values, workers) if values else plain
+
+
+def _check_data(table: Table, task: Task, bench: Bench) -> None:
+    """Raises:
+    Mistake: a domain is not what the card was frozen with.
+    """
+    for name in (*task.sampled, task.target):
+        digest = content_digest(bench.domain(task.card, name, 0))
+        if frozen.differs(table.base.name, frozen.data_place(name), digest) and not bench.conditions.changed_data:
+            raise Mistake(
+                f"table {table.name}: the data of {name!r} are not those of {table.base.name}; {frozen.REMEDY}"
+            )
+
+
+def document(store: Store, file: Path, write: bool = True) -> bool:
+    """Write the tables with what the store has of them to `file`. Returns whether it changes."""
+    with Workers() as workers:
+        text = reproduction.render([(t, {e.label: described(e, workers) for e in t.row}) for t in every()], store)
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    if text != before and write:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    return text != before
