@@ -253,7 +253,7 @@ def reproduce(names: Sequence[str], options: Options, words: Sequence[str], chec
     """Run published tables and write what came of them. With `check`, 1 when the document would change."""
     from tlbench import reproduce as tables
 
-    work = tables.Reproduction(names, options, settings(words))
+    work = tables.Reproduction(tables.chosen(names), options, settings(words))
     if check:
         rows = Store(tables.folder(options.results))
     else:

@@ -31,7 +31,7 @@ class Reproduction:
         settings: tried instead of the tables' own, for every method that has the field; such rows are in no document
     """
 
-    names: Sequence[str]
+    tables: Sequence[Table]
     options: Options
     settings: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
@@ -40,16 +40,17 @@ class Reproduction:
         """Run what is missing.
 
         Raises:
-            Mistake: no such table, its data are nowhere, or they are not those that the cards were frozen with.
+            Mistake: no table's data are here, or they are not those that the cards were frozen with.
         """
-        tables = [published.read(n) for n in self.names] or [t for t in every() if not t.gpu]
         device = resolve_device(self.options.device)
         jobs = self.options.jobs or default_jobs(device)
         conditions = Conditions(self.options.data_root, None, device, threads_for(jobs), self.options.changed_data)
         bench = Bench(conditions, progress)
-        methods = [e.method for t in tables for e in t.row]
+        methods = [e.method for t in self.tables for e in t.row]
         with Workers(modules=preloaded(methods), threads=threads_for(jobs)) as workers:
-            cells = [c for t in tables for c in self._cells(t, bench, workers)]
+            cells = [c for t in self.tables for c in self._cells(t, bench, workers)]
+            if not cells:
+                raise Mistake("; ".join(self.notices))
             store = Store(folder(self.options.results))
             limits = Limits(self.options.time_limit, self.options.memory_limit or memory_share(jobs))
             sweep = Sweep(cells, bench, store, workers, jobs, limits, self.options.retry_failed, tell)
@@ -62,8 +63,6 @@ class Reproduction:
         found, wanted = plan.Plan(), [(e, *table.task_of(e, c)) for e in table.row for c in table.columns]
         here = set(plan.present(found, list(dict.fromkeys(t for _, t, _ in wanted)), bench))
         self.notices += [n for n in found.notices if n not in self.notices]
-        if not here and self.names:
-            raise Mistake("; ".join(found.notices))
         for task in here:
             _check_data(table, task, bench)
         known = {e.label: described(e, workers, self.settings) for e in table.row}
@@ -79,6 +78,15 @@ class Reproduction:
 
 def every() -> list[Table]:
     return [published.read(n) for n in published.tables()]
+
+
+def chosen(names: Sequence[str]) -> list[Table]:
+    """The named tables; without a name, all that need no GPU.
+
+    Raises:
+        Mistake: no such table.
+    """
+    return [published.read(n) for n in names] or [t for t in every() if not t.gpu]
 
 
 def folder(results: Path | None) -> Path:
