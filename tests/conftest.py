@@ -12,6 +12,9 @@ from tlbench import backbone
 
 __all__ = ["serve"]
 
+# Before torch is loaded: the networks of tests are small, and their threads wait for each other longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:

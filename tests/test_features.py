@@ -127,10 +127,12 @@ def test_logistic_regression_on_the_features_is_the_published_table(features: di
         assert abs(ours - published) <= 1.5, f"{source} to {target}: {ours:.1f}, published {published}"
 
 
-def test_features_are_computed_once(features: dict[str, tuple[Any, Any]], real_data: Path) -> None:
+def test_features_are_computed_once(real_data: Path, real_weights: Path) -> None:
     c = card.read(card.card_files()["office_caltech10"])
     bench = Bench(Conditions(data_root=real_data))
     domain = bench.domain(c, "dslr", 0)
+    with Workers() as workers:
+        first = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
     with Workers() as workers:  # no server is started: nothing is left to compute
         x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
         assert workers._server is None
