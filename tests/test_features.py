@@ -137,7 +137,7 @@ def test_features_are_computed_once(real_data: Path, real_weights: Path) -> None
         x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
         assert workers._server is None
     assert isinstance(x, np.memmap)
-    assert np.array_equal(x, features["dslr"][0])
+    assert np.array_equal(x, first)
 
 
 def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path, real_weights: Path) -> None:
