@@ -6,9 +6,10 @@ probabilities, so it judges the features class by class; samples that are classi
     min over f, c  max over d   CE(c(f(x)), y)  -  weight * mean of w * CE(d(f x g), domain),
     g = softmax(c(f)),   w = (1 + exp(-H(g))), divided by its mean in each domain
 
-The probabilities pass no gradient to the classifier, as in the authors' code. Where d * k exceeds 4096, the outer
-product is replaced by its random projection (R_f f) * (R_g g) / sqrt(1024), equation 6. The reversal is ramped as
-in DANN.
+The probabilities pass no gradient to the classifier, as in the authors' code; neither do the weights w, where theirs
+do. The critic is DANN's, so that the two differ in what it sees; the authors' is 1024 wide and deeper by a layer. Where
+d * k exceeds 4096, the outer product is replaced by its random projection (R_f f) * (R_g g) / sqrt(1024), equation 6.
+The reversal is ramped as in DANN.
 """
 
 import math
@@ -31,7 +32,7 @@ class CDAN(Descent):
 
     weight: float = 1.0  # the paper's lambda, once the ramp is over
     entropy: bool = True  # entropy conditioning, the E of CDAN+E
-    hidden: int = 256  # width of the critic; the paper has 1024
+    hidden: int = 256  # width of the critic
     projected: int = 1024  # width of the random projection
 
     family: ClassVar[str] = "feature-based"

@@ -4,9 +4,10 @@ Sun, Feng & Saenko, AAAI 2016, algorithm 1, on the embedded inputs (rows are sam
 
     C_S = cov(X_S) + reg * I,   C_T = cov(X_T) + reg * I,   X_S <- X_S C_S^(-1/2) C_T^(1/2)
 
-The paper assumes features normalised to zero mean; `center` does that: each domain's own mean is taken off before
-the map and the target's put on after it, so means are matched too. Without it a shift of the mean survives. The
-classifier above is the card's, trained like every reference.
+The paper assumes features normalised to zero mean; `center` does that: each domain's own mean is taken off before the
+map and the target's put on after it, so means are matched too. Without it a shift of the mean survives. The classifier
+above is the card's, trained like every reference, or what `classifier` names: the paper's is a linear support vector
+machine.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from tlbench import Labeled, Predictor, Train
-from tlbench.descent import ERM, predictor
+from tlbench.descent import ERM
 from tlbench.embed import embedded
+from tlbench.shallow import Ending, ended
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class CORAL(ERM):
 
     reg: float = 1.0  # the paper's identity, added to both covariances
     center: bool = True
+    classifier: Ending = "card"  # above the recoloured source: the card's network, 1-NN, or scikit-learn's
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Sun, Feng & Saenko, Return of frustratingly easy domain adaptation, AAAI 2016"
@@ -40,7 +43,7 @@ class CORAL(ERM):
     def fit(self, train: Train, seed: int) -> Predictor:
         flat, embed = embedded(train, seed, self)
         moved = tuple(Labeled(recolored(s.x, flat.target.x, self.reg, self.center), s.y) for s in flat.sources)
-        predict = predictor(self.trained(replace(flat, sources=moved), seed), train.device)
+        predict = ended(replace(flat, sources=moved), self.classifier, seed, self)
         return lambda x: predict(embed(x))
 
 

@@ -3,11 +3,12 @@
 Long et al., ICML 2015, equations 1, 2 and 5. While the labels are fitted, the multi-kernel maximum mean discrepancy of
 source and target is held down at the features under the classifier:
 
-    CE(c(f(x)), y)  +  weight * MMD_k^2(f(xs), f(xt)),   k = the mean of five Gaussian kernels
+    CE(c(f(x)), y)  +  weight * MMD_k^2(f(xs), f(xt)),   k = the sum of five Gaussian kernels
 
-The kernels' widths are 1/4 .. 4 times the batch's mean squared distance, and the estimate is the unbiased one. We leave
-out the paper's quadratic program for the kernels' weights (they weigh alike), its linear-time estimate, which a batch
-does not need, and the discrepancies of further layers: the card's network has one layer that is not general.
+The kernels are exp(-|f - f'|^2 / (s m)), m the batch's mean squared distance and s = 1/4, 1/2, 1, 2, 4, as in the
+authors' code, whose weight is 1, too; the estimate is the unbiased one. We leave out the paper's quadratic program for
+the kernels' weights (they weigh alike), its linear-time estimate, which a batch does not need, and the discrepancies of
+further layers: the card's network has one layer that is not general.
 """
 
 from dataclasses import dataclass

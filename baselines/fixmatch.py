@@ -8,7 +8,7 @@ Sohn et al., NeurIPS 2020, equations 3 and 4:
 Weak is the card's own augmentation. Strong, for images, adds what keeps the label whatever the card shows: another
 brightness, contrast and sharpness, and a square cut out of up to half the side; RandAugment's rotations and shears are
 left out, for they turn a 6 into a 9. Plain features have no such transformations: the strong view drops half of
-them. The unlabelled batch is as large as the labelled one (mu = 1; the paper has 7).
+them. The unlabelled batch is as large as the labelled one, as in every other method's step (mu = 1; the paper has 7).
 """
 
 from dataclasses import dataclass

@@ -6,10 +6,16 @@ kernel integrates the inner products of all the subspaces on the way:
 
     <x, z> = x^T G z,   G = integral of Phi(t) Phi(t)^T dt = [P_S U1  R_S U2] [[L1 L2], [L2 L3]] [P_S U1  R_S U2]^T
 
-with P_S^T P_T = U1 cos(theta) V^T, R_S^T P_T = -U2 sin(theta) V^T and, of each principal angle theta,
-L1 = (1 + sin(2 theta)/(2 theta))/2, L2 = (cos(2 theta) - 1)/(4 theta), L3 = (1 - sin(2 theta)/(2 theta))/2. A row
-becomes G^(1/2) x in the 2k coordinates that G has, so that any classifier can follow. The paper's choice of k by the
-subspaces' disagreement is left out, and so are its supervised (PLS) source subspaces.
+with P_S^T P_T = U1 cos(theta) V^T, R_S^T P_T = -U2 sin(theta) V^T and, of each principal angle theta, L1 = (1 + sin(2
+theta)/(2 theta))/2, L2 = (cos(2 theta) - 1)/(4 theta), L3 = (1 - sin(2 theta)/(2 theta))/2. A row becomes G^(1/2) x in
+the 2k coordinates that G has, so that any classifier can follow. k is the paper's (section 3.4): the subspaces should
+hold as much variance as they can without orthogonal directions. With alpha_d, beta_d the largest of the d principal
+angles between the d first principal axes of source, and of target, and those of both together,
+
+    k = min { d : D(d) = 1 },   D(d) = (sin alpha_d + sin beta_d) / 2
+
+where 1 is 0.995 and above, as in the common code: of samples it is never reached to the end. The supervised (PLS)
+source subspaces are left out.
 """
 
 from dataclasses import dataclass
@@ -20,23 +26,39 @@ import numpy as np
 from tlbench.kernels import Array, top
 from tlbench.shallow import Labels, Move, Moving
 
+ORTHOGONAL = 0.995  # D(d) that counts as 1
+
 
 @dataclass(frozen=True)
 class GFK(Moving):
     """Compare samples in all the subspaces between source and target."""
 
-    dims: int = 20  # k; at most half of the features and of either domain's rank
+    dims: int | None = None  # k, at most half of the features and either rank; None: by the disagreement
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Gong et al., Geodesic flow kernel for unsupervised domain adaptation, CVPR 2012"
     needs: ClassVar[frozenset[str]] = frozenset({"sources"})
-    search: ClassVar[dict[str, tuple[object, ...]]] = {"dims": ("choice", 5, 10, 20, 40, 80)}
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"dims": ("choice", None, 5, 10, 20, 40, 80)}
 
     def moved(self, xs: Array, ys: Labels, xt: Array, seed: int) -> tuple[Array, Move]:
         ms, mt = xs.mean(0), xt.mean(0)
-        k = max(1, min(self.dims, xs.shape[1] // 2, len(xs) - 1, len(xt) - 1))
-        root = kernel_root(top(xs - ms, k), top(xt - mt, k))
+        most = max(1, min(self.dims or xs.shape[1], xs.shape[1] // 2, len(xs) - 1, len(xt) - 1))
+        ps, pt = top(xs - ms, most), top(xt - mt, most)
+        both = top(np.concatenate([xs - ms, xt - mt]), most)
+        k = min(ps.shape[1], pt.shape[1]) if self.dims else agreeing(ps, pt, both)
+        root = kernel_root(ps[:, :k], pt[:, :k])
         return (xs - ms) @ root, lambda x: (x - mt) @ root
+
+
+def agreeing(ps: Array, pt: Array, both: Array) -> int:
+    """The dimension at which the subspaces of (d, k) bases begin to have orthogonal directions; k where none do."""
+    most: int = min(ps.shape[1], pt.shape[1], both.shape[1])
+    overlaps = ps.T @ both, pt.T @ both
+    for d in range(1, most):
+        cosines = [np.linalg.svd(part[:d, :d], compute_uv=False)[-1] for part in overlaps]
+        if sum((1 - min(1.0, c) ** 2) ** 0.5 for c in cosines) / 2 >= ORTHOGONAL:
+            return d
+    return most
 
 
 def kernel_root(ps: Array, pt: Array) -> Array:

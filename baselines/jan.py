@@ -6,8 +6,8 @@ the kernels of both layers,
 
     CE(c(f(x)), y)  +  weight * MMD_k^2,   k(i, j) = k_1(f_i, f_j) * k_2(p_i, p_j),   p = softmax(c(f))
 
-k_1 is the mean of five Gaussian kernels of 1/4 .. 4 times the batch's mean squared distance, k_2 one Gaussian kernel of
-fixed width, exp(-|p - p'|^2 / 1.68), and the weight is ramped, both as in the authors' code.
+k_1 is the sum of five Gaussian kernels exp(-|f - f'|^2 / (s m)), m the batch's mean squared distance and s = 1/4 .. 4,
+k_2 one of fixed width, exp(-|p - p'|^2 / 1.68), and the weight is ramped, all as in the authors' code.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """MAML as learn2learn does it: a peer to compare `maml` with, and what checks it.
 
-Arnold et al., arXiv 2008.12284: the library clones the network for each episode, adapts the clone, and lets autograd
-go back through it. The network (an ImageNet checkpoint, where the card has one), the episodes and the outer loop are
-those of `maml`, so that on the same seed only the inner loop's code differs. One episode passes after the other.
-It needs `learn2learn` installed: tlbench's extra `meta`.
+Arnold et al., arXiv 2008.12284: the library clones the network for each episode, adapts the clone, and lets autograd go
+back through it. The network (an ImageNet checkpoint, where the card has one), the episodes and the outer loop are those
+of `maml`, and so are the defaults: on the same seed only the inner loop's code differs. One episode passes after the
+other. It needs `learn2learn` installed: tlbench's extra `meta`.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class LearnToLearnMAML(MetaLearner):
 
     inner_lr: float = 0.4
     inner_steps: int = 1
-    test_steps: int = 1
+    test_steps: int = 3
     first_order: bool = False
 
     family: ClassVar[str] = "model-based"

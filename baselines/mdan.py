@@ -3,10 +3,12 @@
 Zhao et al., NeurIPS 2018, equation 6 and algorithm 1. Every source has a critic of its own that tells it from the
 target; the worst of the sources' bounds is minimised, in the smooth form of the paper's "soft-max" version:
 
-    min over f, c  max over d_i   1 / gamma * log mean_i exp(gamma * (CE_i - weight * CE(d_i(f(xs_i), f(xt)))))
+    min over f, c  max over d_i   1 / gamma * log mean_i exp(gamma * (CE_i - weight * D_i)),
+    D_i = CE(d_i(f(xs_i)), source) + CE(d_i(f(xt)), target)
 
 The critics' gradient reaches the features reversed. The mean in place of the paper's sum adds a constant, so that one
-source alone gives its own loss. Shots, where there are any, add their cross-entropy.
+source alone gives its own loss. Weight and gamma are those of the authors' code. Shots, where there are any, add their
+cross-entropy.
 """
 
 import math
@@ -68,5 +70,7 @@ def soft_maximum(x: Tensor, gamma: float) -> Tensor:
 
 
 def balanced(guess: Tensor, domain: Tensor) -> Tensor:
-    """Cross-entropy in which both domains weigh alike, however many rows each has: (,)."""
-    return cross_entropy(guess, domain, weight=1.0 / torch.bincount(domain, minlength=2).clamp(min=1).to(guess.dtype))
+    """The sum of both domains' mean cross-entropies, however many rows each has: (,)."""
+    return 2 * cross_entropy(
+        guess, domain, weight=1.0 / torch.bincount(domain, minlength=2).clamp(min=1).to(guess.dtype)
+    )

@@ -1,18 +1,24 @@
 """Source-only: what the source alone teaches, unadapted.
 
 Empirical risk minimisation on the source labels (Vapnik, 1991) with the card's network and recipe. It is the
-reference at k = 0, where there is no target label to learn from, and it ignores the shots at every budget.
+reference at k = 0, where there is no target label to learn from, and it ignores the shots at every budget. `classifier`
+puts a shallow one on the embedded source in the network's place: what a map of the embedding has to be compared with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from tlbench import Learner, Predictor, Train
 from tlbench.descent import ERM
+from tlbench.embed import embedded, nothing_of
+from tlbench.shallow import Ending, ended
 
 
 @dataclass(frozen=True)
 class SourceOnly(ERM):
     """Train on the source labels and hope."""
+
+    classifier: Ending = "card"  # the card's network, or on the embedded samples 1-NN or scikit-learn's
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization, NIPS 1991"
@@ -24,3 +30,10 @@ class SourceOnly(ERM):
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        if self.classifier == "card":
+            return super().fit(train, seed)
+        flat, embed = embedded(replace(train, shots=nothing_of(train.shots)), seed, self)
+        score = ended(flat, self.classifier, seed, self)
+        return lambda x: score(embed(x))

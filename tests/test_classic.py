@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import eigh
+from scipy.linalg import eigh, subspace_angles
 from scipy.optimize import linprog, minimize
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import MultiTaskLasso
@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tlbench_baselines import (
     bbse,
     bda,
+    coral,
     feature_selection,
     gfk,
     iw_logistic,
@@ -31,6 +32,7 @@ from tlbench_baselines import (
     ot_mapping,
     rlls,
     rulsif,
+    source_only,
     subspace_alignment,
     tars,
     tca,
@@ -43,6 +45,7 @@ from tlbench import Labeled, Refusal, Train, Unlabeled, calibration, nets
 from tlbench.calibration import forms
 from tlbench.data import Recipe
 from tlbench.descent import ERM, batches
+from tlbench.embed import embedded
 from tlbench.kernels import LIMIT, affordable, bounded_quadratic, components, contrasts, features_of, median_distance
 from tlbench.priors import confusion, halves
 from tlbench.shallow import Moving, drawn, ended, in_common_place, weighted
@@ -495,13 +498,44 @@ def test_a_known_ratio_turns_the_rule_of_cal3() -> None:
         assert plain < 0.55  # .5000 is the source's best threshold's
 
 
+def test_the_flow_kernels_dimension_is_the_first_at_which_the_subspaces_part() -> None:
+    random = np.random.default_rng(0)
+    wide, narrow = np.linspace(9, 4, 5), np.linspace(1.0, 0.5, 15)  # of five directions in common, and fifteen apart
+    xs = random.normal(size=(80, 35)) * np.r_[wide, narrow, 0.1 * narrow]
+    xt = random.normal(size=(60, 35)) * np.r_[wide, 0.1 * narrow, narrow]
+    xs, xt = xs - xs.mean(0), xt - xt.mean(0)
+    axes = [np.linalg.svd(x, full_matrices=False)[2].T for x in (xs, xt, np.concatenate([xs, xt]))]
+
+    def parting(d: int) -> float:
+        ps, pt, both = (a[:, :d] for a in axes)
+        return float(np.mean([np.sin(subspace_angles(p, both)[0]) for p in (ps, pt)]))
+
+    found = gfk.agreeing(*(a[:, :17] for a in axes))
+    assert 5 < found < 17
+    assert parting(found) >= 0.995
+    assert all(parting(d) < 0.995 for d in range(1, found))
+    zs, _ = gfk.GFK().moved(xs, np.zeros(80), xt, 0)
+    assert zs.shape == (80, 2 * found)
+    np.testing.assert_allclose(zs, gfk.GFK(dims=found).moved(xs, np.zeros(80), xt, 0)[0], atol=1e-8)
+    assert gfk.agreeing(axes[0], axes[0], axes[0]) == 35  # nothing parts
+
+
 @pytest.mark.parametrize("classifier", ["card", "nearest", "logistic", "svm"])
 def test_every_ending_tells_moved_rows(classifier: Any) -> None:
     train, test = easy(THREE, shift=2.0, k=2)
-    for method in (subspace_alignment.SubspaceAlignment(dims=3), tca.TCA(dims=5), gfk.GFK(dims=2)):
+    for method in (subspace_alignment.SubspaceAlignment(dims=3), tca.TCA(dims=5), gfk.GFK(dims=2), coral.CORAL()):
         scores = replace(method, classifier=classifier).fit(train, 0)(test.x)
         assert torch.isfinite(scores).all()
         assert accuracy(scores, test.y) > 0.85
+
+
+@pytest.mark.parametrize("classifier", ["nearest", "logistic", "svm"])
+def test_source_only_with_a_shallow_classifier_is_it_on_the_embedded_source(classifier: Any) -> None:
+    train, test = easy(THREE, shift=1.0, k=2)
+    flat, embed = embedded(train, 0, ERM())
+    alone = replace(flat, shots=Labeled(flat.shots.x[:0], flat.shots.y[:0]))
+    expected = ended(alone, classifier, 0, ERM())(embed(test.x))
+    torch.testing.assert_close(source_only.SourceOnly(classifier=classifier).fit(train, 0)(test.x), expected)
 
 
 @pytest.mark.parametrize("classifier", ["nearest", "logistic", "svm"])

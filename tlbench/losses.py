@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the five kernels in the usual multi-kernel discrepancy
+SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the five kernels of DAN and JAN: exp(-d / (s m)), s = 1/4 .. 4, m the mean
 
 
 def ramp(progress: float) -> float:
@@ -27,7 +27,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gaussian_kernels(x: Tensor, scales: Sequence[float] = SCALES, bandwidth: float | None = None) -> Tensor:
-    """The mean over `scales` of exp(-|x_i - x_j|^2 / (2 scale bandwidth)), (n, n).
+    """The sum over `scales` of exp(-|x_i - x_j|^2 / (2 scale bandwidth)), (n, n).
 
     Args:
         x: (n, d) rows, of both domains
@@ -35,7 +35,7 @@ def gaussian_kernels(x: Tensor, scales: Sequence[float] = SCALES, bandwidth: flo
     """
     distance = squared_distances(x, x)
     width = distance.detach().mean().clamp(min=1e-12) if bandwidth is None else bandwidth
-    return torch.stack([torch.exp(-distance / (2 * scale * width)) for scale in scales]).mean(0)
+    return torch.stack([torch.exp(-distance / (2 * scale * width)) for scale in scales]).sum(0)
 
 
 def discrepancy(kernel: Tensor, n: int) -> Tensor:
