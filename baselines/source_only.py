@@ -19,6 +19,7 @@ class SourceOnly(ERM):
     """Train on the source labels and hope."""
 
     classifier: Ending = "card"  # the card's network, or on the embedded samples 1-NN or scikit-learn's
+    penalties: int = 1  # of scikit-learn's: how many C are tried on a held-out tenth of the source; 1 takes C = 1
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization, NIPS 1991"
@@ -35,5 +36,5 @@ class SourceOnly(ERM):
         if self.classifier == "card":
             return super().fit(train, seed)
         flat, embed = embedded(replace(train, shots=nothing_of(train.shots)), seed, self)
-        score = ended(flat, self.classifier, seed, self)
+        score = ended(flat, self.classifier, seed, self, self.penalties)
         return lambda x: score(embed(x))

@@ -48,7 +48,7 @@ from tlbench.descent import ERM, batches
 from tlbench.embed import embedded
 from tlbench.kernels import LIMIT, affordable, bounded_quadratic, components, contrasts, features_of, median_distance
 from tlbench.priors import confusion, halves
-from tlbench.shallow import Moving, drawn, ended, in_common_place, weighted
+from tlbench.shallow import Moving, drawn, ended, in_common_place, linear, weighted
 from tlbench.transport import entropic, exact
 
 FROZEN = dict(np.load(Path(__file__).parent / "oracles" / "classic.npz"))
@@ -774,3 +774,20 @@ def test_classes_of_the_sources_alone_do_not_trouble_a_method() -> None:
         scores = method.fit(lacking, 0)(test.x)
         assert scores.shape == (600, 3)
         assert torch.isfinite(scores).all()
+
+
+def test_of_several_penalties_the_one_that_holds_on_unseen_rows_is_taken() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(120, 60)), np.repeat([0, 1], 60)
+    x[:, 0] += y  # one feature tells, weakly; the other 59 are noise that a small penalty fits
+    told = linear(x, y, 2, "logistic", 0, penalties=7)
+    loose, test = linear(x, y, 2, "logistic", 0), np.random.default_rng(1).normal(size=(4000, 60))
+    truth = np.arange(4000) % 2
+    test[:, 0] += truth
+    rates = [float((f(torch.from_numpy(test)).argmax(1).numpy() == truth).mean()) for f in (told, loose)]
+    assert rates[0] > rates[1] + 0.02
+
+
+def test_a_class_of_one_row_leaves_nothing_to_choose_a_penalty_by() -> None:
+    x, y = np.eye(3), np.array([0, 1, 1])
+    assert linear(x, y, 3, "svm", 0, penalties=7)(torch.eye(3, dtype=torch.float64)).shape == (3, 3)
