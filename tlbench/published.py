@@ -31,6 +31,7 @@ class Entry(BaseModel):
     label: str
     method: str
     settings: dict[str, Setting] = {}
+    seeds: PositiveInt | None = None  # None: as many as the table's; one where nothing depends on it
     card: dict[str, Any] = {}  # what this row alone changes in the card, such as its recipe
     published: tuple[float, ...] = ()  # one a column; nan where none was reported
     mean: float | None = None  # as reported, where it is not that of `published`
@@ -81,6 +82,9 @@ class Table(BaseModel):
     @property
     def base(self) -> Card:
         return cards.find(self.task)[0].card
+
+    def seeds_of(self, entry: Entry) -> int:
+        return entry.seeds or self.seeds
 
     def task_of(self, entry: Entry, column: str) -> tuple[Task, Budget]:
         """The task and budget of a cell.

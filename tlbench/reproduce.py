@@ -71,7 +71,7 @@ class Reproduction:
         return [
             plan.cell(task, known[entry.label], budget, seed)
             for entry, task, budget in wanted
-            for seed in range(table.seeds)
+            for seed in range(table.seeds_of(entry))
             if task in here and entry.label not in lacking
         ]
 

@@ -66,22 +66,23 @@ def _of_cell(cell: Cell) -> Identity:
 
 
 def _line(table: Table, entry: Entry, known: Description, held: dict[Identity, Row]) -> Line:
+    seeds = table.seeds_of(entry)
     found = [
         [held.get(_of_cell(plan.cell(*table.task_of(entry, c)[:1], known, table.task_of(entry, c)[1], seed)))
-         for seed in range(table.seeds)]
+         for seed in range(seeds)]
         for c in table.columns
     ]  # fmt: skip
     rows = tuple(r for column in found for r in column if r)
     values = [[100.0 * (r.value or 0.0) for r in column if r and r.ok] for column in found]
-    cells = tuple(fmean(v) if len(v) == table.seeds else None for v in values)
+    cells = tuple(fmean(v) if len(v) == seeds else None for v in values)
     counted = [v for v, wanted in zip(values, entry.counted(len(cells)), strict=True) if wanted]
-    over = over_seeds(counted) if all(len(v) == table.seeds for v in counted) else None
+    over = over_seeds(counted) if all(len(v) == seeds for v in counted) else None
     bad = next((r for r in rows if not r.ok), None)
     return Line(
         entry,
         cells,
         over.mean if over else None,
-        over.half_width() if over and table.seeds > 1 else None,
+        over.half_width() if over and seeds > 1 else None,
         rows,
         f"{bad.status}: {bad.reason}" if bad else "",
         any(r.method_digest != known.digest for r in rows),
