@@ -9,8 +9,7 @@ own, and takes turns with a critic that tells it from the original, which stays 
 The classifier of the first stage stays and is put above f_t. Both stages take the card's number of steps; in the second
 f_t and the critic learn at a fifth of the first's rate, as in the authors' script (0.0002 after 0.001; theirs is Adam).
 The critic has the paper's two layers of 500. Nothing ties f_t to the labels, so that it may match the source's features
-with the classes exchanged: an adversary left to itself for long can end below source-only. Shots belong to the first
-stage.
+with the classes exchanged: on the task `digits` it ends below source-only. Shots belong to the first stage.
 """
 
 import copy

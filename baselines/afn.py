@@ -8,8 +8,8 @@ the norm of every feature vector, source and target, is asked to be a little lar
 |f|_before is |f| itself without gradient, so that the loss is constant and its gradient is not. Weight and step are
 those of the authors' code, which adds the two means. There they go with a learning rate of 0.001 and features behind a
 batch norm and a dropout that preserves norms, which are left out as is the entropy of the last variant (+ENT). Nothing
-in the loss bounds the norms: at a higher rate and over features without a norm of their own they can outgrow the
-labels' loss.
+in the loss bounds the norms: at a card's higher rate and over features without a norm of their own they outgrow the
+labels' loss, and on the task `digits` no class is told from another any more.
 """
 
 from dataclasses import dataclass

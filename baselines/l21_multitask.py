@@ -6,7 +6,8 @@ source, and the target's shots, is a linear task; a feature is used by all of th
     min over W_t   sum_t 1 / (2 n_t) |Y_t - X_t W_t|_F^2  +  alpha * sum_j |(W_1, ..., W_T)_j.|_2
 
 X_t and Y_t (one column a class, or the number) are centred task by task, so the intercepts are free. alpha is a share
-of the smallest one that leaves no feature. Solved by FISTA (Beck & Teboulle, 2009).
+of the smallest one that leaves no feature; papers choose it by cross-validation, for which k shots are too few: the
+default is ours, small enough to keep what the tasks share. Solved by FISTA (Beck & Teboulle, 2009).
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 Kumar et al., ICLR 2022, section 3.4. Fine-tuning from a head that does not fit yet distorts the features before it is
 any good. So the head is trained first, on frozen features (their batch norms keep the stored statistics), then
 everything, the transferred layers at a tenth of the rate. Both parts together take the card's number of steps; the
-paper's probe is solved to the end, ours takes half of them.
+paper's probe is solved to the end; ours takes half of them, so that it costs what fine-tuning does.
 """
 
 from dataclasses import dataclass, replace

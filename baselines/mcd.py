@@ -13,7 +13,8 @@ authors' code. Agreement has a trivial answer, all of the target in one class. N
 way; what does are the batch norms of the paper's classifiers, which set a target batch about its own mean. So the
 classifiers are those of the authors' digits (two hidden layers of 100 with batch norm, dropout of 0.5), not the card's
 linear one: with two linear ones MCD puts nearly all of a target in one class even where one input tells the classes of
-both domains.
+both domains. Where the classes move along the line that tells them apart (`cal4`), no one function of x is right in
+both domains, and what fits the source's labels stays at source-only.
 """
 
 from collections.abc import Iterator

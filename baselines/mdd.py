@@ -9,7 +9,9 @@ departs from it on the target; the features, behind a gradient reversal, leave i
 c and c' come from one class of functions, as the theory wants it: two layers with dropout, 1024 wide, as in the
 authors' code for Office-31, and not the card's linear classifier, within whose class c' has no room to depart. The
 paper's extra bottleneck is left out. The reversal is ramped to the authors' 0.1 along 2 / (1 + exp(-10 p)) - 1; theirs
-rises with the number of steps, of which they take 100,000. Where a card has few, that is a slow learner.
+rises with the number of steps, of which they take 100,000. Where a card has few, that is a slow learner. Where the
+classes move along the line that tells them apart (`cal4`), no one function of x is right in both domains, and what fits
+the source's labels stays at source-only.
 """
 
 import math

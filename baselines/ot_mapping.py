@@ -8,8 +8,9 @@ and equal masses, the plan is
     classes                   the same + class_reg * sum over target j and class c of ||G_{I_c j}||_1^{1/2}
 
 (the last keeps samples of several classes from sharing a target sample), and a source sample goes to the mean of where
-its mass goes, x_i <- n sum_j G_ij x_j. The solvers are POT's. The paper's other class regulariser (l1-l2) and its
-Laplacian one are left out.
+its mass goes, x_i <- n sum_j G_ij x_j. The solvers are POT's. The paper chooses both weights on a grid, of 0.001 to
+1000, with target labels; a tenth of the median cost each, inside it, is ours, and POT's for the classes. The paper's
+other class regulariser (l1-l2) and its Laplacian one are left out.
 """
 
 from dataclasses import dataclass

@@ -6,8 +6,8 @@ largest solutions of the symmetric generalised eigenproblem
 
     K H K w = l (K L K + mu I) w,   w^T (K L K + mu I) w = 1   (so w^T K L K w -> 0 while w^T K H K w stays large)
 
-and a new row x becomes k(x, X) W. kernel="primal" puts X itself in the place of K: components in input space.
-The semi-supervised SSTCA is left out.
+and a new row x becomes k(x, X) W. kernel="primal" puts X itself in the place of K: components in input space. The
+semi-supervised SSTCA is left out. 20 components and mu 0.1 are the library ADAPT's; the paper shows a range of both.
 """
 
 from dataclasses import dataclass

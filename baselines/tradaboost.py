@@ -6,10 +6,10 @@ n source samples and shots; with its weighed error eps on the shots, at most `mo
     a wrongly told source sample's weight  *= beta = 1 / (1 + sqrt(2 log(n) / N))
     a wrongly told shot's weight           /= beta_t
 
-and the learners of the second half of the rounds vote, with weight log(1 / beta_t). The paper leaves the first weights
-open; here source and shots weigh alike in all. The paper is for two classes; for more, right and wrong mean the same,
-and a learner's vote is its probability of each class. The paper's weak learner is a linear support vector machine, ours
-a logistic regression, which takes weights alike.
+and the learners of the second half of the rounds vote, with weight log(1 / beta_t). Ten rounds are the library
+ADAPT's default. The paper leaves the first weights open; here source and shots weigh alike in all. The paper
+is for two classes; for more, right and wrong mean the same, and a learner's vote is its probability of each class. The
+paper's weak learner is a linear support vector machine, ours a logistic regression, which takes weights alike.
 """
 
 from dataclasses import dataclass

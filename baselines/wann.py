@@ -9,8 +9,8 @@ L_S(h, w) = mean of w(x) loss(h(x), y) over a source batch and L_T(h) = mean los
 
 the last an empirical Y-discrepancy of the shots and the weighed source. w = softplus of a small network over the card's
 features, divided by its mean in the batch; h' is a network of the same size. Both see the features without touching
-them. The paper bounds h' by the norm of its weights; ours by its outputs, b tanh(out / b). The paper's separate
-networks on raw inputs are left out.
+them. The paper bounds h' by the norm of its weights; ours by its outputs, b tanh(out / b); b is our choice. The paper's
+separate networks on raw inputs are left out.
 """
 
 from dataclasses import dataclass
