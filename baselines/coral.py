@@ -29,6 +29,7 @@ class CORAL(ERM):
     reg: float = 1.0  # the paper's identity, added to both covariances
     center: bool = True
     classifier: Ending = "card"  # above the recoloured source: the card's network, 1-NN, or scikit-learn's
+    penalties: int = 1  # of scikit-learn's: how many C are tried on a held-out tenth of the moved source
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Sun, Feng & Saenko, Return of frustratingly easy domain adaptation, AAAI 2016"
@@ -43,7 +44,7 @@ class CORAL(ERM):
     def fit(self, train: Train, seed: int) -> Predictor:
         flat, embed = embedded(train, seed, self)
         moved = tuple(Labeled(recolored(s.x, flat.target.x, self.reg, self.center), s.y) for s in flat.sources)
-        predict = ended(replace(flat, sources=moved), self.classifier, seed, self)
+        predict = ended(replace(flat, sources=moved), self.classifier, seed, self, self.penalties)
         return lambda x: predict(embed(x))
 
 
