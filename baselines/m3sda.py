@@ -30,7 +30,7 @@ from tlbench.descent import Batch, Descent, network
 class M3SDA(Descent):
     """Match the moments of every pair of domains."""
 
-    weight: float = 0.5  # the paper's lambda
+    weight: float = 0.5  # lambda
 
     family: ClassVar[str] = "multi-source"
     paper: ClassVar[str] = "Peng et al., Moment matching for multi-source domain adaptation, ICCV 2019"
