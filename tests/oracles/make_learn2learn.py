@@ -1,10 +1,22 @@
-"""Writes learn2learn.npz: what learn2learn computes on given weights and episodes, for tests/test_meta.py.
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = ["learn2learn==0.2.0", "numpy==2.4.6", "torch==2.15.0"]
+#
+# [tool.uv]  # its generated C no longer compiles; this has Cython write it anew
+# config-settings-package = { learn2learn = { "--build-option" = "build_ext" } }
+# override-dependencies = ["gsutil ; python_version < '0'", "qpth ; python_version < '0'"]
+#
+# [tool.uv.extra-build-dependencies]
+# learn2learn = ["cython<3.1", "setuptools<70"]
+# ///
+"""Freezes what learn2learn computes on given weights and episodes.
 
-Run with a Python that has learn2learn and torch; the versions go into the file.
+`uv run --script make_learn2learn.py [FILE]` builds its environment and writes learn2learn.npz, or FILE.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import learn2learn as l2l
@@ -64,7 +76,8 @@ def main() -> None:
     out |= {"protonet/logits": torch.stack(logits).detach().numpy(), "protonet/loss": loss.item()}
     out |= {f"protonet/{name}": p.grad.numpy() for name, p in net[0].named_parameters(prefix="0")}
     versions = f"learn2learn {l2l.__version__}, torch {torch.__version__}"
-    np.savez_compressed(Path(__file__).with_name("learn2learn.npz"), versions=versions, **out)
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("learn2learn.npz")
+    np.savez_compressed(file, versions=versions, **out)
 
 
 if __name__ == "__main__":
