@@ -28,8 +28,6 @@ from tlbench_baselines.m3sda import M3SDA
 from tlbench_baselines.mcc import MCC
 from tlbench_baselines.mcd import MCD, disagreement
 from tlbench_baselines.mdan import MDAN
-from tlbench_baselines.mme import MME
-from tlbench_baselines.multitask import Multitask
 from tlbench_baselines.partial_finetune import PartialFineTune
 from tlbench_baselines.shot import SHOT
 from tlbench_baselines.source_only import SourceOnly
@@ -335,26 +333,6 @@ def test_addas_source_features_and_classifier_stay_as_they_were(monkeypatch: pyt
     assert all(not torch.equal(p, q) for p, q in moved)
 
 
-def test_mmes_classifier_climbs_the_entropy_that_its_features_descend() -> None:
-    train, _ = shifted(k=2)
-    net = seeded(lambda: MME().networks(train), 0)
-    batch = next(batches(train, train.recipe, 0))
-    alone = Batch(batch.xs, batch.ys, batch.source, batch.xt[:0], batch.xl, batch.yl)
-
-    def slopes(loss: Tensor) -> dict[str, Tensor]:
-        found = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
-        names = [n for n, _ in net.named_parameters()]
-        return {n: torch.zeros(()) if g is None else g for n, g in zip(names, found, strict=True)}
-
-    p = net["classifier"](net["features"](batch.xt)).softmax(1)
-    entropy = slopes(-(p * p.log()).sum(1).mean())
-    told = slopes(cross_entropy(net["classifier"](net["features"](alone.x)), alone.y))
-    found = slopes(MME(weight=0.5).loss(net, batch, 0.0))
-    for name in found:
-        sign = 0.5 if name.startswith("features") else -0.5
-        torch.testing.assert_close(found[name], told[name] + sign * entropy[name], atol=1e-5, rtol=1e-4)
-
-
 # what moves and what stays
 
 
@@ -605,26 +583,6 @@ def test_a_collaborative_networks_weights_sum_to_zero_below_the_last_block() -> 
     assert critics.weights.abs().max() <= 1
 
 
-def test_a_block_gets_the_gradient_of_its_critic_times_its_weight() -> None:
-    train = tiny("convnet")
-    method = CAN()
-    net = seeded(lambda: method.networks(train), 0).eval()
-    critics: Any = net["critics"]
-    critics.weights = torch.tensor([0.5, -0.5, -1.0])
-    batch = next(batches(train, train.recipe, 0, "st"))
-    first = next(net["features"].parameters())
-
-    def slope(shares: list[float]) -> Tensor:
-        critics.weights = torch.tensor(shares)
-        return torch.autograd.grad(method.loss(net, batch, 1.0), first)[0]
-
-    none = slope([0.0, 0.0, 0.0])
-    each = [slope([1.0 if i == j else 0.0 for j in range(3)]) - none for i in range(3)]
-    torch.testing.assert_close(
-        slope([0.5, -0.5, -1.0]) - none, 0.5 * each[0] - 0.5 * each[1] - each[2], atol=1e-5, rtol=1e-3
-    )
-
-
 def test_mdan_of_one_source_is_label_loss_minus_its_critics_part() -> None:
     train, _ = shifted()
     net = seeded(lambda: MDAN().networks(train), 0)
@@ -632,7 +590,7 @@ def test_mdan_of_one_source_is_label_loss_minus_its_critics_part() -> None:
     fs, ft = net["features"](batch.xs), net["features"](batch.xt)
     guess = net["critics"][0](torch.cat([fs, ft]))  # type: ignore[index]
     domain = torch.arange(64) // 32
-    expected = cross_entropy(net["classifier"](fs), batch.ys) + 0.3 * cross_entropy(guess, domain)
+    expected = cross_entropy(net["classifier"](fs), batch.ys) - 0.3 * cross_entropy(guess, domain)
     torch.testing.assert_close(MDAN(weight=0.3).loss(net, batch, 0.0), expected)
 
 
@@ -642,19 +600,6 @@ def test_a_committee_averages_probabilities() -> None:
     f = net["features"](train.target.x)
     expected = torch.stack([c(f).softmax(1) for c in net["classifier"].members]).mean(0)  # type: ignore[union-attr]
     torch.testing.assert_close(net["classifier"](f).exp(), expected)
-
-
-def test_multitask_gives_every_domain_a_head_and_weighs_their_losses() -> None:
-    train = tiny("bottleneck", sources=2)
-    net = Multitask().networks(train)
-    with torch.no_grad():
-        net["variances"].log.copy_(torch.tensor([0.3, -0.2, 0.7]))  # type: ignore[union-attr, operator]
-    batch = next(batches(train, train.recipe, 0, "sl"))
-    heads = [net["heads"][0], net["heads"][1], net["classifier"]]  # type: ignore[index]
-    parts = [(batch.xs[batch.source == i], batch.ys[batch.source == i]) for i in (0, 1)] + [(batch.xl, batch.yl)]
-    losses = [cross_entropy(h(net["features"](x)), y) for h, (x, y) in zip(heads, parts, strict=True)]
-    expected = sum(torch.exp(torch.tensor(-s)) * v + s / 2 for s, v in zip((0.3, -0.2, 0.7), losses, strict=True))
-    torch.testing.assert_close(Multitask().loss(net, batch, 0.0), expected)
 
 
 def test_shot_needs_the_sources_for_its_first_stage_only_and_keeps_their_classifier(
