@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +18,12 @@ from tlbench import method as methods
 
 HEAD = """# Oracles
 
-Written by `uv run --extra meta pytest --oracle-table=docs/oracles.md`, not by hand. Each method's central formula is
-held against another implementation of it or against the paper's equation written out, on random inputs; for what is
-learnt by gradients, against every player's objective and its gradient. *Agreement* is the largest absolute difference
-that was measured, over all of the test's cases, on the machine that wrote this; the test fails above the tolerance.
-skada, cvxopt, QuaPy, pytorch-adapt and learn2learn were asked once, in environments of their own, and their answers
-are frozen (`tests/oracles/make_*.py`); `uv run pytest -m slow tests/test_oracles_live.py` asks them again.
+Written by `uv run --isolated --extra meta pytest --oracle-table=docs/oracles.md`, not by hand. Each method's central
+formula is held against another implementation of it or against the paper's equation written out, on random inputs; for
+what is learnt by gradients, against every player's objective and its gradient. *Agreement* is the largest absolute
+difference that was measured, over all of the test's cases, on the machine that wrote this; the test fails above the
+tolerance. skada, cvxopt, QuaPy, pytorch-adapt and learn2learn were asked once, in environments of their own, and their
+answers are frozen (`tests/oracles/make_*.py`); `uv run pytest -m slow tests/test_oracles_live.py` asks them again.
 """
 COLUMNS = ("method", "family", "paper", "oracle", "agreement", "tolerance", "test")
 FAMILIES = ("reference", "feature-based", "model-based", "distribution-based", "multi-source", "semi-supervised")
@@ -43,27 +43,23 @@ class Measured:
     test: str
 
 
-FOUND = pytest.StashKey[list[Measured]]()
-Agrees = Callable[..., None]
-
-
-@pytest.fixture
-def agrees(request: pytest.FixtureRequest) -> Agrees:
+@dataclass(frozen=True)
+class Agrees:
     """`agrees("kmm", "cvxopt", ours, theirs, atol=1e-8)`: asserts it, and records by how much.
 
     Several methods may be named at once, where they share what is compared. The larger difference counts where a test
     compares more than once.
     """
-    test = f"{request.path.name}::{request.node.originalname}"  # type: ignore[attr-defined]
 
-    def compare(method: str | Sequence[str], oracle: str, ours: Numbers, theirs: Numbers, atol: float) -> None:
+    found: list[Measured]
+    test: str
+
+    def __call__(self, method: str | Sequence[str], oracle: str, ours: Numbers, theirs: Numbers, atol: float) -> None:
         difference = largest(ours, theirs)
         for name in [method] if isinstance(method, str) else method:
             assert name in methods.shipped(), f"no method is called {name!r}"
-            request.config.stash[FOUND].append(Measured(name, oracle, difference, atol, test))
+            self.found.append(Measured(name, oracle, difference, atol, self.test))
         assert difference <= atol, f"{method} is {difference:.1e} away from {oracle}, more than {atol:.0e}"
-
-    return compare
 
 
 def largest(ours: Numbers, theirs: Numbers) -> float:
@@ -113,6 +109,15 @@ def _row(m: Measured) -> tuple[str, ...]:
 
 
 # what pytest asks of a plugin
+
+FOUND = pytest.StashKey[list[Measured]]()
+
+
+@pytest.fixture
+def agrees(request: pytest.FixtureRequest) -> Agrees:
+    """The comparison that a test records."""
+    name = f"{request.path.name}::{request.node.originalname}"  # type: ignore[attr-defined]
+    return Agrees(request.config.stash[FOUND], name)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -562,7 +562,7 @@ def test_a_neighbours_score_is_minus_its_distance(agrees: Agrees) -> None:
     y, rows = torch.cat([train.sources[0].y, train.shots.y]).numpy(), train.backbone().prepare(test.x).double()
     distances = [NearestNeighbors(n_neighbors=1).fit(x[y == c]).kneighbors(rows)[0] for c in range(3)]
     found = methods.load("nearest_neighbor")().fit(train, 0)(test.x)
-    agrees("nearest_neighbor", f"{peer('scikit-learn')}, NearestNeighbors", found, -np.hstack(distances), atol=1e-3)
+    agrees("nearest_neighbor", f"{peer('scikit-learn')}, NearestNeighbors", found, -np.hstack(distances), atol=1e-4)
     labels = KNeighborsClassifier(1).fit(x, y).predict(rows)
     np.testing.assert_array_equal(found.argmax(1), labels)
 
@@ -575,7 +575,7 @@ def test_a_prototype_is_the_mean_of_the_shots_or_else_of_the_source(k: int, agre
     centroids = NearestCentroid().fit(prepare(known.x).double(), known.y).centroids_
     expected = -np.square(prepare(test.x).double().numpy()[:, None] - centroids).sum(-1)
     found = methods.load("prototype")().fit(train, 0)(test.x)
-    agrees("prototype", f"{peer('scikit-learn')}, NearestCentroid", found, expected, atol=1e-3)
+    agrees("prototype", f"{peer('scikit-learn')}, NearestCentroid", found, expected, atol=1e-4)
 
 
 # linear probe
@@ -603,7 +603,7 @@ def test_a_linear_probe_is_a_logistic_regression_on_the_sources_features(
     regression = LogisticRegression(max_iter=1000).fit((f - mean) / std, y)
     expected = regression.predict_log_proba((probed(train, 0, test.x) - mean) / std)
     found = LinearProbe().fit(train, 0)(test.x)
-    agrees("linear_probe", f"{peer('scikit-learn')}, LogisticRegression", found, expected, atol=2e-3)
+    agrees("linear_probe", f"{peer('scikit-learn')}, LogisticRegression", found, expected, atol=1e-4)
 
 
 def test_without_shots_a_linear_probe_knows_the_sources() -> None:

@@ -59,7 +59,8 @@ def test_a_player_goes_down_its_own_objective(name: str, monkeypatch: pytest.Mon
     if "" in written:
         ours, theirs = [loss, *ours], [written[""], *theirs]
     assert all(any(g.abs().max() > 1e-3 for g in slopes(written[part], p)) for part, p in players.items())
-    agrees(name, "each player's objective and gradient, written out", ours, theirs, atol=1e-10)
+    atol = 1e-8 if name == "m3sda" else 1e-10  # whose lengths are smooth at zero, which the paper's are not
+    agrees(name, "each player's objective and gradient, written out", ours, theirs, atol)
 
 
 @pytest.mark.parametrize("name", ["adda", "mcd"])
