@@ -1,17 +1,7 @@
-# /// script
-# requires-python = ">=3.11,<3.14"
-# dependencies = ["learn2learn==0.2.0", "numpy==2.4.6", "torch==2.15.0"]
-#
-# [tool.uv]  # its generated C no longer compiles; this has Cython write it anew
-# config-settings-package = { learn2learn = { "--build-option" = "build_ext" } }
-# override-dependencies = ["gsutil ; python_version < '0'", "qpth ; python_version < '0'"]
-#
-# [tool.uv.extra-build-dependencies]
-# learn2learn = ["cython<3.1", "setuptools<70"]
-# ///
 """Freezes what learn2learn computes on given weights and episodes.
 
-`uv run --script make_learn2learn.py [FILE]` builds its environment and writes learn2learn.npz, or FILE.
+`uv run --isolated --extra meta python tests/oracles/make_learn2learn.py [FILE]` writes learn2learn.npz, or FILE, in
+tlbench's environment: pyproject.toml says how the library is built.
 """
 
 from __future__ import annotations
