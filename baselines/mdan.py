@@ -6,9 +6,10 @@ target; the worst of the sources' bounds is minimised, in the smooth form of the
     min over f, c  max over d_i   1 / gamma * log mean_i exp(gamma * (CE_i - weight * D_i)),
     D_i = CE(d_i(f(xs_i)), source) + CE(d_i(f(xt)), target)
 
-The critics' gradient reaches the features reversed. The mean in place of the paper's sum adds a constant, so that one
-source alone gives its own loss. Weight and gamma are those of the authors' code. Shots, where there are any, add their
-cross-entropy.
+The critics climb what the others descend: their parameters' gradient is reversed, not the features', so that the loss
+is the objective as it stands. The mean in place of the paper's sum adds a constant, so that one source alone gives its
+own loss. Weight and gamma are those of the authors' code. Shots, where there are any, add
+their cross-entropy.
 """
 
 import math
@@ -17,6 +18,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
@@ -56,10 +58,11 @@ class MDAN(Descent):
         for i, critic in enumerate(critics):
             mine = (batch.source == i).nonzero()[:, 0]
             if len(mine):
-                f_pair = reverse_gradient(torch.cat([f[mine], f[n:]]), 1.0)
+                f_pair = torch.cat([f[mine], f[n:]])
                 domain = (torch.arange(len(f_pair), device=f.device) >= len(mine)).long()
+                climbing = {name: reverse_gradient(p, 1.0) for name, p in critic.named_parameters()}
                 told = cross_entropy(scores[mine], batch.ys[mine])
-                bounds.append(told + self.weight * balanced(critic(f_pair), domain))
+                bounds.append(told - self.weight * balanced(functional_call(critic, climbing, (f_pair,)), domain))
         shots = cross_entropy(scores[m:], batch.yl) if len(batch.yl) else f.new_zeros(())
         return soft_maximum(torch.stack(bounds), self.gamma) + shots
 

@@ -6,11 +6,25 @@ import os
 from pathlib import Path
 
 import pytest
+from agreement import (
+    agrees,
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_sessionfinish,
+)
 from shelf import serve
 
 from tlbench import backbone
 
-__all__ = ["serve"]
+__all__ = [
+    "agrees",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_sessionfinish",
+    "serve",
+]
 
 # Before torch is loaded: the networks of tests are small, and their threads wait for each other longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agreement import Agrees, peer
 from scipy.linalg import sqrtm
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeighbors
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 from tlbench_baselines import coral, deep_coral, finetune, linear_probe
@@ -24,7 +27,6 @@ from tlbench_baselines.deep_coral import DeepCORAL
 from tlbench_baselines.finetune import FineTune
 from tlbench_baselines.linear_probe import LinearProbe
 from tlbench_baselines.source_only import SourceOnly
-from tlbench_baselines.source_plus_target import SourcePlusTarget
 from tlbench_baselines.target_only import TargetOnly
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -32,7 +34,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import method as methods
 from tlbench import nets
 from tlbench.data import Domain, Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import ERM, Descent, batches, network, seeded
+from tlbench.descent import Descent, batches, network, seeded
 from tlbench.embed import nothing_of
 from tlbench.loaders import embedded
 
@@ -312,17 +314,20 @@ def test_coral_undoes_a_shift_of_the_domain_and_source_only_does_not() -> None:
     [((), [2, 2, 1], 2), ([1, 1, 0], [2, 2, 2], 1), ([0, 1, 1, 0], [2], 0)],
 )  # fmt: skip
 def test_chance_is_the_majority_of_the_sources_or_else_of_the_shots(
-    sources: list[int], shots: list[int], majority: int
+    sources: list[int], shots: list[int], majority: int, agrees: Agrees
 ) -> None:
     def labeled(y: list[int]) -> Labeled:
         return Labeled(torch.randn(len(y), 2), torch.tensor(y))
 
     parts = (labeled(sources),) if sources else ()
     train = Train(parts, Unlabeled(torch.randn(5, 2)), labeled(shots), 4, nn.Identity)
-    scores = Chance().fit(train, 0)(torch.randn(6, 2))
+    x = torch.randn(6, 2)
+    scores = Chance().fit(train, 0)(x)
     assert (scores.argmax(1) == majority).all()
-    counts = np.bincount(sources or shots, minlength=4)
-    np.testing.assert_allclose(scores.numpy(), np.tile(counts / counts.sum(), (6, 1)), atol=1e-6)
+    dummy = DummyClassifier(strategy="prior").fit(np.zeros((len(sources or shots), 2)), sources or shots)
+    assert not np.delete(scores.numpy(), dummy.classes_, 1).any()
+    found = scores[:, dummy.classes_]
+    agrees("chance", f"{peer('scikit-learn')}, DummyClassifier", found, dummy.predict_proba(x), atol=1e-6)
 
 
 def test_target_only_ignores_the_sources_and_source_only_the_target(train_on: Digits) -> None:
@@ -370,14 +375,14 @@ def plainly(train: Train, seed: int, kinds: str, net: nn.ModuleDict | None = Non
 
 
 @pytest.mark.parametrize(
-    ("method", "kinds"), [(SourceOnly(), "s"), (TargetOnly(), "l"), (SourcePlusTarget(), "sl"), (ERM(), "sl")]
+    ("name", "kinds"), [("source_only", "s"), ("target_only", "l"), ("target_full", "l"), ("source_plus_target", "sl")]
 )
-def test_a_reference_is_empirical_risk_minimisation_over_its_labels(method: ERM, kinds: str) -> None:
+def test_a_reference_is_empirical_risk_minimisation_over_its_labels(name: str, kinds: str, agrees: Agrees) -> None:
     train, test = easy(THREE, k=2, steps=20, sources=2)
     train = replace(train, recipe=replace(train.recipe, body_lr=0.3))
     net = plainly(train, 3, kinds)
-    expected = net["classifier"](net["features"](test.x)).detach()
-    torch.testing.assert_close(method.fit(train, 3)(test.x), expected, atol=1e-5, rtol=1e-4)
+    expected = net["classifier"](net["features"](test.x))
+    agrees(name, "Nesterov's steps written out", methods.load(name)().fit(train, 3)(test.x), expected, atol=1e-4)
 
 
 # DANN
@@ -409,11 +414,12 @@ def adversarial(train: Train, seed: int, weight: float) -> nn.ModuleDict:
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("k", [0, 2])
-def test_dann_is_the_papers_saddle_point(k: int, weight: float) -> None:
+def test_dann_is_the_papers_saddle_point(k: int, weight: float, agrees: Agrees) -> None:
     train, test = easy(THREE, shift=1.0, k=k, steps=20, sources=2)
     net = adversarial(train, 1, weight)
-    expected = net["classifier"](net["features"](test.x)).detach()
-    torch.testing.assert_close(DANN(weight=weight).fit(train, 1)(test.x), expected, atol=1e-5, rtol=1e-4)
+    expected = net["classifier"](net["features"](test.x))
+    found = DANN(weight=weight).fit(train, 1)(test.x)
+    agrees("dann", "20 steps without a reversal layer", found, expected, atol=1e-4)
 
 
 def test_dann_passes_source_and_target_through_batch_norm_together(train_on: Digits) -> None:
@@ -459,13 +465,13 @@ def root(covariance: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("n", "m", "d"), [(50, 40, 6), (12, 9, 30), (40, 8, 20), (8, 40, 20), (30, 25, 1)])
 @pytest.mark.parametrize("reg", [1.0, 0.1, 7.0])
 @pytest.mark.parametrize("center", [True, False])
-def test_corals_map_is_the_closed_form(n: int, m: int, d: int, reg: float, center: bool) -> None:
+def test_corals_map_is_the_closed_form(n: int, m: int, d: int, reg: float, center: bool, agrees: Agrees) -> None:
     xs, xt = rows(n, d, 0), rows(m, d, 1)
     cs, ct = (np.cov(x.T, ddof=1).reshape(d, d) + reg * np.eye(d) for x in (xs, xt))
     ms, mt = (xs.mean(0), xt.mean(0)) if center else (np.zeros(d), np.zeros(d))
     expected = (xs - ms) @ np.linalg.inv(root(cs)) @ root(ct) + mt
     found = coral.recolored(torch.from_numpy(xs), torch.from_numpy(xt), reg, center)
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-8)
+    agrees("coral", "the closed form by scipy's sqrtm", found, expected, atol=1e-8)
 
 
 def test_without_regularisation_the_recoloured_source_has_the_targets_moments() -> None:
@@ -520,11 +526,11 @@ def test_coral_is_the_cards_classifier_over_each_recoloured_source() -> None:
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(16, 16, 10), (8, 20, 31), (5, 4, 2)])
-def test_deep_corals_distance_is_the_papers(n: int, m: int, d: int) -> None:
+def test_deep_corals_distance_is_the_papers(n: int, m: int, d: int, agrees: Agrees) -> None:
     fs, ft = rows(n, d, 0), rows(m, d, 1)
     expected = np.sum((np.cov(fs.T) - np.cov(ft.T)) ** 2) / (4 * d**2)
     found = deep_coral.coral_distance(torch.from_numpy(fs), torch.from_numpy(ft))
-    assert found.item() == pytest.approx(expected, rel=1e-12)
+    agrees("deep_coral", "numpy's covariances", found, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("k", [0, 2])
@@ -546,6 +552,32 @@ def test_deep_coral_without_weight_is_source_only() -> None:
     torch.testing.assert_close(DeepCORAL(weight=0.0).fit(train, 1)(test.x), expected, atol=1e-5, rtol=1e-4)
 
 
+# neighbours and means, on plain features
+
+
+def test_a_neighbours_score_is_minus_its_distance(agrees: Agrees) -> None:
+    """Class by class, the distance that scikit-learn finds among its samples alone; the nearest's label wins."""
+    train, test = easy(THREE, k=2)
+    x = train.backbone().prepare(torch.cat([train.sources[0].x, train.shots.x])).double()
+    y, rows = torch.cat([train.sources[0].y, train.shots.y]).numpy(), train.backbone().prepare(test.x).double()
+    distances = [NearestNeighbors(n_neighbors=1).fit(x[y == c]).kneighbors(rows)[0] for c in range(3)]
+    found = methods.load("nearest_neighbor")().fit(train, 0)(test.x)
+    agrees("nearest_neighbor", f"{peer('scikit-learn')}, NearestNeighbors", found, -np.hstack(distances), atol=1e-4)
+    labels = KNeighborsClassifier(1).fit(x, y).predict(rows)
+    np.testing.assert_array_equal(found.argmax(1), labels)
+
+
+@pytest.mark.parametrize("k", [0, 2])
+def test_a_prototype_is_the_mean_of_the_shots_or_else_of_the_source(k: int, agrees: Agrees) -> None:
+    train, test = easy(THREE, k=k)
+    known = train.shots if k else train.sources[0]
+    prepare = train.backbone().prepare
+    centroids = NearestCentroid().fit(prepare(known.x).double(), known.y).centroids_
+    expected = -np.square(prepare(test.x).double().numpy()[:, None] - centroids).sum(-1)
+    found = methods.load("prototype")().fit(train, 0)(test.x)
+    agrees("prototype", f"{peer('scikit-learn')}, NearestCentroid", found, expected, atol=1e-4)
+
+
 # linear probe
 
 
@@ -558,7 +590,7 @@ def probed(train: Train, seed: int, x: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("k", [0, 1])
 def test_a_linear_probe_is_a_logistic_regression_on_the_sources_features(
-    k: int, n_classes: int, monkeypatch: pytest.MonkeyPatch
+    k: int, n_classes: int, monkeypatch: pytest.MonkeyPatch, agrees: Agrees
 ) -> None:
     monkeypatch.setattr(linear_probe, "GridSearchCV", None)  # neither case has a penalty to choose
     train, test = easy(THREE[:n_classes], k=k, steps=20)
@@ -570,7 +602,8 @@ def test_a_linear_probe_is_a_logistic_regression_on_the_sources_features(
     mean, std = f.mean(0), np.where(f.std(0) > 0, f.std(0), 1)
     regression = LogisticRegression(max_iter=1000).fit((f - mean) / std, y)
     expected = regression.predict_log_proba((probed(train, 0, test.x) - mean) / std)
-    np.testing.assert_allclose(LinearProbe().fit(train, 0)(test.x).numpy(), expected, atol=2e-3)
+    found = LinearProbe().fit(train, 0)(test.x)
+    agrees("linear_probe", f"{peer('scikit-learn')}, LogisticRegression", found, expected, atol=1e-4)
 
 
 def test_without_shots_a_linear_probe_knows_the_sources() -> None:
@@ -613,16 +646,16 @@ def test_a_probes_penalty_is_chosen_inside_the_shots_by_log_loss(shots: list[int
 
 
 @pytest.mark.parametrize("fresh_head", [False, True])
-def test_fine_tuning_goes_on_from_the_sources_solution(fresh_head: bool) -> None:
+def test_fine_tuning_goes_on_from_the_sources_solution(fresh_head: bool, agrees: Agrees) -> None:
     train, test = easy(THREE, shift=1.0, k=2, steps=20)
     net = plainly(train, 0, "s")
     if fresh_head:
         net["classifier"] = seeded(lambda: network(train), 0)["classifier"]
     slower = replace(train, recipe=replace(train.recipe, body_lr=0.1))
     net = plainly(slower, 0, "l", net)
-    expected = net["classifier"](net["features"](test.x)).detach()
+    expected = net["classifier"](net["features"](test.x))
     found = FineTune(fresh_head=fresh_head).fit(train, 0)(test.x)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    agrees("finetune", "Nesterov's steps written out", found, expected, atol=1e-4)
 
 
 def test_fine_tuning_knows_more_than_the_shots_alone() -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from agreement import Agrees, frozen, peer
 from scipy.linalg import eigh, subspace_angles
-from scipy.optimize import linprog, minimize
-from scipy.spatial.distance import cdist
+from scipy.optimize import brentq, linprog, minimize
+from scipy.spatial.distance import cdist, pdist
 from sklearn.linear_model import MultiTaskLasso
 from test_baselines import THREE, accuracy, easy, gaussians
 from threadpoolctl import threadpool_limits
@@ -40,18 +40,19 @@ from tlbench_baselines import (
     tradaboost,
     wann,
 )
+from tlbench_baselines.coral import recolored
 
 from tlbench import Labeled, Refusal, Train, Unlabeled, calibration, nets
 from tlbench.calibration import forms
 from tlbench.data import Recipe
-from tlbench.descent import ERM, batches
+from tlbench.descent import ERM
 from tlbench.embed import embedded
 from tlbench.kernels import LIMIT, affordable, bounded_quadratic, components, contrasts, features_of, median_distance
 from tlbench.priors import confusion, halves
 from tlbench.shallow import Moving, drawn, ended, in_common_place, linear, weighted
 from tlbench.transport import entropic, exact
 
-FROZEN = dict(np.load(Path(__file__).parent / "oracles" / "classic.npz"))
+FROZEN = frozen("classic")
 XS, XT, YS = (FROZEN[name] for name in ("xs", "xt", "ys"))
 BOTH = np.concatenate([XS, XT])
 
@@ -71,8 +72,12 @@ def gaussian(x: np.ndarray, z: np.ndarray, width: float) -> np.ndarray:
 
 def up_to_sign(found: np.ndarray, expected: np.ndarray, atol: float) -> None:
     """Columns agree, each up to its sign."""
-    signs = np.sign((found * expected).sum(0))
-    np.testing.assert_allclose(found * signs, expected, atol=atol)
+    np.testing.assert_allclose(turned(found, expected), expected, atol=atol)
+
+
+def turned(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The columns of `found`, each with the sign that it has in `expected`."""
+    return found * np.sign((found * expected).sum(0))
 
 
 # kernels and the two problems
@@ -158,11 +163,18 @@ def test_the_median_distance_is_that_of_all_pairs() -> None:
 # maps
 
 
-def test_subspace_alignment_is_skadas() -> None:
+def test_subspace_alignment_is_skadas(agrees: Agrees) -> None:
     zs, move = subspace_alignment.aligned(XS, XT, 3)
-    signs = np.sign((move(XT) * FROZEN["sa_target"]).sum(0))
-    np.testing.assert_allclose(move(XT) * signs, FROZEN["sa_target"], atol=1e-10)
-    np.testing.assert_allclose(zs * signs, FROZEN["sa_source"], atol=1e-10)
+    theirs = np.concatenate([FROZEN["sa_source"], FROZEN["sa_target"]])
+    ours = turned(np.concatenate([zs, move(XT)]), theirs)
+    agrees("subspace_alignment", peer("skada", FROZEN), ours, theirs, atol=1e-10)
+
+
+def test_corals_map_without_its_identity_is_skadas(agrees: Agrees) -> None:
+    """Which has covariances over n, not n - 1, and does not put on the target's mean."""
+    ours = recolored(torch.from_numpy(XS), torch.from_numpy(XT), 0.0, True).numpy() - XT.mean(0)
+    over_n = ours * (60 / 59 * 49 / 50) ** 0.5
+    agrees("coral", peer("skada", FROZEN), over_n, FROZEN["coral"], atol=1e-10)
 
 
 def test_a_new_rows_tca_is_its_kernel_with_what_was_fitted() -> None:
@@ -172,7 +184,7 @@ def test_a_new_rows_tca_is_its_kernel_with_what_was_fitted() -> None:
 
 
 @pytest.mark.parametrize(("d", "k"), [(10, 3), (6, 3), (5, 1)])
-def test_the_geodesic_flow_kernel_is_the_integral_along_the_geodesic(d: int, k: int) -> None:
+def test_the_geodesic_flow_kernel_is_the_integral_along_the_geodesic(d: int, k: int, agrees: Agrees) -> None:
     random = np.random.default_rng(d)
     ps, pt = (np.linalg.qr(random.normal(size=(d, k)))[0] for _ in range(2))
     rest = np.linalg.svd(ps.T)[2][k:].T  # R_S
@@ -185,7 +197,7 @@ def test_the_geodesic_flow_kernel_is_the_integral_along_the_geodesic(d: int, k: 
         phi = ps @ u * np.cos(t * theta) - rest @ u2 * np.sin(t * theta)
         expected += w * phi @ phi.T
     root = gfk.kernel_root(ps, pt)
-    np.testing.assert_allclose(root @ root.T, expected, atol=1e-12)
+    agrees("gfk", "quadrature along the geodesic", root @ root.T, expected, atol=1e-12)
 
 
 def test_between_equal_subspaces_the_flow_kernel_is_the_projection() -> None:
@@ -209,7 +221,7 @@ def test_jda_without_a_guess_is_tca(kernel: Any) -> None:
         up_to_sign(np.concatenate([zs, move(XT)]), expected, atol=1e-9)
 
 
-def test_jda_is_the_eigenproblem_of_its_matrix_with_the_guessed_classes() -> None:
+def test_jda_is_the_eigenproblem_of_its_matrix_with_the_guessed_classes(agrees: Agrees) -> None:
     z, n = jda.unit(BOTH), len(XS)
     _, guess = jda.adapted(z, YS, 3, 1.0, 1)
     found, _ = jda.adapted(z, YS, 3, 1.0, 2)
@@ -219,8 +231,62 @@ def test_jda_is_the_eigenproblem_of_its_matrix_with_the_guessed_classes() -> Non
         m += np.outer(e, e)
     m /= np.linalg.norm(m)
     centred = z - z.mean(0)
-    _, expected = eigh(centred.T @ centred, z.T @ m @ z + np.eye(6))
-    up_to_sign(found, expected[:, ::-1][:, :3], atol=1e-9)
+    _, vectors = eigh(centred.T @ centred, z.T @ m @ z + np.eye(6))
+    expected = vectors[:, ::-1][:, :3]
+    agrees("jda", "scipy's generalised eigenproblem", turned(found, expected), expected, atol=1e-9)
+
+
+def dense(k: np.ndarray, m: np.ndarray, penalty: np.ndarray, dims: int) -> np.ndarray:
+    """The largest solutions of K H K w = l (K M K + penalty) w, w^T (K M K + penalty) w = 1, by scipy."""
+    h = np.eye(len(k)) - 1 / len(k)
+    return np.asarray(eigh(k @ h @ k, k @ m @ k + np.diag(penalty))[1][:, ::-1][:, :dims])
+
+
+def test_tca_is_the_eigenproblem_of_its_paper(agrees: Agrees) -> None:
+    zs, move = tca.TCA(dims=4, penalty=0.1).moved(XS, YS, XT, 0)
+    k = gaussian(BOTH, BOTH, float(np.median(pdist(BOTH))))
+    e = np.repeat([1 / 60, -1 / 50], [60, 50])
+    expected = k @ dense(k, np.outer(e, e), np.full(110, 0.1), 4)
+    ours = turned(np.concatenate([zs, move(XT)]), expected)
+    agrees("tca", "scipy's generalised eigenproblem", ours, expected, atol=1e-8)
+
+
+def norm_one(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bda_is_the_eigenproblem_of_its_matrix_with_the_guessed_classes(weighted: bool, agrees: Agrees) -> None:
+    """Two rounds: without a guess, then with the nearest neighbours' of the first."""
+    rows, centre = norm_one(BOTH), np.eye(110) - 1 / 110
+
+    def solved(m: np.ndarray) -> np.ndarray:
+        b, a = rows.T @ centre @ rows, rows.T @ (m / np.linalg.norm(m)) @ rows + 0.5 * np.eye(6)
+        return norm_one(rows @ eigh(b, a)[1][:, ::-1][:, :3])
+
+    e = np.repeat([1 / 60, -1 / 50], [60, 50])
+    z = solved(np.outer(e, e))
+    guess = YS[cdist(z[60:], z[:60]).argmin(1)]
+    m = 0.7 * np.outer(e, e)
+    for c in np.intersect1d(YS, guess):
+        share = np.mean(guess == c) / np.mean(c == YS) if weighted else 1.0
+        e_c = np.r_[(c == YS) / (c == YS).sum(), -(share**0.5) * (guess == c) / (guess == c).sum()]
+        m += 0.3 * np.outer(e_c, e_c)
+    method = bda.BDA(dims=3, penalty=0.5, balance=0.3, weighted=weighted, rounds=2)
+    zs, move = method.moved(XS, YS, XT, 0)
+    ours, expected = np.concatenate([zs, move(XT)]), solved(m)
+    agrees("bda", "scipy's generalised eigenproblem", turned(ours, expected), expected, atol=1e-9)
+
+
+def test_tjm_reweighs_its_eigenproblem_by_the_norms_of_the_last_rounds_rows(agrees: Agrees) -> None:
+    rows = norm_one(BOTH)
+    k, e, g = rows @ rows.T, np.repeat([1 / 60, -1 / 50], [60, 50]), np.ones(110)
+    m = np.outer(e, e) / np.linalg.norm(np.outer(e, e))
+    for _ in range(3):
+        w = dense(k, m, 0.8 * g, 3)
+        g[:60] = 1 / (2 * np.linalg.norm(w[:60], axis=1))
+    found = turned(tjm.matched(k, 60, 3, 0.8, 3), w)
+    agrees("tjm", "scipy's generalised eigenproblem", found, w, atol=1e-7)
 
 
 def test_bda_balances_the_two_discrepancies() -> None:
@@ -251,12 +317,12 @@ def test_tjm_drops_source_samples_that_are_far_from_the_target() -> None:
 # transport
 
 
-def test_the_exact_plan_is_the_linear_programs() -> None:
+def test_the_exact_plan_is_the_linear_programs(agrees: Agrees) -> None:
     cost = cdist(XS[:7], XT[:5], "sqeuclidean")
     rows, columns = np.kron(np.eye(7), np.ones(5)), np.kron(np.ones(7), np.eye(5))
     best = linprog(cost.ravel(), A_eq=np.r_[rows, columns], b_eq=np.r_[np.full(7, 1 / 7), np.full(5, 1 / 5)])
     plan = exact(cost)
-    assert (plan * cost).sum() == pytest.approx(best.fun, rel=1e-10)
+    agrees("ot_mapping", "the linear program by scipy", plan.ravel(), best.x, atol=1e-10)
     np.testing.assert_allclose(plan.sum(0), 1 / 5)
 
 
@@ -272,7 +338,7 @@ def test_the_entropic_plan_is_optimal_for_its_marginals(reg: float) -> None:
     assert np.abs(double).max() < 1e-8
 
 
-def test_the_class_regularised_plan_is_pots() -> None:
+def test_the_class_regularised_plan_is_pots(agrees: Agrees) -> None:
     import ot
 
     cost = cdist(XS, XT, "sqeuclidean")
@@ -280,7 +346,16 @@ def test_the_class_regularised_plan_is_pots() -> None:
         np.full(60, 1 / 60), YS, np.full(50, 1 / 50), cost / np.median(cost), 0.2, eta=0.1, numItermax=10,
         numInnerItermax=1000,
     )  # fmt: skip
-    np.testing.assert_allclose(ot_mapping.transport(cost, YS, "classes", 0.2, 0.1), expected, atol=1e-9)
+    found = ot_mapping.transport(cost, YS, "classes", 0.2, 0.1)
+    agrees("ot_mapping", f"{peer('POT')}, sinkhorn_lpl1_mm", found, expected, atol=1e-9)
+
+
+def test_transport_carries_each_sample_where_pots_adapter_does(agrees: Agrees) -> None:
+    import ot
+
+    adapter = ot.da.EMDTransport(norm="median").fit(Xs=XS, Xt=XT)
+    zs, _ = ot_mapping.OTMapping(plan="exact").moved(XS, YS, XT, 0)
+    agrees("ot_mapping", f"{peer('POT')}, EMDTransport", zs, adapter.transform(Xs=XS), atol=1e-9)
 
 
 def test_a_class_regularised_plan_mixes_fewer_classes_in_a_target_sample() -> None:
@@ -300,25 +375,28 @@ def test_a_domain_moved_as_a_whole_is_moved_back_by_transport(kind: Any) -> None
     np.testing.assert_array_equal(move(XT), XT)
 
 
-def test_jdots_plan_is_of_the_joint_cost_and_its_labels_are_what_it_carries() -> None:
+def test_jdots_plan_is_of_the_joint_cost_and_its_labels_are_what_it_carries(agrees: Agrees) -> None:
     logs = np.log(np.random.default_rng(0).dirichlet(np.ones(3), len(XT)))
     distance = cdist(XS, XT, "sqeuclidean")
     g = jdot.plan(distance, logs, YS)
     cost = distance + np.array([[-logs[j, y] for j in range(len(XT))] for y in YS])
-    assert (g * cost).sum() == pytest.approx((exact(cost) * cost).sum(), rel=1e-12)
+    n, m = cost.shape
+    marginals = np.r_[np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))]
+    best = linprog(cost.ravel(), A_eq=marginals, b_eq=np.repeat([1 / n, 1 / m], [n, m])).x.reshape(n, m)
     soft = jdot.carried(g, YS, 4)
-    np.testing.assert_allclose(soft, len(XT) * g.T @ np.eye(4)[YS], atol=1e-12)
+    mixtures = [sum(m * best[i, j] * np.eye(4)[YS[i]] for i in range(n)) for j in range(m)]
+    agrees("jdot", "the joint cost's linear program by scipy", (g, soft), (best, np.array(mixtures)), atol=1e-10)
 
 
 # selection
 
 
-def test_f_mmds_weights_are_the_optimum_of_the_paper() -> None:
+def test_f_mmds_weights_are_the_optimum_of_the_paper(agrees: Agrees) -> None:
     found = feature_selection.variance(XS, XT, "linear")
     delta = (XS.mean(0) - XT.mean(0)) ** 2
     best = minimize(lambda w: -w @ delta, np.full(6, 0.1), bounds=[(0, None)] * 6, method="SLSQP",
-                    constraints=[{"type": "ineq", "fun": lambda w: 1 - w @ w}])  # fmt: skip
-    np.testing.assert_allclose(found, best.x, atol=1e-4)
+                    constraints=[{"type": "ineq", "fun": lambda w: 1 - w @ w}], options={"ftol": 1e-14})  # fmt: skip
+    agrees("feature_selection", "the program by scipy's SLSQP", found, best.x, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
@@ -336,7 +414,7 @@ def test_f_mmd_drops_the_feature_that_moves_and_keeps_the_classes(kernel: Any) -
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3])
-def test_l21_coefficients_are_those_of_proximal_gradients(share: float) -> None:
+def test_l21_coefficients_are_those_of_proximal_gradients(share: float, agrees: Agrees) -> None:
     y = np.eye(3)[YS]
     x, t = XS - XS.mean(0), y - y.mean(0)
     alpha = share * np.linalg.norm(x.T @ t, axis=1).max() / len(x)
@@ -347,7 +425,7 @@ def test_l21_coefficients_are_those_of_proximal_gradients(share: float) -> None:
         ahead = ahead - step * x.T @ (x @ ahead - t) / len(x)
         norms = np.linalg.norm(ahead, axis=1, keepdims=True)
         previous, w = w, ahead * np.maximum(1 - step * alpha / np.maximum(norms, 1e-300), 0)
-    np.testing.assert_allclose(l21_selection.coefficients(XS, y, share), w, atol=1e-5)
+    agrees("l21_selection", "FISTA written out", l21_selection.coefficients(XS, y, share), w, atol=1e-5)
     model = MultiTaskLasso(alpha, tol=1e-12, max_iter=100_000).fit(XS, y)
     np.testing.assert_allclose(model.coef_.T, w, atol=1e-10)
 
@@ -367,14 +445,19 @@ def test_l21_selection_finds_the_shared_support_of_cal6() -> None:
 
 
 @pytest.mark.parametrize("bound", [1000.0, 3.0])
-def test_kmms_weights_are_cvxopts(bound: float) -> None:
+def test_kmms_weights_are_cvxopts(bound: float, agrees: Agrees) -> None:
     n = len(XS)
     found = kmm.matched(XS, XT, 2.0, bound, (n**0.5 - 1) / n**0.5)
     expected = FROZEN[f"kmm{bound:.0f}"]
     k, kappa = gaussian(XS, XS, 2.0), gaussian(XS, XT, 2.0).mean(1) * n
     values = [b @ k @ b / 2 - kappa @ b for b in (found, expected)]
     assert values[0] == pytest.approx(values[1], rel=1e-7)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    agrees("kmm", peer("cvxopt", FROZEN), found, expected, atol=1e-5)
+
+
+def test_kliep_is_at_the_optimum_that_cvxopt_finds(agrees: Agrees) -> None:
+    ps, pt = gaussian(XS, XT[:20], 3.0), gaussian(XT, XT[:20], 3.0)
+    agrees("kliep", peer("cvxopt", FROZEN), ps @ kliep.coefficients(ps, pt), FROZEN["kliep"], atol=1e-7)
 
 
 @pytest.mark.parametrize("width", [1.0, 3.0, 8.0])
@@ -394,12 +477,12 @@ def test_kliep_is_at_the_optimum_that_sequential_quadratic_programming_finds(wid
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5])
-def test_rulsif_is_its_closed_form_and_minimises_its_error(alpha: float) -> None:
+def test_rulsif_is_its_closed_form(alpha: float, agrees: Agrees) -> None:
     ps, pt = gaussian(XS, XT[:20], 2.0), gaussian(XT, XT[:20], 2.0)
     h_matrix = alpha * np.mean([np.outer(r, r) for r in pt], 0) + (1 - alpha) * np.mean([np.outer(r, r) for r in ps], 0)
     h = pt.mean(0)
     theta = rulsif.coefficients(ps, pt, alpha, 0.1)
-    np.testing.assert_allclose(theta, np.linalg.inv(h_matrix + 0.1 * np.eye(20)) @ h, atol=1e-10)
+    agrees("rulsif", "the closed form", theta, np.linalg.inv(h_matrix + 0.1 * np.eye(20)) @ h, atol=1e-10)
     method = rulsif.RuLSIF(alpha=alpha, width=1.0, penalty=0.1)
     weights = method.weights(XS, XT, 0)
     assert weights.shape == (60,)
@@ -427,6 +510,19 @@ def test_estimated_ratios_follow_the_true_one_of_cal3(method: Any, least: float)
     assert np.corrcoef(weights, ratio)[0, 1] > least
     moved = [abs(np.average(xs[:, 0], weights=w) - 1) for w in (weights, np.ones(len(xs)))]
     assert moved[0] < 0.5 * moved[1]  # the weighed source's mean is nearer to the target's
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_a_domain_classifiers_odds_are_those_of_newtons_method(degree: int, agrees: Agrees) -> None:
+    """Logistic regression with the penalty |w|^2 / 2, the intercept free; the domains' sizes taken out."""
+    x = np.concatenate([BOTH**p for p in range(1, degree + 1)] + [np.ones((len(BOTH), 1))], 1)
+    ridge = np.diag([1.0] * (x.shape[1] - 1) + [0.0])
+    w, y = np.zeros(x.shape[1]), np.repeat([0, 1], [60, 50])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-x @ w))
+        w -= np.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]) + ridge, x.T @ (p - y) + ridge @ w)
+    odds = iw_logistic.log_odds(XS, XT, 1.0, degree)
+    agrees("iw_logistic", "Newton's method written out", odds, x[:60] @ w + np.log(60 / 50), atol=0.01)
 
 
 def test_a_domain_classifiers_odds_are_the_ratio() -> None:
@@ -588,17 +684,17 @@ def test_sources_of_another_task_align_and_get_heads() -> None:
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])
-def test_bbse_is_quapys_adjusted_count(kind: str) -> None:
+def test_bbse_is_quapys_adjusted_count(kind: str, agrees: Agrees) -> None:
     told, y, target = (FROZEN[name] for name in ("told", "y", "target"))
     method = bbse.BBSE(soft=kind == "soft")
     proportions = method.class_weights(told, y, target) * np.bincount(y) / len(y)
-    np.testing.assert_allclose(proportions, FROZEN[f"bbse_{kind}"], atol=1e-8)
+    agrees("bbse", peer("QuaPy", FROZEN), proportions, FROZEN[f"bbse_{kind}"], atol=1e-8)
 
 
-def test_mlls_is_where_quapys_em_ends_and_the_likelihood_is_greatest() -> None:
+def test_mlls_is_where_quapys_em_ends_and_the_likelihood_is_greatest(agrees: Agrees) -> None:
     p, target = np.full(4, 0.25), FROZEN["target"]
     q = mlls.proportions(target, p, 1e-12)
-    np.testing.assert_allclose(q, FROZEN["mlls"], atol=1e-9)
+    agrees("mlls", peer("QuaPy", FROZEN), q, FROZEN["mlls"], atol=1e-9)
     gradient = (target / p / (target / p @ q)[:, None]).mean(0)
     assert gradient.max() - 1 < 1e-6  # of the concave mean log-likelihood on the simplex
     rough = mlls.proportions(target, p, 1e-8)
@@ -637,9 +733,26 @@ def test_rlls_is_the_optimum_of_its_convex_problem() -> None:
         assert loss(found, penalty) <= best.fun + 1e-7
 
 
-def test_tars_is_skadas_and_weighs_all_samples_of_a_class_alike() -> None:
+@pytest.mark.parametrize("penalty", [0.05, 0.1, 0.3])
+def test_rlls_is_the_ridge_regression_whose_penalty_follows_from_its_norms(penalty: float, agrees: Agrees) -> None:
+    """Where no bound is met, the slope vanishes: C^T (C theta - b) / |C theta - b| + penalty theta / |theta| = 0."""
+    random = np.random.default_rng(3)
+    c, b = np.diag([0.05, 0.1, 0.3, 0.5]) + random.uniform(0, 0.1, (4, 4)), 0.1 * random.normal(size=4)
+
+    def ridge(share: float) -> np.ndarray:
+        return np.linalg.solve(c.T @ c + share * np.eye(4), c.T @ b)
+
+    def off(share: float) -> float:
+        return share - penalty * float(np.linalg.norm(c @ ridge(share) - b) / np.linalg.norm(ridge(share)))
+
+    expected = ridge(brentq(off, 1e-6, 10.0, xtol=1e-15))
+    assert -1 < expected.min() < expected.max() < np.linalg.solve(c, b).max()
+    agrees("rlls", "its stationary ridge regression", rlls.deviation(c, b, penalty), expected, atol=1e-6)
+
+
+def test_tars_is_skadas_and_weighs_all_samples_of_a_class_alike(agrees: Agrees) -> None:
     found = tars.mixed(XS / 20, YS, XT / 20, 1 / 80**0.5, 10.0, 1e-6)
-    np.testing.assert_allclose(found, FROZEN["tars"], atol=1e-7)
+    agrees("tars", peer("skada", FROZEN), found, FROZEN["tars"], atol=1e-7)
 
 
 def test_tars_finds_the_target_shift_of_cal2() -> None:
@@ -711,7 +824,7 @@ def test_tradaboost_unlearns_the_source_samples_that_contradict_the_shots(monkey
     assert weights[-1][:300][wrong.numpy()].mean() < 0.05 * weights[-1][:300][~wrong.numpy()].mean()
 
 
-def test_tradaboosts_weights_follow_the_papers_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tradaboosts_weights_follow_the_papers_algorithm(monkeypatch: pytest.MonkeyPatch, agrees: Agrees) -> None:
     seen: list[np.ndarray] = []
     real = tradaboost.linear
 
@@ -732,32 +845,7 @@ def test_tradaboosts_weights_follow_the_papers_algorithm(monkeypatch: pytest.Mon
         wrong, np.r_[np.full(50, 1 / (1 + np.sqrt(2 * np.log(50) / 4))), np.full(20, (1 - eps) / eps)], 1
     )
     expected = expected * seen[0]
-    np.testing.assert_allclose(seen[1], expected / expected.mean(), rtol=1e-9)
-
-
-def test_wanns_weights_seek_what_its_adversary_flees() -> None:
-    """The gradient of the weights' network lowers the discrepancy, that of the adversary raises it."""
-    train, _ = easy(THREE, shift=1.0, k=5)
-    method = wann.WANN(weight=2.0)
-    net = method.networks(train)
-    batch = next(batches(train, train.recipe, 0, "sl"))
-
-    def gap() -> float:
-        f, n = net["features"](batch.x), len(batch.xs)
-        w = torch.nn.functional.softplus(net["weigher"](f[:n]))[:, 0]
-        out = 5 * (net["adversary"](f) / 5).tanh()
-        return wann.discrepancy(wann.losses(out, batch.y), w / w.mean()).item()
-
-    method.loss(net, batch, 0.0).backward()
-    for name, sign in (("weigher", -1), ("adversary", 1)):
-        before = gap()
-        with torch.no_grad():
-            for p in net[name].parameters():
-                p -= 0.01 * p.grad
-            after = gap()
-            for p in net[name].parameters():
-                p += 0.01 * p.grad
-        assert (after - before) * sign > 0
+    agrees("tradaboost", "the algorithm written out", seen[1], expected / expected.mean(), atol=1e-9)
 
 
 def test_jdot_learns_a_moved_target_that_the_source_gets_wrong() -> None:

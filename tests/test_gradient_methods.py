@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from agreement import Agrees
+from scipy.sparse.linalg import lsqr
 from tlbench_baselines.adda import ADDA
 from tlbench_baselines.bss import BSS
 from tlbench_baselines.can_collaborative import CAN, Critics
@@ -29,8 +31,6 @@ from tlbench_baselines.mcc import MCC
 from tlbench_baselines.mcd import MCD, Pair, disagreement
 from tlbench_baselines.mdan import MDAN
 from tlbench_baselines.mdd import MDD
-from tlbench_baselines.mme import MME
-from tlbench_baselines.multitask import Multitask
 from tlbench_baselines.partial_finetune import PartialFineTune
 from tlbench_baselines.shot import SHOT
 from tlbench_baselines.source_only import SourceOnly
@@ -334,26 +334,6 @@ def test_addas_source_features_and_classifier_stay_as_they_were(monkeypatch: pyt
     assert all(not torch.equal(p, q) for p, q in moved)
 
 
-def test_mmes_classifier_climbs_the_entropy_that_its_features_descend() -> None:
-    train, _ = shifted(k=2)
-    net = seeded(lambda: MME().networks(train), 0)
-    batch = next(batches(train, train.recipe, 0))
-    alone = Batch(batch.xs, batch.ys, batch.source, batch.xt[:0], batch.xl, batch.yl)
-
-    def slopes(loss: Tensor) -> dict[str, Tensor]:
-        found = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
-        names = [n for n, _ in net.named_parameters()]
-        return {n: torch.zeros(()) if g is None else g for n, g in zip(names, found, strict=True)}
-
-    p = net["classifier"](net["features"](batch.xt)).softmax(1)
-    entropy = slopes(-(p * p.log()).sum(1).mean())
-    told = slopes(cross_entropy(net["classifier"](net["features"](alone.x)), alone.y))
-    found = slopes(MME(weight=0.5).loss(net, batch, 0.0))
-    for name in found:
-        sign = 0.5 if name.startswith("features") else -0.5
-        torch.testing.assert_close(found[name], told[name] + sign * entropy[name], atol=1e-5, rtol=1e-4)
-
-
 # what moves and what stays
 
 
@@ -514,7 +494,7 @@ def linear(d: int, n: int, seed: int, lr: float, steps: int) -> tuple[Train, Ten
 
 
 @pytest.mark.parametrize("alpha", [0.03, 0.4, 2.0])
-def test_l2_sp_on_a_linear_model_is_the_ridge_regression_towards_the_source(alpha: float) -> None:
+def test_l2_sp_on_a_linear_model_is_the_ridge_regression_towards_the_source(alpha: float, agrees: Agrees) -> None:
     n, d = 12, 6
     train, _ = linear(d, n, 0, 0.05, 1500)
     method = L2SP(alpha=alpha)
@@ -522,10 +502,10 @@ def test_l2_sp_on_a_linear_model_is_the_ridge_regression_towards_the_source(alph
     w0 = torch.cat([net["classifier"].weight[0], net["classifier"].bias]).detach().double()  # type: ignore[union-attr, index]
     x = torch.cat([train.shots.x, torch.ones(n, 1)], 1).double()
     penalty = n * alpha / 2  # on |y - X w|^2 + penalty |w - w0|^2, the convention in which the best is sigma^2 / tau^2
-    best = w0 + torch.linalg.solve(x.T @ x + penalty * torch.eye(d + 1), x.T @ (train.shots.y.double() - x @ w0))
+    best = lsqr(x.numpy(), train.shots.y.double().numpy(), damp=penalty**0.5, x0=w0.numpy(), atol=1e-14, btol=1e-14)[0]
     tuned = method.tuned(net, train, 0)["classifier"]
     found = torch.cat([tuned.weight[0], tuned.bias]).detach().double()  # type: ignore[union-attr, index]
-    torch.testing.assert_close(found, best, atol=1e-4, rtol=0)
+    agrees("l2_sp", "scipy's lsqr, damped towards w0", found, best, atol=1e-4)
 
 
 def test_l2_sp_decays_a_fresh_classifier_towards_zero() -> None:
@@ -604,26 +584,6 @@ def test_a_collaborative_networks_weights_sum_to_zero_below_the_last_block() -> 
     assert critics.weights.abs().max() <= 1
 
 
-def test_a_block_gets_the_gradient_of_its_critic_times_its_weight() -> None:
-    train = tiny("convnet")
-    method = CAN()
-    net = seeded(lambda: method.networks(train), 0).eval()
-    critics: Any = net["critics"]
-    critics.weights = torch.tensor([0.5, -0.5, -1.0])
-    batch = next(batches(train, train.recipe, 0, "st"))
-    first = next(net["features"].parameters())
-
-    def slope(shares: list[float]) -> Tensor:
-        critics.weights = torch.tensor(shares)
-        return torch.autograd.grad(method.loss(net, batch, 1.0), first)[0]
-
-    none = slope([0.0, 0.0, 0.0])
-    each = [slope([1.0 if i == j else 0.0 for j in range(3)]) - none for i in range(3)]
-    torch.testing.assert_close(
-        slope([0.5, -0.5, -1.0]) - none, 0.5 * each[0] - 0.5 * each[1] - each[2], atol=1e-5, rtol=1e-3
-    )
-
-
 def test_mdan_of_one_source_is_label_loss_minus_its_critics_part() -> None:
     train, _ = shifted()
     net = seeded(lambda: MDAN().networks(train), 0)
@@ -631,7 +591,7 @@ def test_mdan_of_one_source_is_label_loss_minus_its_critics_part() -> None:
     fs, ft = net["features"](batch.xs), net["features"](batch.xt)
     guess = net["critics"][0](torch.cat([fs, ft]))  # type: ignore[index]
     domain = torch.arange(64) // 32
-    expected = cross_entropy(net["classifier"](fs), batch.ys) + 0.3 * 2 * cross_entropy(guess, domain)
+    expected = cross_entropy(net["classifier"](fs), batch.ys) - 0.3 * 2 * cross_entropy(guess, domain)
     torch.testing.assert_close(MDAN(weight=0.3).loss(net, batch, 0.0), expected)
 
 
@@ -641,19 +601,6 @@ def test_a_committee_averages_probabilities() -> None:
     f = net["features"](train.target.x)
     expected = torch.stack([c(f).softmax(1) for c in net["classifier"].members]).mean(0)  # type: ignore[union-attr]
     torch.testing.assert_close(net["classifier"](f).exp(), expected)
-
-
-def test_multitask_gives_every_domain_a_head_and_weighs_their_losses() -> None:
-    train = tiny("bottleneck", sources=2)
-    net = Multitask().networks(train)
-    with torch.no_grad():
-        net["variances"].log.copy_(torch.tensor([0.3, -0.2, 0.7]))  # type: ignore[union-attr, operator]
-    batch = next(batches(train, train.recipe, 0, "sl"))
-    heads = [net["heads"][0], net["heads"][1], net["classifier"]]  # type: ignore[index]
-    parts = [(batch.xs[batch.source == i], batch.ys[batch.source == i]) for i in (0, 1)] + [(batch.xl, batch.yl)]
-    losses = [cross_entropy(h(net["features"](x)), y) for h, (x, y) in zip(heads, parts, strict=True)]
-    expected = sum(torch.exp(torch.tensor(-s)) * v + s / 2 for s, v in zip((0.3, -0.2, 0.7), losses, strict=True))
-    torch.testing.assert_close(Multitask().loss(net, batch, 0.0), expected)
 
 
 def test_shot_needs_the_sources_for_its_first_stage_only_and_keeps_their_classifier(

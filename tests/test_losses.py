@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import ot
 import pytest
 import torch
+from agreement import Agrees, frozen, peer
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import MultiTaskLasso
 from tlbench_baselines import (
@@ -17,6 +17,7 @@ from tlbench_baselines import (
     bss,
     cdan,
     co_tuning,
+    deep_coral,
     deepjdot,
     fixmatch,
     jan,
@@ -35,12 +36,9 @@ from torch import Tensor
 from tlbench.losses import discrepancy, entropies, gaussian_kernels, ramp, squared_distances
 from tlbench.nets import reverse_gradient
 
-
-@pytest.fixture(scope="module")
-def peer() -> dict[str, Tensor]:
-    """Inputs and outputs of pytorch-adapt 0.0.83."""
-    with np.load(Path(__file__).parent / "oracles" / "pytorch_adapt.npz") as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files if name != "versions"}
+FROZEN = frozen("pytorch_adapt")
+THEIRS = {name: torch.from_numpy(value) for name, value in FROZEN.items() if name != "versions"}
+ADAPT = peer("pytorch-adapt", FROZEN)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -54,48 +52,50 @@ def same(found: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
 # against pytorch-adapt
 
 
-def test_the_discrepancy_is_the_unbiased_one_of_five_kernels(peer: dict[str, Tensor]) -> None:
-    kernel = gaussian_kernels(torch.cat([peer["fs"], peer["ft"]]), (0.25, 0.5, 1.0, 2.0, 4.0), bandwidth=3.0)
-    same(discrepancy(kernel, len(peer["fs"])) / 5, peer["mmd"])  # the peer's is the kernels' mean
+def test_the_discrepancy_is_the_unbiased_one_of_five_kernels(agrees: Agrees) -> None:
+    kernel = gaussian_kernels(torch.cat([THEIRS["fs"], THEIRS["ft"]]), (0.25, 0.5, 1.0, 2.0, 4.0), bandwidth=3.0)
+    agrees("dan", ADAPT, discrepancy(kernel, len(THEIRS["fs"])) / 5, THEIRS["mmd"], atol=1e-12)
 
 
-def test_the_joint_discrepancy_multiplies_the_layers_kernels(peer: dict[str, Tensor]) -> None:
-    f, p = torch.cat([peer["fs"], peer["ft"]]), torch.cat([peer["ps"], peer["pt"]])
+def test_the_joint_discrepancy_multiplies_the_layers_kernels(agrees: Agrees) -> None:
+    f, p = torch.cat([THEIRS["fs"], THEIRS["ft"]]), torch.cat([THEIRS["ps"], THEIRS["pt"]])
     kernel = gaussian_kernels(f, (1.0,), 1.5) * gaussian_kernels(p, (1.0,), 0.84)
-    same(discrepancy(kernel, len(peer["fs"])), peer["joint"])
+    agrees("jan", ADAPT, discrepancy(kernel, len(THEIRS["fs"])), THEIRS["joint"], atol=1e-12)
     expected = discrepancy(gaussian_kernels(f) * torch.exp(-squared_distances(p, p) / 1.68), 14)
     same(jan.joint_discrepancy(f, p, 14), expected)
 
 
-def test_class_confusion_and_its_gradient_are_the_peers(peer: dict[str, Tensor]) -> None:
-    scores = peer["scores"].clone().requires_grad_()
+def test_the_distance_of_covariances_is_the_peers(agrees: Agrees) -> None:
+    found = deep_coral.coral_distance(THEIRS["fs"], THEIRS["ft"])
+    agrees("deep_coral", ADAPT, found, THEIRS["coral"], atol=1e-12)
+
+
+def test_class_confusion_and_its_gradient_are_the_peers(agrees: Agrees) -> None:
+    scores = THEIRS["scores"].clone().requires_grad_()
     found = mcc.confusion(scores, 2.5)
-    found.backward()
-    same(found.detach(), peer["mcc"])
-    assert scores.grad is not None
-    same(scores.grad, peer["mcc_slope"])  # no gradient through the entropy weights
+    found.backward()  # no gradient through the entropy weights
+    agrees("mcc", ADAPT, (found, scores.grad), (THEIRS["mcc"], THEIRS["mcc_slope"]), atol=1e-12)
 
 
-def test_disagreement_entropy_and_information_are_the_peers(peer: dict[str, Tensor]) -> None:
-    scores = peer["scores"]
-    same(mcd.disagreement(scores, peer["other"]), peer["mcd"])
-    same(entropies(scores).mean(), peer["entropy"])
-    same(shot.information_loss(scores), peer["entropy"] + peer["diversity"])
+def test_disagreement_entropy_and_information_are_the_peers(agrees: Agrees) -> None:
+    scores = THEIRS["scores"]
+    agrees("mcd", ADAPT, mcd.disagreement(scores, THEIRS["other"]), THEIRS["mcd"], atol=1e-12)
+    agrees(["entropy_min", "mme"], ADAPT, entropies(scores).mean(), THEIRS["entropy"], atol=1e-12)
+    agrees("shot", ADAPT, shot.information_loss(scores), THEIRS["entropy"] + THEIRS["diversity"], atol=1e-12)
 
 
-def test_entropy_weights_are_the_peers_and_of_mean_one_in_each_domain(peer: dict[str, Tensor]) -> None:
-    scores = peer["scores"]
+def test_entropy_weights_are_the_peers_and_of_mean_one_in_each_domain(agrees: Agrees) -> None:
+    scores = THEIRS["scores"]
     found = cdan.certainty(torch.cat([scores, 3 * scores]), len(scores))
-    same(found[:12], peer["entropy_weights"])
+    agrees("cdan", ADAPT, found[:12], THEIRS["entropy_weights"], atol=1e-12)
     same(found[12:].mean(), torch.tensor(1.0, dtype=torch.float64))
 
 
-def test_the_norms_growth_has_the_peers_gradient_and_a_constant_value(peer: dict[str, Tensor]) -> None:
-    f = peer["fs"].clone().requires_grad_()
+def test_the_norms_growth_has_the_peers_gradient_and_a_constant_value(agrees: Agrees) -> None:
+    f = THEIRS["fs"].clone().requires_grad_()
     value = afn.growth(f, 1.0)
     value.backward()
-    assert f.grad is not None
-    same(f.grad, peer["afn_slope"])
+    agrees("afn", ADAPT, f.grad, THEIRS["afn_slope"], atol=1e-12)
     assert value.item() == pytest.approx(1.0)
 
 
@@ -174,7 +174,7 @@ def test_a_reversed_gradient_is_minus_the_weight_times_the_gradient(weight: floa
 
 
 @pytest.mark.parametrize(("n", "m"), [(12, 12), (10, 7)])
-def test_a_plan_is_pots_on_the_same_cost(n: int, m: int) -> None:
+def test_a_plan_is_pots_on_the_same_cost(n: int, m: int, agrees: Agrees) -> None:
     fs, ft, scores = normal(n, 5), normal(m, 5, seed=1), normal(m, 3, seed=2)
     ys = torch.arange(n) % 3
     cost = deepjdot.joint_cost(fs, ft, ys, scores, 0.3, 0.7)
@@ -184,7 +184,8 @@ def test_a_plan_is_pots_on_the_same_cost(n: int, m: int) -> None:
     )  # fmt: skip
     np.testing.assert_allclose(cost.numpy(), by_hand, atol=1e-12)
     plan = deepjdot.plan(cost).numpy()
-    np.testing.assert_allclose(plan, ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), by_hand), atol=1e-12)
+    expected = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), by_hand)
+    agrees("deepjdot", f"{peer('POT')}, emd", plan, expected, atol=1e-12)
     np.testing.assert_allclose(plan.sum(0), 1 / m)
     if n == m:
         rows, columns = linear_sum_assignment(by_hand)
@@ -207,13 +208,13 @@ def test_the_best_variance_of_a_task_is_twice_its_loss(share: float) -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.1, 0.5])
-def test_l21_weights_are_scikit_learns_where_the_tasks_share_their_inputs(alpha: float) -> None:
+def test_l21_weights_are_scikit_learns_where_the_tasks_share_their_inputs(alpha: float, agrees: Agrees) -> None:
     x, w = normal(40, 12), normal(12, 5, seed=1) * (torch.arange(12) < 4)[:, None]
     y = x @ w + 0.5 * normal(40, 5, seed=2)
     x, y = x - x.mean(0), y - y.mean(0)
     lasso = MultiTaskLasso(alpha=alpha, fit_intercept=False, max_iter=50_000, tol=1e-14).fit(x.numpy(), y.numpy())
     found = torch.cat(l21_multitask.solved([x, x], [y[:, :3], y[:, 3:]], alpha, 5000), 1).numpy()
-    np.testing.assert_allclose(found, lasso.coef_.T, atol=1e-9)
+    agrees("l21_multitask", f"{peer('scikit-learn')}, MultiTaskLasso", found, lasso.coef_.T, atol=1e-9)
     assert ((found == 0).all(1) == (lasso.coef_ == 0).all(0)).all()
 
 
@@ -260,10 +261,13 @@ def test_the_soft_maximum_lies_between_mean_and_maximum() -> None:
 
 
 @pytest.mark.parametrize(("b", "d", "k"), [(8, 5, 1), (8, 5, 3), (4, 9, 2)])
-def test_the_weakest_directions_are_the_smallest_singular_values(b: int, d: int, k: int) -> None:
-    f = normal(b, d)
-    expected = np.sort(np.linalg.svd(f.numpy(), compute_uv=False))[:k]
-    assert bss.weakest(f, k).item() == pytest.approx((expected**2).sum(), rel=1e-10)
+def test_the_weakest_directions_are_the_smallest_singular_values(b: int, d: int, k: int, agrees: Agrees) -> None:
+    """The gradient of a squared singular value is 2 sigma u v^T."""
+    f = normal(b, d).requires_grad_()
+    bss.weakest(f, k).backward()
+    u, sigma, vt = np.linalg.svd(f.detach().numpy(), full_matrices=False)
+    expected = (sigma[-k:] ** 2).sum(), 2 * (u[:, -k:] * sigma[-k:]) @ vt[-k:]
+    agrees("bss", "numpy's singular vectors", (bss.weakest(f, k), f.grad), expected, atol=1e-10)
 
 
 def test_distillation_is_the_cross_entropy_of_softened_answers() -> None:
@@ -292,6 +296,19 @@ def test_pseudo_labels_follow_the_clusters_and_not_the_scores() -> None:
     wrong = torch.arange(60) % 7 == 0
     scores[wrong] = 2 * torch.eye(3)[(y[wrong] + 1) % 3]
     assert (shot.pseudo_labels(f, scores) == y).all()
+
+
+def test_pseudo_labels_are_those_of_the_equations_written_out(agrees: Agrees) -> None:
+    """Liang et al., equations 4 to 6, sample by sample; a 1 is put behind the features as in the authors' code."""
+    f, p = normal(40, 6), (2 * normal(40, 3, seed=1)).softmax(1)
+    rows = [np.append(v, 1) / np.linalg.norm(np.append(v, 1)) for v in f.numpy()]
+    weights = p.numpy()
+    for _ in range(2):
+        centroids = [sum(w[c] * v for w, v in zip(weights, rows, strict=True)) / weights[:, c].sum() for c in range(3)]
+        nearest = [min(range(3), key=lambda c: 1 - v @ centroids[c] / np.linalg.norm(centroids[c])) for v in rows]
+        weights = np.eye(3)[nearest]
+    assert len(set(nearest)) == 3
+    agrees("shot", "the pseudo-labels written out", shot.pseudo_labels(f, p.log()), np.array(nearest), atol=0)
 
 
 def test_a_class_that_no_sample_is_near_is_no_pseudo_label() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agreement import Agrees, frozen, peer
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestCentroid
 from tlbench_baselines import r2d2
@@ -21,9 +22,11 @@ from tlbench_baselines.fomaml import FOMAML
 from tlbench_baselines.maml import MAML
 from tlbench_baselines.maml_learn2learn import LearnToLearnMAML
 from tlbench_baselines.protonet import ProtoNet
+from tlbench_baselines.protonet_learn2learn import LearnToLearnProtoNet
 from tlbench_baselines.r2d2 import R2D2
 from tlbench_baselines.reptile import Reptile
 from torch import Tensor, nn
+from torch.func import functional_call, grad
 from torch.nn.functional import cross_entropy, one_hot
 
 from tlbench import jobs, nets
@@ -290,7 +293,9 @@ def squared(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("squared")
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("cls", [MAML, FOMAML])
-def test_the_gradient_of_maml_on_a_linear_model_is_the_closed_form(cls: Callable[..., Any], steps: int) -> None:
+def test_the_gradient_of_maml_on_a_linear_model_is_the_closed_form(
+    cls: Callable[..., Any], steps: int, agrees: Agrees
+) -> None:
     alpha, net = 0.1, linear(0)
     (x, y), (xq, yq) = regression(1, 8), regression(2, 9)
     w = net["classifier"].weight[0].detach()
@@ -302,10 +307,9 @@ def test_the_gradient_of_maml_on_a_linear_model_is_the_closed_form(cls: Callable
     expected = through @ slope if cls is MAML else slope
     method = cls(inner_lr=alpha, inner_steps=steps)
     scores = method.scores(net.train(), Drawn(x[None], y[None], xq[None], yq[None], 1))[0, :, 0]
-    torch.testing.assert_close(scores.detach(), xq @ w, atol=1e-12, rtol=0)
     (0.5 * (scores - yq).square().mean()).backward()
-    found = net["classifier"].weight.grad[0]
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    found = scores, net["classifier"].weight.grad[0]
+    agrees(cls.__name__.lower(), "the linear model's closed form", found, (xq @ w, expected), atol=1e-12)
     assert (slope - through @ slope).abs().max() > 0.01  # the factor that tells the two apart
 
 
@@ -345,7 +349,32 @@ def test_where_inner_steps_overshoot_first_order_maml_learns_to_prefer_a_class_a
     assert biased > 5 * preference
 
 
-def test_anil_adapts_the_head_only_and_goes_back_through_its_steps() -> None:
+@pytest.mark.parametrize("steps", [1, 3])
+def test_maml_is_torch_funcs_gradient_through_the_inner_steps(steps: int, agrees: Agrees) -> None:
+    """Episode by episode, as one function of the start."""
+    net = linear(0, outputs=3)
+    random = torch.Generator().manual_seed(0)
+    xs, xq = (torch.randn(2, n, D, generator=random).double() for n in (6, 4))
+    ys, yq = torch.arange(6).repeat(2, 1) % 3, torch.arange(4).repeat(2, 1) % 3
+    start = {name: p.detach() for name, p in net["classifier"].named_parameters()}
+
+    def loss(w: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(functional_call(net["classifier"], w, (x,)), y)
+
+    def outer(w: dict[str, Tensor], e: int) -> Tensor:
+        for _ in range(steps):
+            slope = grad(loss)(w, xs[e], ys[e])
+            w = {name: w[name] - 0.3 * slope[name] for name in w}
+        return loss(w, xq[e], yq[e])
+
+    slopes = [grad(outer)(start, e) for e in range(2)]
+    scores = MAML(inner_lr=0.3, inner_steps=steps).scores(net.train(), Drawn(xs, ys, xq, yq, 3))
+    cross_entropy(scores.flatten(0, 1), yq.flatten()).backward()
+    expected = [(slopes[0][name] + slopes[1][name]) / 2 for name in start]
+    agrees("maml", "torch.func", [p.grad for p in net["classifier"].parameters()], expected, atol=1e-12)
+
+
+def test_anil_adapts_the_head_only_and_goes_back_through_its_steps(agrees: Agrees) -> None:
     random = torch.Generator().manual_seed(0)
     fs, fq = (torch.randn(2, n, D, generator=random).double().requires_grad_() for n in (6, 4))
     ys = torch.tensor([[0, 1, 2, 0, 1, 2], [2, 1, 0, 0, 1, 2]])
@@ -360,13 +389,12 @@ def test_anil_adapts_the_head_only_and_goes_back_through_its_steps() -> None:
             w, b = w - 0.3 * gw, b - 0.3 * gb
         own.append(fq[e] @ w.T + b)
     expected = torch.stack(own)
-    torch.testing.assert_close(scores, expected, atol=1e-12, rtol=0)
     inputs = (fs, fq, *net["classifier"].parameters())
-    for a, b in zip(*(torch.autograd.grad(s.square().sum(), inputs) for s in (scores, expected)), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-11, rtol=1e-11)
+    ours, theirs = ((s, *torch.autograd.grad(s.square().sum(), inputs)) for s in (scores, expected))
+    agrees("anil", "autograd, episode by episode", ours, theirs, atol=1e-11)
 
 
-def test_reptile_moves_the_start_by_the_mean_way_of_the_inner_loops() -> None:
+def test_reptile_moves_the_start_by_the_mean_way_of_the_inner_loops(agrees: Agrees) -> None:
     """Each inner loop by torch's own Adam, episode by episode."""
     method = Reptile(lr=0.25, inner_batch=12, inner_steps=4, inner_lr=0.01)  # batches of everything: no order matters
     net, x = linear(0, outputs=3), torch.randn(3, 12, D, generator=torch.Generator().manual_seed(1)).double()
@@ -386,8 +414,8 @@ def test_reptile_moves_the_start_by_the_mean_way_of_the_inner_loops() -> None:
     assert method.learn(net.train(), iter([drawn, drawn]), 2) == 2 * 3 * 4 * 12
     first = copy.deepcopy(linear(0, outputs=3))
     method.learn(first.train(), iter([drawn]), 1)
-    for p, theta, way in zip(first.parameters(), start, ways, strict=True):
-        torch.testing.assert_close(p.detach(), theta + 0.25 * way, atol=1e-12, rtol=0)
+    expected = [theta + 0.25 * way for theta, way in zip(start, ways, strict=True)]
+    agrees("reptile", "torch's Adam, episode by episode", list(first.parameters()), expected, atol=1e-12)
     assert not torch.equal(net["classifier"].weight, first["classifier"].weight)
 
 
@@ -408,30 +436,30 @@ def test_reptiles_steps_shrink_to_nothing() -> None:
     np.testing.assert_allclose(ways, 0.5e-3 * np.array([1, 0.75, 0.5, 0.25]), rtol=1e-3)
 
 
-def test_protonets_head_is_the_nearest_centroid() -> None:
+def test_protonets_head_is_the_nearest_centroid(agrees: Agrees) -> None:
     random = np.random.default_rng(0)
     fs, fq, ys = random.normal(size=(2, 9, D)), random.normal(size=(2, 30, D)), np.tile([0, 1, 3] * 3, (2, 1))
     scores = ProtoNet().head(nn.ModuleDict(), *map(torch.from_numpy, (fs, ys, fq)), 4)
     assert (scores[:, :, 2] < -1e29).all()  # of which the support has no sample
     for e in range(2):
-        peer = NearestCentroid().fit(fs[e], ys[e])
-        assert scores[e].argmax(1).tolist() == peer.predict(fq[e]).tolist()
-        expected = -np.square(fq[e][:, None] - peer.centroids_).sum(-1)
-        np.testing.assert_allclose(scores[e][:, [0, 1, 3]].numpy(), expected, atol=1e-12)
+        nearest = NearestCentroid().fit(fs[e], ys[e])
+        assert scores[e].argmax(1).tolist() == nearest.predict(fq[e]).tolist()
+        expected = -np.square(fq[e][:, None] - nearest.centroids_).sum(-1)
+        agrees("protonet", f"{peer('scikit-learn')}, NearestCentroid", scores[e][:, [0, 1, 3]], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])
-def test_r2d2s_head_is_a_ridge_regression_on_either_side_of_woodbury(n: int) -> None:
+def test_r2d2s_head_is_a_ridge_regression_on_either_side_of_woodbury(n: int, agrees: Agrees) -> None:
     random = np.random.default_rng(n)
     fs, fq, ys = random.normal(size=(2, n, D)), random.normal(size=(2, 7, D)), random.integers(0, 3, (2, n))
     net = nn.ModuleDict({"ridge": nn.ParameterDict({"alpha": torch.tensor(3.0).double()})})
     scores = R2D2(penalty=2.5).head(net, *map(torch.from_numpy, (fs, ys, fq)), 3).detach().numpy()
     for e in range(2):
-        peer = Ridge(alpha=2.5, fit_intercept=False).fit(fs[e], np.eye(3)[ys[e]])
-        np.testing.assert_allclose(scores[e], 3 * peer.predict(fq[e]), atol=1e-12)
+        ridge = Ridge(alpha=2.5, fit_intercept=False).fit(fs[e], np.eye(3)[ys[e]])
+        np.testing.assert_allclose(scores[e], 3 * ridge.predict(fq[e]), atol=1e-12)
     w = r2d2.weights(torch.from_numpy(fs), one_hot(torch.from_numpy(ys), 3).double(), 2.5)
-    peer = Ridge(alpha=2.5, fit_intercept=False).fit(fs[0], np.eye(3)[ys[0]])
-    np.testing.assert_allclose(w[0].numpy(), peer.coef_.T, atol=1e-12)
+    ridge = Ridge(alpha=2.5, fit_intercept=False).fit(fs[0], np.eye(3)[ys[0]])
+    agrees("r2d2", f"{peer('scikit-learn')}, Ridge", w[0], ridge.coef_.T, atol=1e-12)
 
 
 def test_r2d2_learns_its_scale() -> None:
@@ -444,14 +472,11 @@ def test_r2d2_learns_its_scale() -> None:
 # against learn2learn
 
 
-@pytest.fixture(scope="module")
-def theirs() -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).parent / "oracles" / "learn2learn.npz") as held:
-        return dict(held)
+FROZEN = frozen("learn2learn")
 
 
-def same_network(theirs: dict[str, np.ndarray]) -> nn.ModuleDict:
-    weights = {name.removeprefix("weights/"): w for name, w in theirs.items() if name.startswith("weights/")}
+def same_network() -> nn.ModuleDict:
+    weights = {name.removeprefix("weights/"): w for name, w in FROZEN.items() if name.startswith("weights/")}
     width, ways = weights["1.weight"].shape[::-1]
     trunk = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(weights["0.3.weight"].shape[1], width))
     body = nn.Sequential(trunk, nn.Linear(width, ways)).double()
@@ -461,21 +486,22 @@ def same_network(theirs: dict[str, np.ndarray]) -> nn.ModuleDict:
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "anil", "protonet"])
-def test_losses_and_gradients_are_learn2learns(name: str, theirs: dict[str, np.ndarray]) -> None:
-    net = same_network(theirs)
-    inner = {"inner_lr": float(theirs["lr"]), "inner_steps": int(theirs["steps"])}
+def test_losses_and_gradients_are_learn2learns(name: str, agrees: Agrees) -> None:
+    net = same_network()
+    inner = {"inner_lr": float(FROZEN["lr"]), "inner_steps": int(FROZEN["steps"])}
     method = {"maml": MAML, "fomaml": FOMAML, "anil": ANIL}[name](**inner) if name != "protonet" else ProtoNet()
-    xs, ys, xq, yq = (torch.from_numpy(theirs[part]) for part in ("xs", "ys", "xq", "yq"))
+    xs, ys, xq, yq = (torch.from_numpy(FROZEN[part]) for part in ("xs", "ys", "xq", "yq"))
     scores = method.scores(net.train(), Drawn(xs, ys, xq, yq, 4))
     loss = cross_entropy(scores.flatten(0, 1), yq.flatten())
     loss.backward()
-    assert loss.item() == pytest.approx(float(theirs[f"{name}/loss"]), abs=1e-12)
-    for place, part in (("0", net["features"].trunk), ("1", net["classifier"])):
-        for parameter, p in part.named_parameters(prefix=place):
-            if f"{name}/{parameter}" in theirs:
-                np.testing.assert_allclose(p.grad.numpy(), theirs[f"{name}/{parameter}"], atol=1e-11)
+    parts = (("0", net["features"].trunk), ("1", net["classifier"]))
+    slopes = {n: p.grad for prefix, part in parts for n, p in part.named_parameters(prefix=prefix)}
+    there = [n for n in slopes if f"{name}/{n}" in FROZEN]
+    assert len(there) == (4 if name == "protonet" else 6)
+    ours, theirs = [loss, *(slopes[n] for n in there)], [FROZEN[f"{name}/{n}"] for n in ("loss", *there)]
+    agrees(name, peer("learn2learn", FROZEN), ours, theirs, atol=1e-11)
     if name == "protonet":
-        np.testing.assert_allclose(scores.detach().numpy(), theirs["protonet/logits"], atol=1e-11)
+        np.testing.assert_allclose(scores.detach().numpy(), FROZEN["protonet/logits"], atol=1e-11)
 
 
 def test_without_learn2learn_its_maml_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,6 +509,14 @@ def test_without_learn2learn_its_maml_is_refused_in_a_line(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "learn2learn.algorithms", None)
     with pytest.raises(Refusal, match="learn2learn is not installed; tlbench's extra 'meta' has it"):
         LearnToLearnMAML().fit(few_shot(images(7, 9, 0)), 0)
+
+
+def test_learn2learns_prototypes_tell_what_ours_do(agrees: Agrees) -> None:
+    pytest.importorskip("learn2learn.nn.protonet", exc_type=ImportError)
+    random = np.random.default_rng(0)
+    fs, fq, ys = random.normal(size=(2, 9, D)), random.normal(size=(2, 30, D)), np.tile([0, 1, 2] * 3, (2, 1))
+    parts = nn.ModuleDict(), *map(torch.from_numpy, (fs, ys, fq)), 3
+    agrees("protonet_learn2learn", "ours", ProtoNet().head(*parts), LearnToLearnProtoNet().head(*parts), atol=1e-12)
 
 
 @pytest.fixture
@@ -495,13 +529,13 @@ def double() -> Iterator[None]:
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("first_order", [False, True])
-def test_maml_learns_what_learn2learns_does(first_order: bool) -> None:
+def test_maml_learns_what_learn2learns_does(first_order: bool, agrees: Agrees) -> None:
     pytest.importorskip("learn2learn.algorithms", exc_type=ImportError)
     train = few_shot(images(7, 9, 0), steps=5)
     still = replace(train, backbone=lambda: nets.build({**CONVNET, "augment": ()}, [train.sources[0].x], 0))
     drawn = next(episodes(still, shape(still), 1, 3, 9))
     same = {"inner_lr": 0.1, "inner_steps": 2, "test_steps": 3}
     own = (FOMAML if first_order else MAML)(**same)
-    peer = LearnToLearnMAML(first_order=first_order, **same)
-    found, expected = (m.fit(still, 0).several(Labeled(drawn.xs, drawn.ys), drawn.xq) for m in (own, peer))
-    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+    library = LearnToLearnMAML(first_order=first_order, **same)
+    found, expected = (m.fit(still, 0).several(Labeled(drawn.xs, drawn.ys), drawn.xq) for m in (own, library))
+    agrees("maml_learn2learn", "ours, after five steps of Adam", expected, found, atol=1e-9)

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from agreement import Agrees, peer
+from scipy.optimize import minimize
 from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 from tlbench_baselines.best_source import BestSource, mmd
@@ -85,12 +87,12 @@ def test_of_sources_that_agree_on_average_pooling_wins() -> None:
 
 
 @pytest.mark.parametrize("k", [0, 2])
-def test_pooling_is_source_only_on_the_union(k: int) -> None:
+def test_pooling_is_source_only_on_the_union(k: int, agrees: Agrees) -> None:
     train, test = turned(("rot0", "rot60"), k, steps=20)
     parts = [*train.sources, train.shots]
     union = Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
     expected = SourceOnly().fit(replace(train, sources=(union,)), 1)(test.x)
-    assert torch.equal(PooledSources().fit(train, 1)(test.x), expected)
+    agrees("pooled_sources", "source-only on the union", PooledSources().fit(train, 1)(test.x), expected, atol=0)
 
 
 # best source
@@ -119,7 +121,7 @@ def test_without_shots_the_source_of_the_nearest_inputs_is_chosen() -> None:
     assert BestSource().chosen(replace(train, sources=moved), 0) == 1
 
 
-def test_the_mean_discrepancy_is_the_unbiased_estimate() -> None:
+def test_the_mean_discrepancy_is_the_unbiased_estimate(agrees: Agrees) -> None:
     random = np.random.default_rng(0)
     s, t = random.normal(size=(12, 4)), random.normal(size=(9, 4)) + 0.5
     together = np.concatenate([s, t])
@@ -129,7 +131,8 @@ def test_the_mean_discrepancy_is_the_unbiased_estimate() -> None:
     gamma = 1 / np.sort(off_diagonal)[(len(off_diagonal) - 1) // 2]
     ss, tt, st = (rbf_kernel(a, b, gamma=gamma) for a, b in ((s, s), (t, t), (s, t)))
     expected = (ss.sum() - 12) / (12 * 11) + (tt.sum() - 9) / (9 * 8) - 2 * st.mean()
-    assert mmd(torch.from_numpy(s), torch.from_numpy(t)).item() == pytest.approx(expected, rel=1e-10)
+    found = mmd(torch.from_numpy(s), torch.from_numpy(t))
+    agrees("best_source", f"{peer('scikit-learn')}, rbf_kernel", found, expected, atol=1e-10)
 
 
 # weighted sources
@@ -150,6 +153,27 @@ def test_the_mixture_is_the_likeliest() -> None:
 
     for step in (torch.tensor([1e-3, -1e-3, 0]), torch.tensor([0, 1e-3, -1e-3]), torch.tensor([-1e-3, 0, 1e-3])):
         assert posterior(z) > posterior(z + step)
+
+
+def test_the_mixture_is_the_one_that_a_general_solver_finds(agrees: Agrees) -> None:
+    likely = np.random.default_rng(1).dirichlet(np.ones(3), 30)
+    best = minimize(lambda z: -np.log(likely @ z).sum() - np.log(z).sum(), np.full(3, 1 / 3), method="SLSQP",
+                    bounds=[(1e-6, 1)] * 3, constraints=[{"type": "eq", "fun": lambda z: z.sum() - 1}],
+                    options={"ftol": 1e-15})  # fmt: skip
+    agrees("weighted_sources", "the likelihood by scipy's SLSQP", mixture(torch.from_numpy(likely), 2000), best.x, 1e-5)
+
+
+def test_a_score_is_the_hypotheses_mixed_by_how_likely_the_input_is_under_each_source(agrees: Agrees) -> None:
+    train, test = turned(("rot0", "rot60", "rot20a"), 0, steps=20)
+    alone = [SourceOnly().fit(replace(train, sources=(s,)), 2)(test.x) for s in train.sources]
+    prepare = train.backbone().prepare
+    domains = told_apart([prepare(s.x) for s in train.sources], 1000, 1.0, 2)
+    z = mixture(torch.from_numpy(domains.predict_proba(prepare(train.target.x).double()))).numpy()
+    owed = z * domains.predict_proba(prepare(test.x).double())  # (n, 3)
+    h = np.stack([softmax(scores.double(), 1).numpy() for scores in alone], 1)  # (n, 3, 2)
+    expected = np.log((owed[:, :, None] * h).sum(1) / owed.sum(1, keepdims=True))
+    found = WeightedSources().fit(train, 2)(test.x)
+    agrees("weighted_sources", "the distribution-weighted rule written out", found, expected, atol=1e-5)
 
 
 def test_sources_are_told_apart_on_as_many_samples_of_each() -> None:

@@ -1,14 +1,21 @@
-"""Freezes what other implementations make of random inputs; run it in an environment with skada, cvxopt and QuaPy.
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = [
+#     "cvxopt==1.3.3", "numpy==2.4.6", "POT==0.9.7.post1", "quapy==0.2.3", "scikit-learn==1.9.1", "skada==0.6.0",
+# ]
+# ///
+"""Freezes what skada, cvxopt and QuaPy make of random inputs.
 
-`python make_classic.py` writes classic.npz beside itself. Versions are noted inside it.
+`uv run --script make_classic.py [FILE]` builds their environment and writes classic.npz, or FILE, versions noted.
 """
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-OUT = Path(__file__).parent / "classic.npz"
+OUT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("classic.npz")
 
 
 def inputs() -> dict[str, np.ndarray]:
@@ -34,6 +41,17 @@ def subspace_alignment(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     adapter.fit(x, sample_domain=domain)
     z = adapter.transform(x, sample_domain=domain, allow_source=True)
     return {"sa_source": z[domain > 0], "sa_target": z[domain < 0]}
+
+
+def coral(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without regularisation: the map of the centred source, whose covariances are over n and not n - 1."""
+    from skada import CORALAdapter
+
+    x = np.concatenate([at["xs"], at["xt"]])
+    domain = np.repeat([1, -2], [len(at["xs"]), len(at["xt"])])
+    adapter = CORALAdapter(reg=None)
+    adapter.fit(x, sample_domain=domain)
+    return {"coral": adapter.transform(x, sample_domain=domain, allow_source=True)[domain > 0]}
 
 
 def target_shift(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -64,6 +82,32 @@ def kernel_mean_matching(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return out
 
 
+def likelihood(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """KLIEP's concave problem by cvxopt's general solver: the share s_l = a_l mean_i k(x_i, c_l) of every centre."""
+    from cvxopt import matrix, solvers, spmatrix
+
+    solvers.options.update(show_progress=False, abstol=1e-12, reltol=1e-12, feastol=1e-12)
+    ps, pt = (np.exp(-((z[:, None] - at["xt"][None, :20]) ** 2).sum(-1) / (2 * 3.0**2)) for z in (at["xs"], at["xt"]))
+    f = pt / ps.mean(0)
+
+    def problem(x=None, z=None):
+        if x is None:
+            return 0, matrix(np.full(20, 1 / 20))
+        w = f @ np.array(x).ravel()
+        if w.min() <= 0:
+            return None
+        slope = matrix(-(f / w[:, None]).mean(0)[None])
+        value = matrix(-np.log(w).mean())
+        if z is None:
+            return value, slope
+        return value, slope, z[0] * matrix((f / w[:, None]).T @ (f / w[:, None]) / len(f))
+
+    g, h = spmatrix(-1.0, range(20), range(20)), matrix(np.zeros(20))
+    found = solvers.cp(problem, g, h, A=matrix(np.ones((1, 20))), b=matrix(1.0))
+    s = np.array(found["x"]).ravel()
+    return {"kliep": ps @ (s / ps.mean(0))}
+
+
 def quantification(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """QuaPy's own solver for the matrix of ACC (decisions) and PACC (probabilities), and its EM."""
     from quapy.method.aggregative import ACC, EMQ
@@ -80,7 +124,7 @@ def quantification(at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     at = inputs()
     made = {}
-    for peer in (subspace_alignment, target_shift, kernel_mean_matching, quantification):
+    for peer in (subspace_alignment, coral, target_shift, kernel_mean_matching, likelihood, quantification):
         made |= peer(at)
     peers = ("skada", "cvxopt", "quapy", "scikit-learn", "numpy")
     np.savez_compressed(OUT, **at, **made, versions=np.array([f"{p} {version(p)}" for p in peers]))

@@ -1,10 +1,12 @@
-"""Writes learn2learn.npz: what learn2learn computes on given weights and episodes, for tests/test_meta.py.
+"""Freezes what learn2learn computes on given weights and episodes.
 
-Run with a Python that has learn2learn and torch; the versions go into the file.
+`uv run --isolated --extra meta python tests/oracles/make_learn2learn.py [FILE]` writes learn2learn.npz, or FILE, in
+tlbench's environment: pyproject.toml says how the library is built.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import learn2learn as l2l
@@ -64,7 +66,8 @@ def main() -> None:
     out |= {"protonet/logits": torch.stack(logits).detach().numpy(), "protonet/loss": loss.item()}
     out |= {f"protonet/{name}": p.grad.numpy() for name, p in net[0].named_parameters(prefix="0")}
     versions = f"learn2learn {l2l.__version__}, torch {torch.__version__}"
-    np.savez_compressed(Path(__file__).with_name("learn2learn.npz"), versions=versions, **out)
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("learn2learn.npz")
+    np.savez_compressed(file, versions=versions, **out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,16 @@
-"""Writes pytorch_adapt.npz: what pytorch-adapt's losses give on random inputs.
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = [
+#     "numpy==2.4.6", "pytorch-adapt==0.0.83", "pytorch-metric-learning==1.6.3", "torch==2.15.0", "torchmetrics==0.9.3",
+#     "setuptools<80", # whose pkg_resources torchmetrics imports
+# ]
+# ///
+"""Freezes what pytorch-adapt's losses give on random inputs.
 
-Run it in an environment of its own: pytorch-adapt 0.0.83 without its dependencies, torchmetrics 0.9.3,
-pytorch-metric-learning 1.6.3, setuptools < 80, torch, numpy.
+`uv run --script make_pytorch_adapt.py [FILE]` builds its environment and writes pytorch_adapt.npz, or FILE.
 """
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +19,7 @@ import torch
 from pytorch_adapt import layers
 from pytorch_adapt.layers.normalizers import SumNormalizer
 
+OUT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("pytorch_adapt.npz")
 torch.set_default_dtype(torch.float64)
 made = torch.Generator().manual_seed(0)
 fs, ft = torch.randn(14, 6, generator=made), 0.5 + 1.3 * torch.randn(11, 6, generator=made)
@@ -38,7 +46,7 @@ layers.MCCLoss(T=2.5)(leaf).backward()
 stretched = fs.clone().requires_grad_()
 layers.AdaptiveFeatureNorm(step_size=1.0)(stretched).backward()
 np.savez(
-    Path(__file__).with_name("pytorch_adapt.npz"),
+    OUT,
     versions=np.array([f"{name} {version(name)}" for name in ("pytorch-adapt", "torch", "numpy")]),
     fs=fs, ft=ft, scores=scores, other=other, ps=ps, pt=pt,
     mmd=mmd(fs, ft), joint=joint([fs, ps], [ft, pt], [3.0, 1.68]), coral=coral(fs, ft),
