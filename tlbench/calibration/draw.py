@@ -18,7 +18,6 @@ from tlbench.data import Domain
 
 N_TEST = 20_000
 N_POOL = 4_000
-N_MOMENTS = 10_000  # the pool where a learner needs the target's moments or median
 SOURCE_VALIDATION = 0.1  # what the harness takes off a source
 CLASSES = ("minus", "plus")
 

@@ -31,7 +31,7 @@ def cal2(name: str, seed: int) -> Domain:
     rng, mean = draw.stream("cal2", name, seed), draw.at_angle(0, M, D)
     if name == "source":
         return draw.balanced_source(name, mean, rng, N_SOURCE)
-    sizes = [round(n * p) for n in (draw.N_TEST, draw.N_MOMENTS) for p in (1 - CAL2[name], CAL2[name])]
+    sizes = [round(n * p) for n in (draw.N_TEST, draw.N_POOL) for p in (1 - CAL2[name], CAL2[name])]
     y = draw.classes(*sizes)
     return draw.domain(name, draw.around(mean, 2 * y - 1, rng), y, draw.N_TEST)
 
@@ -56,13 +56,13 @@ def _covariate(n: int, mean: float, twin: bool, rng: np.random.Generator) -> tup
 def cal4(name: str, seed: int) -> Domain:
     rng = draw.stream("cal4", name, seed)
     if name == "upright":
-        return draw.balanced_target(name, draw.at_angle(0, M_TURNED, D), rng, draw.N_MOMENTS)
+        return draw.balanced_target(name, draw.at_angle(0, M_TURNED, D), rng)
     if name in CAL4_TURNED:
         return draw.balanced_source(name, draw.at_angle(CAL4_TURNED[name], M_TURNED, D), rng, N_SOURCE)
     mean = draw.at_angle(0, M, D)
     if name == "plain":
         return draw.balanced_source(name, mean, rng, N_SOURCE)
-    y = draw.classes(*(draw.N_TEST // 2,) * 2, *(draw.N_MOMENTS // 2,) * 2)
+    y = draw.classes(*(draw.N_TEST // 2,) * 2, *(draw.N_POOL // 2,) * 2)
     x = draw.around(mean, 2 * y - 1, rng)
     x[:, 0] += CAL4_MOVED[name]
     return draw.domain(name, x, y, draw.N_TEST)
