@@ -87,9 +87,9 @@ def at_angle(degrees: float, length: float, d: int) -> NDArray[np.float64]:
     return out
 
 
-def balanced_target(name: str, mean: NDArray[np.float64], rng: np.random.Generator, pool: int = N_POOL) -> Domain:
+def balanced_target(name: str, mean: NDArray[np.float64], rng: np.random.Generator) -> Domain:
     """A target of two balanced classes N(+-mean, I): the test part, then the pool."""
-    y = classes(*(N_TEST // 2,) * 2, *(pool // 2,) * 2)
+    y = classes(*(N_TEST // 2,) * 2, *(N_POOL // 2,) * 2)
     return domain(name, around(mean, 2 * y - 1, rng), y, N_TEST)
 
 

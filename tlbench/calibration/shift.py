@@ -2,7 +2,7 @@
 
 cal2   source              2,000, balanced, x | y ~ N(y m e1, I_5), m = 1.5
        prior50, 70, 90     the same classes in other proportions: that much per cent 'plus'
-cal3   n100, n20000        x1 ~ N(-1, 1), four coordinates of noise; 'plus' where |x1| <= 1, 5 % flipped
+cal3   n100, n1000, n20000 x1 ~ N(-1, 1), four coordinates of noise; 'plus' where |x1| <= 1, 5 % flipped
        target              the same with x1 ~ N(+1, 1); the density ratio is exp(2 x1)
        twin50, twin1000    'plus' where x1 > 0 instead, which one threshold can say; to `twintarget`
 cal4   plain               2,000, balanced, m = 1.5; moved15 and moved30 are it, moved along e1 by 1.5 and 3
@@ -22,7 +22,7 @@ M, M_TURNED = 1.5, 2.0
 FLIP = 0.05  # cal3's label noise: Bayes is right in 95 %
 
 CAL2 = {f"prior{p}": p / 100 for p in (50, 70, 90)}
-CAL3 = {"n100": 100, "n20000": 20_000, "twin50": 50, "twin1000": 1000}
+CAL3 = {"n100": 100, "n1000": 1000, "n20000": 20_000, "twin50": 50, "twin1000": 1000}
 CAL4_MOVED = {"moved15": 1.5, "moved30": 3.0}
 CAL4_TURNED = {f"turn{t}": t for t in (30, 60, 120, 140)}
 
