@@ -19,7 +19,7 @@ from tlbench.calibration.cells import Cell
 from tlbench.calibration.checks import Comparison
 from tlbench.calibration.winners import HARM
 
-SEEDS = 5
+SEEDS = 10
 
 
 @dataclass(frozen=True)
