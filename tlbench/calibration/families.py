@@ -1,21 +1,23 @@
 """The matrix of expected winners for the methods that ship: which must win where, and which does harm there.
 
 `winners` demands it of the theory's own learners. A shipped method is another one, the card's network trained by
-gradient descent, of which no mean is known. What carries over is the order: where the theory's forms lie two points of
-accuracy or more apart, the winner must win and the harmful must harm, each by more than `HARM`; and nothing exceeds the
-Bayes accuracy. `families.toml` lists the demands, and why a pair is not among them.
+gradient descent, of which no mean is known. What carries over is the order: where the theory's forms lie more than two
+points of accuracy apart, the winner must win and the harmful must harm, each by more than `HARM` and the noise of
+the seeds; and nothing exceeds the Bayes accuracy. `families.toml` lists the demands, and why a pair is not among them.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import product
 
-from tlbench.calibration.cells import Cell
+import numpy as np
+
+from tlbench.calibration.cells import REGRESSION, Cell
 from tlbench.calibration.checks import Comparison
 from tlbench.calibration.winners import HARM
 
@@ -29,6 +31,16 @@ class Shipped(Cell):
     @property
     def method(self) -> str:
         return self.learner
+
+
+@dataclass(frozen=True)
+class Resolved(Comparison):
+    """An order that must show in the seeds: the gain, seed by seed, less two standard errors is above the margin."""
+
+    def holds(self, better: Sequence[float], worse: Sequence[float]) -> bool:
+        sign = -1 if self.better.suite in REGRESSION else 1
+        gains = sign * (np.asarray(better) - np.asarray(worse))
+        return float(gains.mean() - 2 * gains.std(ddof=1) / len(gains) ** 0.5) > self.margin
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class Expected:
     def comparisons(self) -> Iterator[Comparison]:
         for task, k, better, worse in product(self.tasks, self.k, self.better, self.worse):
             one, other = shipped(task, k, better), shipped(self.against or task, k, worse)
-            yield Comparison(one, other, self.where, self.margin)
+            yield Resolved(one, other, self.where, self.margin)
 
 
 def shipped(task: str, k: int, method: str) -> Shipped:
