@@ -6,9 +6,9 @@ the tasks: on the embedded inputs about their mean,
     min over W (d, c)   ||Y - X W||_F^2 / (2 n)  +  alpha sum over features j of ||w_j||_2
 
 whole rows of W vanish together, and the features of those that stay are kept. It is the support of the source's
-solution that is transferred, not its values: the classifier above is fitted anew. alpha is a share of the smallest one
-at which every row vanishes; the paper follows the whole path and cross-validates, the default of a tenth is ours. The
-solver is scikit-learn's coordinate descent.
+solution that is transferred, not W's values: the classifier above is fitted anew, on the source's labels and the shots.
+alpha is a share of the smallest one at which every row vanishes; the paper follows the whole path and cross-validates,
+the default of a tenth is ours. The solver is scikit-learn's coordinate descent.
 """
 
 import warnings

@@ -52,7 +52,7 @@ def mdan(at: Seen, m: Any) -> Objectives:
     for i, critic in enumerate(at.net["critics"]):
         mine = at.b.source == i
         d = of_domains(critic, at.fs[mine], at.ft)
-        bounds.append(wrong(at.cs[mine], at.b.ys[mine]).mean() - m.weight * (d[:4].mean() + d[4:].mean()) / 2)
+        bounds.append(wrong(at.cs[mine], at.b.ys[mine]).mean() - m.weight * (d[:4].mean() + d[4:].mean()))
     worst = torch.log(sum(torch.exp(m.gamma * v) for v in bounds) / 2) / m.gamma
     down = worst + wrong(at.cl, at.b.yl).mean()
     return {"features": down, "classifier": down, "critics": -worst}
@@ -182,7 +182,9 @@ def adda(at: Seen, m: Any) -> Turns:
 
 def mcd(at: Seen, m: Any) -> Turns:
     pair = at.net["classifier"].first, at.net["classifier"].second
-    told = sum(torch.cat([wrong(c(at.fs), at.b.ys), wrong(c(at.fl), at.b.yl)]).mean() for c in pair)
+    told = sum(
+        wrong(c(torch.cat([at.fs, at.fl])), torch.cat([at.b.ys, at.b.yl])).mean() for c in pair
+    )  # one batch norm
     first, second = (logs(c(at.ft)).exp() for c in pair)
     apart = m.weight * sum(abs(first[i, c] - second[i, c]) for i in range(8) for c in range(K)) / (8 * K)
     return [(told, ("features", "classifier")), (told - apart, ("classifier",)), *[(apart, ("features",))] * m.rounds]

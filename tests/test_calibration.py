@@ -251,9 +251,10 @@ def test_domains_are_drawn_anew_for_every_seed(suite: str) -> None:
 
 @pytest.mark.parametrize(
     ("suite", "name", "left"),
-    [("cal1", "rot30", 1000), ("cal2", "source", 2000), ("cal3", "n100", 100), ("cal3", "n20000", 20_000),
-     ("cal3", "twin50", 50), ("cal3", "twin1000", 1000), ("cal4", "turn60", 2000), ("cal5", "b1", 200),
-     ("cal8", "flip450", 1000), ("cal9", "rot20a", 500), ("cal10", "ideal", 1000)],
+    [("cal1", "rot30", 1000), ("cal2", "source", 2000), ("cal3", "n100", 100), ("cal3", "n1000", 1000),
+     ("cal3", "n20000", 20_000), ("cal3", "twin50", 50), ("cal3", "twin1000", 1000),
+     ("cal4", "turn60", 2000), ("cal5", "b1", 200), ("cal8", "flip450", 1000), ("cal9", "rot20a", 500),
+     ("cal10", "ideal", 1000)],
 )  # fmt: skip
 def test_so_many_source_samples_are_left_to_train_on(suite: str, name: str, left: int) -> None:
     for seed in range(5):

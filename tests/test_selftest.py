@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tlbench import scoring, selftest
+from tlbench.calibration.demands import of_learners
 from tlbench.mistake import Mistake
 
 
@@ -36,8 +37,8 @@ def test_a_harness_that_measures_a_point_too_much_does_not_pass(monkeypatch: pyt
 
 
 def test_a_name_that_is_no_suite_is_one_line() -> None:
-    with pytest.raises(Mistake, match="selftest cal11: no calibration suite is called that; did you mean 'cal1"):
-        selftest.chosen(["cal11"])
+    with pytest.raises(Mistake, match="selftest cal11: nothing is demanded of a suite called that; did you mean 'cal1"):
+        selftest.chosen(["cal11"], of_learners())
 
 
 @pytest.mark.slow

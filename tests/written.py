@@ -57,8 +57,8 @@ def of_domains(critic: nn.Module, source: Tensor, target: Tensor) -> Tensor:
 
 
 def kernel(a: Tensor, b: Tensor, width: Tensor) -> Tensor:
-    gap = (a - b).square().sum() / (2 * width)
-    return sum((torch.exp(-gap / s) for s in (0.25, 0.5, 1, 2, 4)), torch.zeros(())) / 5
+    gap = (a - b).square().sum() / width
+    return sum((torch.exp(-gap / s) for s in (0.25, 0.5, 1, 2, 4)), torch.zeros(()))
 
 
 def mmd(source: list[Any], target: list[Any], k: Callable[[Any, Any], Tensor]) -> Tensor:

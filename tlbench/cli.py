@@ -187,7 +187,8 @@ def reproduce(
 
 @app.command()
 def selftest(
-    suites: Annotated[list[str] | None, typer.Argument(help="Calibration suites [default: cal1 to cal10].")] = None,
+    suites: Annotated[list[str] | None, typer.Argument(help="Calibration suites [default: all].")] = None,
+    methods: Annotated[bool, typer.Option("--methods", help="Hold the methods that ship against the theory.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
     verbose: Annotated[bool, typer.Option("--all", help="Print every demand, not only one line a suite.")] = False,
     as_json: AsJson = False,
@@ -195,7 +196,7 @@ def selftest(
     """Run the tasks with known truth and print predicted against measured; exit 1 when a demand does not hold."""
     from tlbench import command
 
-    raise SystemExit(command.selftest(suites or [], jobs, verbose, as_json))
+    raise SystemExit(command.selftest(suites or [], methods, jobs, verbose, as_json))
 
 
 @app.command()

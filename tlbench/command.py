@@ -267,12 +267,14 @@ def reproduce(names: Sequence[str], options: Options, words: Sequence[str], chec
     return int(check and changed)
 
 
-def selftest(suites: Sequence[str], jobs: int | None, every: bool, json_wanted: bool) -> int:
+def selftest(suites: Sequence[str], methods: bool, jobs: int | None, every: bool, json_wanted: bool) -> int:
     """Run the calibration suites. Returns 1 when a demand does not hold."""
+    from tlbench.calibration.demands import of_learners, of_methods
     from tlbench.selftest import Selftest, by_suite, chosen, jobs_here
 
+    demands = of_methods() if methods else of_learners()
     with bar() as shown:
-        found = list(Selftest(chosen(suites), jobs or jobs_here(), shown.tell).run())
+        found = list(Selftest(chosen(suites, demands), jobs or jobs_here(), shown.tell, demands).run())
     failed = [f for f in found if not f.holds]
     if json_wanted:
         print(json.dumps([asdict(f) for f in found], ensure_ascii=False))

@@ -19,26 +19,20 @@ import numpy as np
 from tlbench import card
 from tlbench import plan as plans
 from tlbench.calibration import cells, draw
-from tlbench.calibration.checks import SEEDS, Comparison, below_ceiling, ceiling
-from tlbench.calibration.expected import CHECKS
-from tlbench.calibration.winners import comparisons
+from tlbench.calibration.checks import Comparison, below_ceiling, ceiling
+from tlbench.calibration.demands import Demands, of_learners
 from tlbench.card import Card
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share
-from tlbench.method import Description
+from tlbench.method import Description, shipped
 from tlbench.mistake import Mistake, suggest
 from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.sweep import Sweep, default_jobs, threads_for
 
 Tell = Callable[[int, int, float | None, str], None]
-CRASH = cells.Cell("cal10", (), "target", "controls:Crash", 5)
-PERMUTED = (
-    cells.target("cal1", 5), cells.fused("cal1", 5, "rot45"), cells.plain("cal2", "source", "prior90", "prior:BBSE"),
-    cells.fused("cal9", 5, "rot0", "rot60", "rot300"),
-)  # fmt: skip
 ROUNDING = 5e-4  # ten of 20,000 answers: a sum in another order may turn a tie
 
 
@@ -60,24 +54,25 @@ class Selftest:
     suites: tuple[str, ...]
     jobs: int
     tell: Tell = field(default=lambda done, of, left, label: None)
+    demands: Demands = field(default_factory=of_learners)
     values: dict[cells.Cell, list[float]] = field(default_factory=dict)
     rows: dict[cells.Cell, list[Row]] = field(default_factory=dict)
 
     def run(self) -> Iterator[Finding]:
         """Run suite by suite and yield the findings."""
-        with _own_cache() as folder, Workers(modules=_learners(), threads=threads_for(self.jobs)) as workers:
+        modules = _modules(self.demands.methods)
+        with _own_cache() as folder, Workers(modules=modules, threads=threads_for(self.jobs)) as workers:
             for suite in self.suites:
-                self._run(_cells(suite), Bench(_conditions(self.jobs)), Store(folder / suite), workers)
+                self._run(self.demands.cells(suite), Bench(_conditions(self.jobs)), Store(folder / suite), workers)
                 yield from self.findings(suite)
-            if "cal10" in self.suites:
-                yield from self._crashes(folder, workers)
+            yield from self._crashes(folder, workers)
             yield from self._permuted(folder, workers)
 
     def _run(self, wanted: Sequence[cells.Cell], bench: Bench, store: Store, workers: Workers) -> None:
-        made = {c: [_cell(c, seed, workers) for seed in range(SEEDS)] for c in wanted}
+        made = {c: [_cell(c, seed, workers) for seed in range(self.demands.seeds)] for c in wanted}
         limits = Limits(memory_mib=memory_share(self.jobs))
-        Sweep([x for group in made.values() for x in group], bench, store, workers, self.jobs, limits,
-              tell=self.tell).run()  # fmt: skip
+        once = list(dict.fromkeys(x for group in made.values() for x in group))
+        Sweep(once, bench, store, workers, self.jobs, limits, tell=self.tell).run()
         for c, group in made.items():
             self.rows[c] = [store.rows[bench.key(x)] for x in group]
             sign = -1 if c.suite in cells.REGRESSION else 1
@@ -85,56 +80,57 @@ class Selftest:
 
     def findings(self, suite: str) -> Iterator[Finding]:
         """Every demand on one suite."""
-        for check in (c for c in CHECKS if c.cell.suite == suite):
-            values = self._of(check.cell)
-            holds = len(values) == SEEDS and check.holds(values)
-            measured = _mean(values) if len(values) == SEEDS else self._why(check.cell)
-            yield Finding(suite, str(check.cell), f"{check.form():.4f}", measured, holds)
-        for c in (c for c in comparisons() if c.better.suite == suite):
+        for check in (c for c in self.demands.checks if c.cell.suite == suite):
+            holds = self._whole(check.cell) and check.holds(self.values[check.cell])
+            yield Finding(suite, str(check.cell), f"{check.form():.4f}", self._measured(check.cell), holds)
+        for c in (c for c in self.demands.comparisons if c.better.suite == suite):
             yield self._compared(c)
         for cell, values in self.values.items():
-            if cell.suite == suite and suite not in cells.REGRESSION and len(values) == SEEDS:
+            if cell.suite == suite and suite not in cells.REGRESSION and self._whole(cell):
                 best = ceiling(suite, cell.target)
                 holds = below_ceiling(values, best, cell.n_test)
                 yield Finding(suite, f"ceiling: {cell}", f"at most {best:.4f}", _mean(values), holds)
 
     def _compared(self, c: Comparison) -> Finding:
-        better, worse = self._of(c.better), self._of(c.worse)
-        holds = len(better) == len(worse) == SEEDS and c.holds(better, worse)
+        holds = self._whole(c.better, c.worse) and c.holds(self.values[c.better], self.values[c.worse])
         what = f"{c.where}: {c.better} against {c.worse}"
-        return Finding(
-            c.better.suite, what, f"better by {c.margin:g}", f"{_mean(better)} against {_mean(worse)}", holds
-        )
+        measured = " against ".join(map(self._measured, (c.better, c.worse)))
+        return Finding(c.better.suite, what, f"better by {c.margin:g}", measured, holds)
 
-    def _of(self, cell: cells.Cell) -> list[float]:
-        return self.values.get(cell, [])
+    def _whole(self, *asked: cells.Cell) -> bool:
+        """Whether every seed of the cells has a value."""
+        return all(len(self.values.get(cell, ())) == self.demands.seeds for cell in asked)
 
-    def _why(self, cell: cells.Cell) -> str:
-        """What became of a cell that lacks values."""
-        return next((f"seed {r.seed} {r.status}: {r.reason}" for r in self.rows[cell] if not r.ok), "not measured")
+    def _measured(self, cell: cells.Cell) -> str:
+        """The mean of a cell, or what became of it where it lacks values."""
+        if self._whole(cell):
+            return _mean(self.values[cell])
+        failed = (f"seed {r.seed} {r.status}: {r.reason}" for r in self.rows.get(cell, ()) if not r.ok)
+        return next(failed, "not measured")
 
     def _crashes(self, folder: Path, workers: Workers) -> Iterator[Finding]:
         """A method that raises on a fifth of the seeds is a fifth failed rows, and never a success."""
-        self._run([CRASH], Bench(_conditions(self.jobs)), Store(folder / "crash"), workers)
-        failed = [r.seed for r in self.rows[CRASH] if r.status == "failed" and "crash injected" in (r.reason or "")]
-        ok = [r.seed for r in self.rows[CRASH] if r.ok]
-        measured = f"failed at seeds {failed}, {len(ok)} others ok"
-        yield Finding("cal10", f"control: {CRASH}", "failed at seeds [4, 9], 8 others ok", measured,
-                      failed == [4, 9] and len(ok) == SEEDS - 2)  # fmt: skip
+        for cell in (c for c in self.demands.crashing if c.suite in self.suites):
+            self._run([cell], Bench(_conditions(self.jobs)), Store(folder / "crash"), workers)
+            failed = [r.seed for r in self.rows[cell] if r.status == "failed" and "crash injected" in (r.reason or "")]
+            ok = [r.seed for r in self.rows[cell] if r.ok]
+            measured = f"failed at seeds {failed}, {len(ok)} others ok"
+            yield Finding(cell.suite, f"control: {cell}", "failed at seeds [4, 9], 8 others ok", measured,
+                          failed == [4, 9] and len(ok) == self.demands.seeds - 2)  # fmt: skip
 
     def _permuted(self, folder: Path, workers: Workers) -> Iterator[Finding]:
         """Samples, and the classes' names, in another order change nothing."""
-        wanted = [c for c in PERMUTED if c.suite in self.suites]
+        wanted = [c for c in self.demands.permuted if c.suite in self.suites]
         before = {c: self.values[c] for c in wanted}
         for name, change in (("samples", _shuffled), ("classes", _renamed)):
             self._run(wanted, _Changed(_conditions(self.jobs), change=change), Store(folder / name), workers)
             for c in wanted:
                 what, asked = f"control: {name} in another order: {c}", f"within {ROUNDING:g}"
-                if len(before[c]) == len(self.values[c]) == SEEDS:
+                if len(before[c]) == self.demands.seeds and self._whole(c):
                     apart = max(abs(a - b) for a, b in zip(before[c], self.values[c], strict=True))
                     yield Finding(c.suite, what, asked, f"largest change {apart:.5f}", apart <= ROUNDING)
                 else:
-                    yield Finding(c.suite, what, asked, self._why(c), False)
+                    yield Finding(c.suite, what, asked, self._measured(c), False)
             self.values.update(before)
 
 
@@ -156,16 +152,16 @@ def _renamed(domain: Domain) -> Domain:
     return draw.renamed(domain)
 
 
-def chosen(names: Iterable[str]) -> tuple[str, ...]:
-    """Suites by name; all of them when none is named.
+def chosen(names: Iterable[str], demands: Demands) -> tuple[str, ...]:
+    """Suites by name; all of which something is demanded when none is named.
 
     Raises:
-        Mistake: one is no calibration suite.
+        Mistake: nothing is demanded of one.
     """
-    known = tuple(dict.fromkeys(c.cell.suite for c in CHECKS))
+    known = demands.suites
     for name in names:
         if name not in known:
-            raise Mistake(f"selftest {name}: no calibration suite is called that{suggest(name, known)}")
+            raise Mistake(f"selftest {name}: nothing is demanded of a suite called that{suggest(name, known)}")
     return tuple(names) or known
 
 
@@ -173,15 +169,10 @@ def jobs_here() -> int:
     return default_jobs("cpu")
 
 
-def _cells(suite: str) -> list[cells.Cell]:
-    """All cells that a suite's demands speak of."""
-    asked = [c.cell for c in CHECKS]
-    asked += [x for c in comparisons() for x in (c.better, c.worse)]
-    return [c for c in dict.fromkeys(asked) if c.suite == suite]
-
-
-def _learners() -> list[str]:
-    return sorted({c.method.partition(":")[0] for s in chosen(()) for c in _cells(s)})
+def _modules(methods: Iterable[str]) -> list[str]:
+    """What the workers' server imports once: modules of ours, never foreign code."""
+    places = {m.partition(":")[0] for m in methods}
+    return [f"tlbench_baselines.{p}" if p in shipped() else p for p in sorted(places) if not p.endswith(".py")]
 
 
 def _cell(c: cells.Cell, seed: int, workers: Workers) -> Cell:

@@ -45,7 +45,7 @@ class Cell:
 
     def __str__(self) -> str:
         told = "".join(f" {name}={value}" for name, value in self.settings)
-        return f"{self.task} {self.learner.partition(':')[2]}{told} k={self.k}"
+        return f"{self.task} {self.learner.rpartition(':')[2]}{told} k={self.k}"
 
 
 def target(suite: str, k: int) -> Cell:

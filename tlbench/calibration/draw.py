@@ -18,7 +18,6 @@ from tlbench.data import Domain
 
 N_TEST = 20_000
 N_POOL = 4_000
-N_MOMENTS = 10_000  # the pool where a learner needs the target's moments or median
 SOURCE_VALIDATION = 0.1  # what the harness takes off a source
 CLASSES = ("minus", "plus")
 
@@ -88,9 +87,9 @@ def at_angle(degrees: float, length: float, d: int) -> NDArray[np.float64]:
     return out
 
 
-def balanced_target(name: str, mean: NDArray[np.float64], rng: np.random.Generator, pool: int = N_POOL) -> Domain:
+def balanced_target(name: str, mean: NDArray[np.float64], rng: np.random.Generator) -> Domain:
     """A target of two balanced classes N(+-mean, I): the test part, then the pool."""
-    y = classes(*(N_TEST // 2,) * 2, *(pool // 2,) * 2)
+    y = classes(*(N_TEST // 2,) * 2, *(N_POOL // 2,) * 2)
     return domain(name, around(mean, 2 * y - 1, rng), y, N_TEST)
 
 
