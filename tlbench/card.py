@@ -26,11 +26,13 @@ FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 T = TypeVar("T", bound=BaseModel)
 Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
 Loader = Literal[
-    "embedded", "generated", "weights", "images", "lists", "parquet", "mat", "matfolder", "svmlight", "idx", "usps",
-    "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines", "jsonl", "csv", "texts", "table", "npz",
-    "npy",
+    "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
+    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines",
+    "jsonl", "csv", "texts", "table", "npz", "npy",
 ]  # fmt: skip
-IMAGE_LOADERS = ("images", "lists", "parquet")  # of image files, decoded to the backbone's size
+IMAGE_LOADERS = (  # of image files, decoded to the backbone's size
+    "images", "lists", "parquet", "parquet_splits", "cub", "aircraft",
+)  # fmt: skip
 TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
 HOMELESS = ("embedded", "generated", "weights")  # loaders that need no files
 METRIC_OF = {"classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse"}
