@@ -10,6 +10,7 @@ import pytest
 from layouts import LAYOUTS, weights
 
 from tlbench import backbone, published
+from tlbench import method as methods
 from tlbench.api import Options
 from tlbench.backbone import BackboneCard
 from tlbench.published import Entry, Table
@@ -44,6 +45,13 @@ def test_every_row_is_held_to_three_points_but_what_nobody_verified() -> None:
     for table, entry in entries():
         assert entry.within == (None if entry.method == "l2_sp" else 3.0), (table.name, entry.label)
         assert ("from memory, unverified" in entry.note) == (entry.method == "l2_sp")
+
+
+def test_a_row_sets_fields_of_its_method_and_a_column_is_a_task() -> None:
+    for table, entry in entries():
+        methods.configured(methods.load(entry.method), {k: str(v) for k, v in entry.settings.items()})
+        tasks = {task.name for task, _ in (table.task_of(entry, c) for c in table.columns)}
+        assert tasks == {f"{table.name}_published/{c.partition('@')[0]}" for c in table.columns}
 
 
 def test_a_recipe_is_the_published_one() -> None:
@@ -100,10 +108,9 @@ def test_a_preset_runs_with_one_command(
     (row,) = (e for e in table.row if e.label == ROWS[name])
     cut = table.model_copy(update={"row": (row,), "columns": table.columns[:1]})
     monkeypatch.setattr(backbone, "read", tiny)
-    monkeypatch.setattr(published, "read", lambda _: cut)
     monkeypatch.setenv("TLBENCH_WEIGHTS", str(root / "weights"))
     options = Options(results=tmp_path / "results", data_root=root, device="cpu", jobs=2)  # a thread each
-    work = Reproduction([name], options, {"steps": "2", "batch": "4"})
+    work = Reproduction([cut], options, {"steps": "2", "batch": "4"})
     (found,) = work.run(lambda *_: None, lambda *_: None).rows.values()
     assert work.notices == []
     assert (found.status, found.reason, found.suite) == ("ok", None, f"{name}_published")
