@@ -7,11 +7,9 @@ network; while the target's labels are fitted, the source's head is asked for th
     p(ys | y) = mean over the shots of class y of softmax(o_0(f_0(x)))
 
 This is the paper's direct estimate of the relation; its reverse one and the calibration of the source's probabilities,
-which take held-out source samples, are left out. A checkpoint comes without its head, so samples of a source are
-needed.
+which take held-out source samples, are left out. A checkpoint's head is the classifier it was published with.
 """
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, told
 from tlbench.embed import in_batches
-from tlbench.tuning import Tuning
+from tlbench.tuning import Tuning, old_heads
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class CoTuning(Tuning):
     weight: float = 2.3  # the paper's lambda, as in the authors' code
 
     paper: ClassVar[str] = "You et al., Co-tuning for transfer learning, NeurIPS 2020"
-    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "weight": ("log", 0.01, 10.0),
         "tuned_body_lr": ("log", 0.01, 1.0),
@@ -41,8 +38,7 @@ class CoTuning(Tuning):
     }
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        own = nn.ModuleList([copy.deepcopy(net["classifier"])])
-        old: nn.ModuleList = net.pop("heads") if "heads" in net else own  # type: ignore[assignment]
+        old = old_heads(net, train)
         f, y = in_batches(net["features"], train.device)(train.shots.x), train.shots.y
         relations = [relation(in_batches(head, train.device)(f), y, train.n_classes) for head in old]
         net["old"] = Translated(old, relations).to(train.device)

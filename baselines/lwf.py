@@ -6,11 +6,10 @@ down; while it is learnt, the old heads go on giving them:
     CE(c(f(x)), y)  +  weight * mean over old heads o of -sum_j q_j log p_j,
     q = softmax(o_0(f_0(x)) / T),   p = softmax(o(f(x)) / T)
 
-The old head is the source's classifier, a copy of which is the new head where the classes are the target's. The paper's
-warm-up of the new head is left out. A checkpoint comes without its head, so samples of a source are needed.
+The old head is the source's classifier, a copy of which is the new head where the classes are the target's; of a
+checkpoint, the classifier it was published with. The paper's warm-up of the new head is left out.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, told
-from tlbench.tuning import Tuning, still, tapped
+from tlbench.tuning import Tuning, old_heads, still, tapped
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class LwF(Tuning):
     temperature: float = 2.0  # the paper's T
 
     paper: ClassVar[str] = "Li & Hoiem, Learning without forgetting, TPAMI 2018"
-    needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "weight": ("log", 0.01, 10.0),
         "temperature": ("choice", 1.0, 2.0, 4.0),
@@ -40,7 +38,7 @@ class LwF(Tuning):
     }
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        old = net.pop("heads") if "heads" in net else nn.ModuleList([copy.deepcopy(net["classifier"])])
+        old = old_heads(net, train)
         net["start"] = nn.ModuleDict({"trunk": still(net["features"].trunk), "old": still(old)})  # type: ignore[arg-type]
         net["old"] = old
         return net

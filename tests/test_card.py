@@ -175,6 +175,7 @@ def test_a_card_that_ships_must_say_every_key(key: str, tmp_path: Path, monkeypa
             "toy.toml: source 'a' is also its target; transfer needs two different domains",
         ),
         ('"embedded"', '"lists"', "toy.toml: 'data' must name a dataset card"),
+        ('"convnet"', '"convnet"\nneck = 64', "toy.toml: 'neck' is a layer over a pretrained backbone that is trained"),
         ('"convnet"', "[]", "toy.toml: 'backbone' names nothing"),
         ('"toy"', '"Toy 1"', "toy.toml:1: 'name' is 'Toy 1': String should match pattern"),
         ('"different-', '"differing-', "toy.toml:3: 'paradigm' is 'differing-domain-same-task': Input should be "),

@@ -211,10 +211,33 @@ def test_a_method_finds_objects_where_it_says_so(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in OURS if "sources" not in methods.load(n).needs])
 def test_a_method_starts_from_a_checkpoint(name: str) -> None:
     """Where there are no samples of a source, the backbone's initial weights are the source."""
-    train = replace(tiny("resnet20"), sources=())
+    train = headed(replace(tiny("resnet20"), sources=()))
     plain, other = (methods.load(name)().fit(t, 0)(train.target.x) for t in (train, _moved(train)))
     assert torch.isfinite(plain).all()
     assert not torch.equal(plain, other)
+
+
+def headed(train: Train) -> Train:
+    """Its backbone came with a classifier of five classes."""
+
+    def backbone() -> nn.Module:
+        net = train.backbone()
+        net.checkpoint_head = lambda: seeded(lambda: nn.ModuleDict({"head": nn.Linear(net.width, 5)}), 1)["head"]  # type: ignore[arg-type, assignment]
+        return net
+
+    return replace(train, backbone=backbone)
+
+
+@pytest.mark.parametrize("name", ["lwf", "co_tuning"])
+def test_a_checkpoints_answers_are_those_of_the_classifier_it_came_with(name: str) -> None:
+    bare, method = replace(tiny("resnet20"), sources=()), methods.load(name)()
+    train = headed(bare)
+    begun = method.begun(solution(method, train, 0), train, 0)
+    heads = begun["old"] if name == "lwf" else begun["old"].heads
+    assert [head.out_features for head in heads] == [5]
+    assert torch.equal(heads[0].weight, train.backbone().checkpoint_head().weight)  # type: ignore[operator]
+    with pytest.raises(Refusal, match="a checkpoint that came without its classifier"):
+        method.fit(bare, 0)
 
 
 def _moved(train: Train) -> Train:

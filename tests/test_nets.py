@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tlbench import method as methods
 from tlbench import nets, trunks
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import ERM, Descent, seeded
+from tlbench.descent import ERM, Descent, network, rates, seeded
 
 CONVNET = {"kind": "convnet", "augment": ("shift",)}
 BOTTLENECK = {"kind": "bottleneck", "width": 16, "scale": "standard"}
@@ -340,3 +340,33 @@ def test_a_model_without_augmentation_trains_on_larger_images_too() -> None:
     train = pictures(fixed_norm=False, steps=1)
     plain = replace(train, backbone=lambda: nets.build(TIMM, [], 0))
     assert ERM().fit(plain, 0)(images(2, 72)).shape == (2, 2)
+
+
+def test_a_neck_is_a_new_layer_over_a_pretrained_network_that_learns_at_the_heads_rate() -> None:
+    train = pictures(fixed_norm=False)
+    plain, spec = train.backbone(), {**TIMM, "neck": 24}
+    necked = nets.build(spec, [], 0)
+    assert same(necked.trunk.body, plain.trunk)  # the same initial weights under it
+    assert (necked.width, necked.eval()(images(3, 72)).shape) == (24, (3, 24))
+    net = network(replace(train, backbone=lambda: necked))
+    shares = {id(p): group["rate"] for group in rates(net, 0.1) for p in group["params"]}
+    assert len(shares) == len(list(net.parameters()))
+    for part, rate in ((necked.trunk.body, 0.1), (necked.trunk.neck, 1.0), (net["classifier"], 1.0)):
+        assert {shares[id(p)] for p in part.parameters()} == {rate}
+    assert ERM().fit(replace(train, backbone=lambda: nets.build(spec, [], 0)), 0)(images(2, 72)).shape == (2, 2)
+
+
+def test_a_checkpoints_own_classifier_is_read_where_its_file_has_one(tmp_path: Path) -> None:
+    made = nets.build(TIMM, [], 5)
+    file = tmp_path / "whole.safetensors"
+    state = {name: value.contiguous() for name, value in made.trunk.state_dict().items()}
+    weight, bias = torch.randn(7, made.width), torch.randn(7)
+    save_file({**state, "classifier.weight": weight, "classifier.bias": bias}, file)
+    head = nets.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head()
+    assert head is not None
+    assert torch.equal(head.weight, weight)
+    assert torch.equal(head.bias, bias)
+    assert made.checkpoint_head() is None
+    assert nets.build({**TIMM, "weights": str(file), "neck": 8}, [], 0).checkpoint_head() is None
+    save_file(state, file)
+    assert nets.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head() is None

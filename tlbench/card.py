@@ -26,11 +26,13 @@ FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 T = TypeVar("T", bound=BaseModel)
 Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
 Loader = Literal[
-    "embedded", "generated", "weights", "images", "lists", "parquet", "mat", "matfolder", "svmlight", "idx", "usps",
-    "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines", "jsonl", "csv", "texts", "table", "npz",
-    "npy",
+    "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
+    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines",
+    "jsonl", "csv", "texts", "table", "npz", "npy",
 ]  # fmt: skip
-IMAGE_LOADERS = ("images", "lists", "parquet")  # of image files, decoded to the backbone's size
+IMAGE_LOADERS = (  # of image files, decoded to the backbone's size
+    "images", "lists", "parquet", "parquet_splits", "cub", "aircraft",
+)  # fmt: skip
 TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
 HOMELESS = ("embedded", "generated", "weights")  # loaders that need no files
 METRIC_OF = {"classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse"}
@@ -128,6 +130,7 @@ class Card(Place):
     trainable: bool = False  # train the backbone end to end, or freeze it and keep its features
     side: PositiveInt | None = None  # of a trainable backbone's images, in pixels; None takes the backbone's
     bottleneck: PositiveInt = 256  # width of the trainable layer over frozen features
+    neck: NonNegativeInt = 0  # width of a new layer over a trained, pretrained backbone, at the full rate; 0: none
     scale: Literal["standard", "rows", "domain", "none"] = "standard"  # what happens to frozen features first
     augment: tuple[Literal["shift", "flip", "crop"], ...] = ()
     steps: PositiveInt = 500
@@ -173,6 +176,8 @@ class Card(Place):
                 raise ValueError(f"'data' must name a dataset card when the loader is {place.loader!r}")
             if place.loader in IMAGE_LOADERS and self.backbone in ("convnet", "fieldnet") and not self.side:
                 raise ValueError(f"'side' must say to how many pixels images are made for {self.backbone!r}")
+        if self.neck and (not self.trainable or self.backbone in ("convnet", "fieldnet")):
+            raise ValueError("'neck' is a layer over a pretrained backbone that is trained; leave it out")
         if self.weights_are_source and not self.trainable:
             raise ValueError("a source that is a checkpoint needs 'trainable = true': target-only starts without it")
         return self

@@ -117,7 +117,7 @@ class Bench:
         card = task.card
         pretrained = self.backbone(card)
         if card.trainable and pretrained is not None:
-            spec = pretrained.spec(card.augment, card.side)
+            spec = {**pretrained.spec(card.augment, card.side), **({"neck": card.neck} if card.neck else {})}
             scratch = card.weights_are_source and not task.sources
             return {**spec, "weights": None, "fixed_norm": False} if scratch else spec
         if card.trainable:

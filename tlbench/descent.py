@@ -10,7 +10,7 @@ import copy
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,17 @@ Turn = tuple[Tensor, Collection[str]]
 """A loss, and the names of the networks that go down it; none means all."""
 
 
+def rates(net: nn.Module, body_lr: float) -> list[dict[str, Any]]:
+    """The parameters that require a gradient by their share of the learning rate: `body_lr` those of the features, but
+    for a neck over them, which is as new as the heads are."""
+
+    def share(name: str) -> float:
+        return body_lr if name.startswith("features.") and not name.startswith("features.trunk.neck.") else 1.0
+
+    moving = [(share(name), p) for name, p in net.named_parameters() if p.requires_grad]
+    return [{"params": [p for s, p in moving if s == rate], "rate": rate} for rate in dict.fromkeys((body_lr, 1.0))]
+
+
 def descend(
     net: nn.Module,
     loss: Callable[[Batch, float], Tensor | Iterator[Turn]],
@@ -119,14 +130,10 @@ def descend(
     `net.train` hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the
     networks it names alone, before the next is computed; all share the step's batch and learning rate.
     """
-    rates = {"features": recipe.body_lr}
-    groups = [
-        {"params": [p for p in part.parameters() if p.requires_grad], "rate": rates.get(name, 1.0)}
-        for name, part in net.named_children()
-    ]
     optimizer = torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, foreach=True
-    )
+        rates(net, recipe.body_lr),
+        lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, foreach=True,
+    )  # fmt: skip
     start, samples = time.perf_counter(), 0
     net.train()
     for i, batch in enumerate(stream):

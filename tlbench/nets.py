@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -22,6 +23,7 @@ class Backbone(nn.Module):
         augment: float images -> float images, applied in training mode only
         trunk: float inputs -> (b, width)
         pretrained: the trunk has learnt something before
+        checkpoint_head: makes the classifier that the trunk's weights were published with; None where there is none
         fixed_norm: keep the trunk's batch norms on their stored statistics while training, as a checkpoint needs
             whose norms were folded into its convolutions
 
@@ -36,10 +38,11 @@ class Backbone(nn.Module):
         width: int,
         fixed_norm: bool = False,
         pretrained: bool = False,
+        checkpoint_head: Callable[[], nn.Linear | None] = lambda: None,
     ) -> None:
         super().__init__()
         self.prepare, self.augment, self.trunk, self.width = prepare, augment, trunk, width
-        self.fixed_norm, self.pretrained = fixed_norm, pretrained
+        self.fixed_norm, self.pretrained, self.checkpoint_head = fixed_norm, pretrained, checkpoint_head
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -225,8 +228,11 @@ def _pretrained(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:
     size = int(spec["size"])
     prepare = Pixels(spec["mean"], spec["std"], size, cropped_later="crop" in spec["augment"])
     width = int(trunk.num_features)  # type: ignore[arg-type]
-    trunk = trunk.to(memory_format=torch.channels_last)
-    return Backbone(prepare, Warp(spec["augment"], size), trunk, width, spec["fixed_norm"], bool(spec.get("weights")))
+    trunk, learnt = trunk.to(memory_format=torch.channels_last), bool(spec.get("weights"))
+    augment, fixed = Warp(spec["augment"], size), bool(spec["fixed_norm"])
+    if neck := spec.get("neck"):
+        return Backbone(prepare, augment, trunks.necked(trunk, width, neck), neck, fixed, learnt)
+    return Backbone(prepare, augment, trunk, width, fixed, learnt, partial(trunks.checkpoint_head, spec, width))
 
 
 def _features(spec: dict[str, Any], parts: Sequence[Tensor]) -> nn.Module:

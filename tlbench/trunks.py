@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+HEADS = ("fc", "classifier", "head", "linear")  # what timm's networks and the CIFAR-10 one call their classifier
 
 
 def convnet(channels: int, side: int) -> nn.Sequential:
@@ -113,6 +116,31 @@ def resnet20(spec: dict[str, Any]) -> nn.Module:
     if spec.get("weights"):
         _load(net, spec["weights"], "ResNet-20")
     return net
+
+
+def necked(trunk: nn.Module, width: int, neck: int) -> nn.Sequential:
+    """`trunk` (b, width) and above it a new layer, normalised and rectified, as the deep-adaptation literature has one:
+    (b, neck)."""
+    layer = nn.Sequential(nn.Linear(width, neck), nn.BatchNorm1d(neck), nn.ReLU())
+    return nn.Sequential(OrderedDict(body=trunk, neck=layer))
+
+
+def checkpoint_head(spec: dict[str, Any], width: int) -> nn.Linear | None:
+    """The classifier that the spec's weights were published with, over (b, width); None where their file has none."""
+    from safetensors import safe_open
+
+    if not spec.get("weights"):
+        return None
+    with safe_open(spec["weights"], "pt") as held:
+        places = {key.removeprefix("module."): key for key in held.keys()}  # noqa: SIM118  # it is no dictionary
+        for name in HEADS:
+            if f"{name}.weight" in places and f"{name}.bias" in places:
+                weight, bias = (held.get_tensor(places[f"{name}.{part}"]).float() for part in ("weight", "bias"))
+                if weight.ndim == 2 and weight.shape[1] == width:
+                    head = nn.Linear(*weight.T.shape)
+                    head.load_state_dict({"weight": weight, "bias": bias})
+                    return head
+    return None
 
 
 def _load(net: nn.Module, file: str, name: str) -> None:

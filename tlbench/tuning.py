@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tlbench.data import Labeled, Learner, Predictor, Train
 from tlbench.descent import ERM, network, predictor, seeded
 from tlbench.embed import nothing_of
+from tlbench.method import Refusal
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -78,6 +79,23 @@ def solution(method: ERM, train: Train, seed: int) -> nn.ModuleDict:
 def transferred(train: Train) -> tuple[str, ...]:
     """The networks that hold what the source taught: its classifier only where the classes are the target's."""
     return ("features", "classifier") if train.sources and train.same_task else ("features",)
+
+
+def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
+    """The source's classifiers: those of a task of its own, which leave `net`; a copy of `net`'s where the classes are
+    the target's; the checkpoint's own where that is the source.
+
+    Raises:
+        Refusal: the checkpoint came without a classifier.
+    """
+    if "heads" in net:
+        return net.pop("heads")  # type: ignore[return-value]
+    if train.sources:
+        return nn.ModuleList([copy.deepcopy(net["classifier"])])
+    head = net["features"].checkpoint_head()  # type: ignore[operator]
+    if head is None:
+        raise Refusal("the source is a checkpoint that came without its classifier, so nobody knows its answers")
+    return nn.ModuleList([head]).to(train.device)
 
 
 def blocks(trunk: nn.Module) -> list[list[str]]:

@@ -11,6 +11,7 @@ from tlbench import cachedir, fetch
 from tlbench.card import HOMELESS, Card, Place, Task
 from tlbench.data import Domain
 from tlbench.loaders import (
+    annotated,
     embedded,
     folders,
     idx,
@@ -104,6 +105,11 @@ READERS: dict[str, Callable[[Found], Domain]] = {
     "images": lambda f: folders.load(f.file, f.name, f.place.classes),
     "lists": lambda f: lists.load(f.home / f.place.root, f.file, f.test, f.name, f.place.classes),
     "parquet": lambda f: parquet.load(f.file, f.place.part or f.name, f.place.classes),
+    "parquet_splits": lambda f: parquet.splits(f.file, f.name, f.place.classes),
+    "cub": lambda f: annotated.cub(f.file, f.name, f.place.classes),
+    "aircraft": lambda f: annotated.aircraft(
+        f.home / f.place.root, f.file, f.test or f.file, f.name, f.place.classes
+    ),
     "mat": lambda f: tables.load(f.file, f.test, f.name, "mat", f.place.classes),
     "matfolder": lambda f: matfolder.load(f.file, f.name, f.place.classes),
     "svmlight": lambda f: tables.load(f.file, f.test, f.name, "svmlight", f.place.classes),

@@ -1,7 +1,8 @@
 """Images packed in parquet files, as the Hugging Face hub serves PACS and Office-Home (`flwrlabs/…`).
 
-A row holds `image` (its `bytes` and the `path` it had), `domain` and `label`. The images of a domain are unpacked
-once, into a folder a class, and then read like any image folder.
+A row holds `image` (its `bytes` and the `path` it had), `label` and `domain`; without a domain it is of the split that
+its file is named after, `train` of `train-00000-of-00002.parquet`. The images of a domain are unpacked once, into a
+folder a class, and then read like any image folder.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tlbench import cachedir
 from tlbench.data import Domain
 from tlbench.loaders import folders, parsed
@@ -21,7 +24,7 @@ from tlbench.manifest import is_safe
 from tlbench.mistake import Mistake, suggest
 
 VERSION = 1  # of the unpacking: a change of the files bumps it
-COLUMNS = ["image", "domain", "label"]
+COLUMNS = ["image", "label"]
 SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp", b"II*\0": ".tif", b"MM\0*": ".tif"}
 
 
@@ -56,6 +59,27 @@ def load(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | Non
     return folders.load(folder, name, classes)
 
 
+def splits(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | None = None) -> Domain:
+    """The images of the splits `train` and `test` as one domain, whose own test set is the latter; see `load`.
+
+    Raises:
+        Mistake: as `load`; the splits have different classes.
+    """
+    train, test = (load(place, split, classes, into) for split in ("train", "test"))
+    if train.classes != test.classes:
+        odd = sorted({*train.classes} ^ {*test.classes})[0]
+        raise Mistake(f"{place}: class {odd!r} is in one of the splits train and test only; get the data again")
+    return Domain(
+        name,
+        tuple(f"{name}/{i}" for i in (*train.ids, *test.ids)),
+        np.concatenate([train.y, test.y]),
+        train.classes,
+        train.hashes + test.hashes,
+        files=train.files + test.files,
+        official_test=np.repeat([False, True], [len(train), len(test)]),
+    )
+
+
 def _unpack(files: list[Path], domain: str, classes: tuple[str, ...], folder: Path) -> None:
     """Write each image of `domain` to `folder/<class>/<row>.<ext>`; rows are counted over all files."""
     seen: set[str] = set()
@@ -88,19 +112,25 @@ def _rows(file: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
         raise Mistake(f"{file}: reading parquet needs pyarrow; run: pip install 'tlbench[parquet]'") from None
     try:
         with ParquetFile(file) as held:
+            there = held.schema_arrow.names
             for column in COLUMNS:
-                if column not in held.schema_arrow.names:
-                    raise Mistake(f"{file}: has no column {column!r}{suggest(column, held.schema_arrow.names)}")
+                if column not in there:
+                    raise Mistake(f"{file}: has no column {column!r}{suggest(column, there)}")
             names = _class_names(held.schema_arrow.metadata or {})
-            for batch in held.iter_batches(batch_size=64, columns=COLUMNS):
-                yield from ((sample, names) for sample in batch.to_pylist())
+            split = {} if "domain" in there else {"domain": file.name.partition("-")[0]}
+            for batch in held.iter_batches(batch_size=64, columns=[*COLUMNS, *(["domain"] if not split else [])]):
+                yield from ((sample | split, names) for sample in batch.to_pylist())
     except (ArrowException, OSError) as error:
         raise Mistake(f"{file}: not a parquet file ({' '.join(str(error).split())}); get it again") from None
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """The names of the labels, as the hub's library writes them beside the data; [] where it did not."""
+    """The names of the labels, as the hub's library writes them beside the data; [] where it did not.
+
+    They become folders': a slash, as in a car called Ram C/V, becomes an underscore.
+    """
     try:
-        return [*json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]]
+        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+        return [str(n).replace("/", "_") for n in names]
     except (KeyError, ValueError, TypeError):
         return []
