@@ -7,9 +7,10 @@ own, and takes turns with a critic that tells it from the original, which stays 
     features   min over f_t   CE(d(f_t(xt)), source)       labels inverted, not the gradient
 
 The classifier of the first stage stays and is put above f_t. Both stages take the card's number of steps; in the second
-f_t and the critic learn at a fifth of the first's rate, as in the authors' script (0.0002 after 0.001; theirs is Adam).
-The critic has the paper's two layers of 500. Nothing ties f_t to the labels, so that it may match the source's features
-with the classes exchanged: on the task `digits` it ends below source-only. Shots belong to the first stage.
+the critic, and f_t times the card's share for a body, learn at a fifth of the first's rate, as in the authors' script
+(0.0002 after 0.001; theirs is Adam). The critic has the paper's two layers of 500. Nothing ties f_t to the labels, so
+that it may match the source's features with the classes exchanged: on the task `digits` it ends below source-only.
+Shots belong to the first stage.
 """
 
 import copy

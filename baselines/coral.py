@@ -29,7 +29,7 @@ class CORAL(ERM):
     reg: float = 1.0  # the paper's identity, added to both covariances
     center: bool = True
     classifier: Ending = "card"  # above the recoloured source: the card's network, 1-NN, or scikit-learn's
-    penalties: int = 1  # of scikit-learn's: how many C are tried on a held-out tenth of the moved source
+    penalties: int = 1  # of scikit-learn's: how many C are tried by cross-validation on the moved source
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Sun, Feng & Saenko, Return of frustratingly easy domain adaptation, AAAI 2016"

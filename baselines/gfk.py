@@ -40,6 +40,11 @@ class GFK(Moving):
     needs: ClassVar[frozenset[str]] = frozenset({"sources"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"dims": ("choice", None, 5, 10, 20, 40, 80)}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dims is not None and self.dims < 1:
+            raise ValueError(f"dims is {self.dims}, it must be positive")
+
     def moved(self, xs: Array, ys: Labels, xt: Array, seed: int) -> tuple[Array, Move]:
         ms, mt = xs.mean(0), xt.mean(0)
         most = max(1, min(self.dims or xs.shape[1], xs.shape[1] // 2, len(xs) - 1, len(xt) - 1))

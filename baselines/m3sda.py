@@ -6,9 +6,9 @@ two moments of the N sources are pulled to the target's and to each other's:
     mean_i CE(c_i(f(xs_i)), ys_i)  +  weight * sum over p = 1, 2 of
         ( mean_i |E[fs_i^p] - E[ft^p]|_2  +  mean over pairs i < j of |E[fs_i^p] - E[fs_j^p]|_2 )
 
-The weight is that of the method's common implementation (Dassl), whose distances are means over pairs as in the
-equation; the authors' code has 0.0005 on a sum over ten pairs and five orders, the first of which compares batches row
-by row. Prediction averages the classifiers' probabilities alike. We leave out the weights that the paper gives them,
+The weight is that of the method's common implementation (Dassl), 0.5 on the average of what are four sums here. The
+authors' code has 0.0005 on a sum over ten pairs and five orders, the first of which compares batches row by row.
+Prediction averages the classifiers' probabilities alike. We leave out the weights that the paper gives them,
 which take the accuracy of a source-only model on held-out samples, and the pairs of classifiers of its variant beta.
 Shots are fitted by all classifiers.
 """
@@ -30,7 +30,7 @@ from tlbench.descent import Batch, Descent, network
 class M3SDA(Descent):
     """Match the moments of every pair of domains."""
 
-    weight: float = 0.5  # lambda
+    weight: float = 0.125  # lambda: 0.5 / 4
 
     family: ClassVar[str] = "multi-source"
     paper: ClassVar[str] = "Peng et al., Moment matching for multi-source domain adaptation, ICCV 2019"

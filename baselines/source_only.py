@@ -19,7 +19,7 @@ class SourceOnly(ERM):
     """Train on the source labels and hope."""
 
     classifier: Ending = "card"  # the card's network, or on the embedded samples 1-NN or scikit-learn's
-    penalties: int = 1  # of scikit-learn's: how many C are tried on a held-out tenth of the source; 1 takes C = 1
+    penalties: int = 1  # of scikit-learn's: how many C are tried by cross-validation; 1 takes C = 1
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization, NIPS 1991"

@@ -71,6 +71,7 @@ def largest(ours: Numbers, theirs: Numbers) -> float:
     a, b = (np.asarray(x.detach() if hasattr(x, "detach") else x, float) for x in (ours, theirs))
     assert a.shape == b.shape, f"shapes {a.shape} and {b.shape}"
     assert np.isfinite(a).all()
+    assert np.isfinite(b).all()
     return float(np.abs(a - b).max())
 
 

@@ -864,14 +864,14 @@ def test_classes_of_the_sources_alone_do_not_trouble_a_method() -> None:
         assert torch.isfinite(scores).all()
 
 
-def test_of_several_penalties_the_one_that_holds_on_unseen_rows_is_taken() -> None:
+@pytest.mark.parametrize("kind", ["logistic", "svm"])
+def test_of_several_penalties_the_one_that_holds_on_unseen_rows_is_taken(kind: Any) -> None:
     random = np.random.default_rng(0)
-    x, y = random.normal(size=(120, 60)), np.repeat([0, 1], 60)
-    x[:, 0] += y  # one feature tells, weakly; the other 59 are noise that a small penalty fits
-    told = linear(x, y, 2, "logistic", 0, penalties=7)
-    loose, test = linear(x, y, 2, "logistic", 0), np.random.default_rng(1).normal(size=(4000, 60))
-    truth = np.arange(4000) % 2
-    test[:, 0] += truth
+    x, y = random.normal(size=(120, 100)), np.repeat([0, 1], 60)
+    x[:, 0] += 2 * y  # one feature tells; the other 99 are noise that a small penalty fits
+    test, truth = np.random.default_rng(1).normal(size=(4000, 100)), np.arange(4000) % 2
+    test[:, 0] += 2 * truth
+    told, loose = linear(x, y, 2, kind, 0, penalties=7), linear(x, y, 2, kind, 0)
     rates = [float((f(torch.from_numpy(test)).argmax(1).numpy() == truth).mean()) for f in (told, loose)]
     assert rates[0] > rates[1] + 0.02
 

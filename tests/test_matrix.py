@@ -6,6 +6,7 @@ Through the whole harness, with the cards' recipes cut to a hundred steps. What 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ Rows = dict[str, Row]
 
 def runnable() -> list[str]:
     """Every shipped method whose extra is installed."""
-    return [n for n in methods.shipped() if not getattr(methods.load(n), "requires", ())]
+    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(methods.load(n), "requires", ()))]
 
 
 def run(task: str, results: Path) -> Rows:

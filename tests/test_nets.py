@@ -370,3 +370,17 @@ def test_a_checkpoints_own_classifier_is_read_where_its_file_has_one(tmp_path: P
     assert nets.build({**TIMM, "weights": str(file), "neck": 8}, [], 0).checkpoint_head() is None
     save_file(state, file)
     assert nets.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head() is None
+
+
+def test_a_frozen_neck_keeps_its_statistics_and_a_fresh_one_over_a_folded_checkpoint_does_not() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5))
+    net = nets.Backbone(nets.Float(), nn.Identity(), trunks.necked(body, 5, 6), 6, fixed_norm=True)
+    norms = {type(m): m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)}
+    net.train()
+    assert not norms[nn.BatchNorm2d].training
+    assert norms[nn.BatchNorm1d].training
+    net.requires_grad_(False).train()
+    assert not norms[nn.BatchNorm1d].training
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.trunk(random(8, 3, 8, 8))
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())

@@ -45,6 +45,8 @@ def test_the_difference_is_the_largest_and_shapes_must_agree() -> None:
     with pytest.raises(AssertionError, match="shapes"):
         largest(np.zeros(3), np.zeros((3, 1)))
     with pytest.raises(AssertionError):
+        largest((1.0, 2.0), (1.0, float("nan")))
+    with pytest.raises(AssertionError):
         largest(np.nan, np.nan)
 
 

@@ -60,6 +60,30 @@ def test_a_published_split_is_told_from_the_harness_own() -> None:
     assert plain.manifest["algorithm"] != published_split([20, 20]).manifest["algorithm"]
 
 
+def test_where_all_of_the_target_is_tested_nothing_of_it_is_labelled() -> None:
+    assert len(published_split([20, 20]).shots(0)) == 0
+    for budget in (1, "full"):
+        with pytest.raises(Mistake, match="all of the target is tested"):
+            published_split([20, 20]).shots(budget)  # type: ignore[arg-type]
+    assert len(published_split([20, 20], np.arange(40) % 4 == 0).shots("full")) == 30
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"protocol": "published"}, "say ranked = false"),
+        ({"scale": "domain"}, "sees the test inputs"),
+        ({"scale": "domain", "protocol": "published", "ranked": False, "trainable": True}, "on fixed features"),
+    ],
+)
+def test_a_card_of_the_harness_own_protocol_takes_no_published_ones_liberties(
+    change: dict[str, Any], said: str
+) -> None:
+    values = {**task().card.model_dump(exclude_unset=True), **change}
+    with pytest.raises(Mistake, match=said):
+        cards.validated(cards.Card, values, "", "card")
+
+
 def test_counts_are_standardised_within_their_domain() -> None:
     counts = np.random.default_rng(0).poisson(3.0, (30, 5)).astype(float)
     counts[:, 4] = counts[:, :4].sum(1)  # half of every row: a feature that is constant once rows sum to one
@@ -102,6 +126,14 @@ def test_a_name_that_is_no_table_is_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("tlbench: reproduce surff: no table is called that; did you mean 'surf'")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_setting_that_no_method_has_is_one_line(tmp_path: Path) -> None:
+    work = Reproduction([only("surf", "1-NN")], Options(results=tmp_path), {"stepps": "3"})
+    with pytest.raises(
+        Mistake, match="--set stepps=3: no method of these tables has such a field; did you mean 'steps'"
+    ):
+        work.run(lambda *_: None, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +272,7 @@ def test_the_nearest_neighbours_row_is_the_published_one_in_all_twelve_cells(rea
 def test_the_classic_table_is_reproduced(real_data: Path, tmp_path: Path) -> None:
     t = published.read("surf")
     found = run(t, tmp_path)
-    missed = {label for label, x in found.items() if reproduction.verdict(x, list(found.values())) == "missed"}
-    assert missed <= {e.label for e in t.row if e.note}, "a miss is explained"
-    assert {"1-NN", "TCA", "JDA", "PCA"} & missed == set()
+    said = {label: reproduction.verdict(x, list(found.values())) for label, x in found.items()}
+    assert set(said.values()) <= {"reproduced", "missed", "for comparison"}
+    assert all(said[label] == "reproduced" for label in ("1-NN", "PCA", "TCA", "GFK", "JDA"))
+    assert {label for label, verdict in said.items() if verdict == "missed"} <= {e.label for e in t.row if e.note}

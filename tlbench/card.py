@@ -164,6 +164,10 @@ class Card(Place):
         for name in self.at:
             if name not in self.all_domains:
                 raise ValueError(f"[at.{name}] is no domain of this card{suggest(name, self.all_domains)}")
+        if self.protocol == "published" and self.ranked:
+            raise ValueError("protocol = 'published' is for tables to be held against; say ranked = false")
+        if self.scale == "domain" and (self.protocol != "published" or self.trainable):
+            raise ValueError("scale = 'domain' sees the test inputs: it is for published protocols on fixed features")
         if not self.backbone:
             raise ValueError("'backbone' names nothing; 'none' takes the features as they are")
         return self
@@ -174,6 +178,8 @@ class Card(Place):
             place = self.place(domain)
             if place.data is None and place.loader not in HOMELESS and not Path(place.path).is_absolute():
                 raise ValueError(f"'data' must name a dataset card when the loader is {place.loader!r}")
+            if place.loader in (*IMAGE_LOADERS, *TEXT_LOADERS) and self.scale == "domain":
+                raise ValueError(f"scale = 'domain' takes tables of features; {domain!r} has none")
             if place.loader in IMAGE_LOADERS and self.backbone in ("convnet", "fieldnet") and not self.side:
                 raise ValueError(f"'side' must say to how many pixels images are made for {self.backbone!r}")
         if self.neck and (not self.trainable or self.backbone in ("convnet", "fieldnet")):

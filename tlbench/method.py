@@ -271,7 +271,8 @@ def code_digest(source: Path, name: str = "") -> str:
 def _numerics_under(files: list[Path]) -> list[Path]:
     """The numerics that files import, near or far, and those of the card's network, which every method gets."""
     folder = Path(__file__).parent
-    found, todo = {"data", "nets", "trunks"}, list(files)
+    found = {"data", "nets", "trunks"}
+    todo = [*files, *(folder / f"{stem}.py" for stem in found)]
     while todo:
         new = (_imported_of_ours(todo.pop()) & set(NUMERICS)) - found
         found |= new
@@ -292,15 +293,22 @@ def _imported_of_ours(file: Path) -> frozenset[str]:
 
 
 def _with_siblings(source: Path) -> list[Path]:
-    """A file and what it imports from its own folder, near or far, each once; the numerics' folder is left alone."""
+    """A file and what it imports from its own folder or of the shipped methods, near or far, each once.
+
+    The numerics' folder is left alone.
+    """
     found, todo = {source: None}, [source]
     while todo:
         here = todo.pop()
         for node in ast.walk(ast.parse(here.read_text(encoding="utf-8"))):
-            names = [node.module or "", *(f".{a.name}" for a in node.names)] if isinstance(node, ast.ImportFrom) else []
+            names = (
+                [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            for stem in (n.rpartition(".")[2] for n in names):
-                sibling = here.parent / f"{stem}.py"
+            for place, _, stem in (n.rpartition(".") for n in names):
+                sibling = shipped().get(stem, here) if place == "tlbench_baselines" else here.parent / f"{stem}.py"
                 if stem and sibling not in found and here.parent != Path(__file__).parent and sibling.is_file():
                     found[sibling] = None
                     todo.append(sibling)

@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlbench import trunks
 
@@ -47,7 +48,8 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for module in self.trunk.modules():
-            if isinstance(module, nn.BatchNorm2d) and (self.fixed_norm or _is_frozen(module)):
+            of_checkpoint = self.fixed_norm and isinstance(module, nn.BatchNorm2d)  # a neck's norm is of one dimension
+            if isinstance(module, _BatchNorm) and (of_checkpoint or _is_frozen(module)):
                 module.eval()
         return self
 

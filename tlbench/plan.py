@@ -186,7 +186,7 @@ def check_extra(c: Card) -> None:
 
 def lacks(method: Description) -> str | None:
     """What to install before a method can run."""
-    lacking = [m for m in method.requires if find_spec(m) is None]
+    lacking = [m for m in method.requires if find_spec(m.partition(".")[0]) is None]
     cure = f"; run: pip install 'tlbench[{method.extra}]'" if method.extra else ""
     return f"method {method.name}: needs {' and '.join(lacking)}{cure}" if lacking else None
 

@@ -6,7 +6,6 @@ rows (methods). `tlbench reproduce` runs them.
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from functools import cache
@@ -106,8 +105,8 @@ class Table(BaseModel):
         """
         changes = {**self.card, **entry.card, "name": f"{self.name}_published", "ranked": False}
         values = {**self.base.model_dump(exclude_unset=True), **changes}
-        version = int(sha(json.dumps(values, sort_keys=True))[:7], 16) + 1
-        return cards.validated(Card, {**values, "version": version}, "", f"table {self.name}")
+        made = cards.validated(Card, values, "", f"table {self.name}")
+        return made.model_copy(update={"version": int(sha(made.model_dump_json())[:7], 16) + 1})
 
 
 @cache
@@ -123,8 +122,6 @@ def read(name: str) -> Table:
     Mistake: no such table, or a file that is none.
     """
     if name not in tables():
-        raise Mistake(
-            f"reproduce {name}: no table is called that{suggest(name, tables())}; there are {', '.join(tables())}"
-        )
+        raise Mistake(f"reproduce {name}: no table is called that{suggest(name, tables())}")
     text = tables()[name].read_text(encoding="utf-8")
     return cards.validated(Table, {"name": name, **tomllib.loads(text)}, text, str(tables()[name]))

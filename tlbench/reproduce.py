@@ -13,7 +13,7 @@ from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share
 from tlbench.method import Description
-from tlbench.mistake import Mistake
+from tlbench.mistake import Mistake, suggest
 from tlbench.published import Entry, Table
 from tlbench.split import content_digest
 from tlbench.store import Store, default_folder
@@ -47,6 +47,7 @@ class Reproduction:
         conditions = Conditions(self.options.data_root, None, device, threads_for(jobs), self.options.changed_data)
         bench = Bench(conditions, progress)
         methods = [e.method for t in self.tables for e in t.row]
+        self._check_settings()
         with Workers(modules=preloaded(methods), threads=threads_for(jobs)) as workers:
             cells = [c for t in self.tables for c in self._cells(t, bench, workers)]
             if not cells:
@@ -58,6 +59,16 @@ class Reproduction:
                 workers.warm()
             sweep.run()
         return store
+
+    def _check_settings(self) -> None:
+        """Raises:
+        Mistake: a setting that no method of the tables has.
+        """
+        with Workers() as workers:
+            known = {f.name for t in self.tables for e in t.row for f in plan.described(e.method, {}, workers).fields}
+        for key, value in self.settings.items():
+            if key not in known:
+                raise Mistake(f"--set {key}={value}: no method of these tables has such a field{suggest(key, known)}")
 
     def _cells(self, table: Table, bench: Bench, workers: Workers) -> list[Cell]:
         found, wanted = plan.Plan(), [(e, *table.task_of(e, c)) for e in table.row for c in table.columns]
@@ -116,9 +127,10 @@ def _check_data(table: Table, task: Task, bench: Bench) -> None:
     """
     for name in (*task.sampled, task.target):
         digest = content_digest(bench.domain(task.card, name, 0))
-        if frozen.differs(table.base.name, frozen.data_place(name), digest) and not bench.conditions.changed_data:
+        if frozen.differs(table.base.name, frozen.data_place(name), digest):
             raise Mistake(
-                f"table {table.name}: the data of {name!r} are not those of {table.base.name}; {frozen.REMEDY}"
+                f"table {table.name}: the data of {name!r} are not those of {table.base.name}; check with "
+                "`tlbench data verify`"
             )
 
 

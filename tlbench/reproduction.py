@@ -1,4 +1,4 @@
-"""Published tables against the store's rows -> docs/reproduction.md. The same rows give the same bytes."""
+"""Published tables against the store's rows -> docs/reproduction.md. The same rows and methods give the same bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
-from tlbench import plan
+from tlbench import PROTOCOL, plan
 from tlbench.cell import Cell
 from tlbench.method import Description
 from tlbench.published import Entry, Table
@@ -40,7 +40,7 @@ class Line:
     pm: float | None
     rows: tuple[Row, ...]
     reason: str  # why it was refused or failed
-    stale: bool  # measured with earlier code of the method
+    stale: bool  # measured with earlier code of the method or the harness
 
 
 def render(tables: Sequence[tuple[Table, Known]], store: Store) -> str:
@@ -84,8 +84,8 @@ def _line(table: Table, entry: Entry, known: Description, held: dict[Identity, R
         over.mean if over else None,
         over.half_width() if over and seeds > 1 else None,
         rows,
-        f"{bad.status}: {bad.reason}" if bad else "",
-        any(r.method_digest != known.digest for r in rows),
+        f"{bad.status}: {bad.reason}".replace("|", "/") if bad else "",
+        any(r.method_digest != known.digest or r.protocol != PROTOCOL for r in rows),
     )
 
 
@@ -124,8 +124,10 @@ def interval(rows: Iterable[Row]) -> float:
 
 def _section(table: Table, found: Sequence[Line]) -> str:
     rows = [r for x in found for r in x.rows]
-    seeds = f"{table.seeds} seeds" if table.seeds > 1 else "one run"
-    parts = [f"## {table.title}", "", f"`tlbench reproduce {table.name}`: {len(rows)} cells, {seeds} each.", ""]
+    asked = sorted({table.seeds_of(x.entry) for x in found})
+    seeds = f"seeds a cell: {' or '.join(map(str, asked))}"
+    state = f"{len(rows)} rows, {seeds}" if rows else f"not run{', it wants a GPU' if table.gpu else ''}; {seeds}"
+    parts = [f"## {table.title}", "", f"`tlbench reproduce {table.name}`: {state}.", ""]
     parts += [f"Published: {table.source}", "", f"Protocol: {table.protocol}", ""]
     parts += [
         "| method | published | ours | difference | tolerance | verdict | fit s |",
@@ -177,7 +179,7 @@ def _provenance(rows: Sequence[Row], stale: bool) -> str:
     devices = ", ".join(sorted({r.device for r in rows}))
     failed = sum(r.status == "failed" for r in rows)
     said = f"{len(rows)} rows, {failed} failed; {versions}; device {devices}; commit {commits}."
-    return said + (" † measured with earlier code of the method." if stale else "")
+    return said + (" † measured with earlier code of the method or the harness." if stale else "")
 
 
 def _number(value: float | None, digits: int = 1, sign: str = "") -> str:

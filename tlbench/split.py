@@ -209,6 +209,8 @@ class Split:
         Raises:
             Mistake: a class of the pool has fewer than k samples.
         """
+        if k != 0 and self.task.card.protocol == "published" and self.domain.official_test is None:
+            raise Mistake(f"{self.task.name}: all of the target is tested, so none of it can be labelled; use budget 0")
         if isinstance(k, int) and k > self.draw.most() and self.domain.n_strata == 1:
             raise Mistake(f"{self.task.name}: budget {k} is too large: use at most {self.draw.most()}")
         if isinstance(k, int) and k > self.draw.most():

@@ -94,7 +94,9 @@ def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
         return nn.ModuleList([copy.deepcopy(net["classifier"])])
     head = net["features"].checkpoint_head()  # type: ignore[operator]
     if head is None:
-        raise Refusal("the source is a checkpoint that came without its classifier, so nobody knows its answers")
+        raise Refusal(
+            "the source is a checkpoint without its classifier (or it stands under a neck), so nobody knows its answers"
+        )
     return nn.ModuleList([head]).to(train.device)
 
 

@@ -33,6 +33,8 @@ def cub(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
             raise Mistake(f"{folder / file}: says nothing of image {lost}; get the data again")
     if unknown := next((label for label in labels.values() if label not in names), None):
         raise Mistake(f"{folder / 'classes.txt'}: has no class {unknown}; get the data again")
+    if odd := next((t for t in training.values() if t not in ("0", "1")), None):
+        raise Mistake(f"{folder / CUB_FILES[2]}: says {odd!r} of an image; 1 is training, 0 test; get the data again")
     told = {paths[i]: names[labels[i]] for i in paths}
     tested = {paths[i] for i in paths if training[i] == "0"}
     return _domain(folder / "images", name, told, tested, classes or tuple(names.values()), folder / CUB_FILES[0])
