@@ -347,7 +347,8 @@ def test_ctrl_c_leaves_a_part_that_the_next_pull_resumes(serve: Callable[..., Sh
     content = os.urandom(2_000_000)
     shelf = serve(files={"big.bin": content}, drip=0.001)
     card = card_of(tmp_path / "cards", files_at(shelf.url), {"big.bin": content})
-    code = "import sys; from pathlib import Path; from tlbench import fetch; print('go', flush=True); "
+    code = "import signal, sys; from pathlib import Path; from tlbench import fetch; "
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs start deaf to it
     code += "fetch.pull(fetch.dataset(sys.argv[1]), Path(sys.argv[2]))"
     arguments = [sys.executable, "-c", code, str(tmp_path / "cards/toy.toml"), str(tmp_path / "root")]
     part = tmp_path / "root/toy/big.bin.part"

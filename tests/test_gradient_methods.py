@@ -236,7 +236,7 @@ def test_a_checkpoints_answers_are_those_of_the_classifier_it_came_with(name: st
     heads = begun["old"] if name == "lwf" else begun["old"].heads
     assert [head.out_features for head in heads] == [5]
     assert torch.equal(heads[0].weight, train.backbone().checkpoint_head().weight)  # type: ignore[operator]
-    with pytest.raises(Refusal, match="a checkpoint that came without its classifier"):
+    with pytest.raises(Refusal, match="a checkpoint without its classifier"):
         method.fit(bare, 0)
 
 

@@ -902,7 +902,7 @@ class Forged(Bench):
 @pytest.mark.usefixtures("here")
 def test_what_a_worker_is_given_does_not_depend_on_the_test_labels(walked: Walked, tmp_path: Path) -> None:
     s = walked.suites["table"]
-    method = Description("m", "m", "other", "", "", (), (), ("classification",), (), {}, {}, "d")
+    method = Description("m", "m", "other", "", "", (), (), ("classification",), (), "", (), {}, {}, "d")
     cell, given, values = Cell(s.task, method, 2, 0), [], []
     with Workers() as workers:
         for kind in (Bench, Forged):
