@@ -9,7 +9,7 @@ from typing import Any
 
 from tlbench import plan as plans
 from tlbench.card import Budget
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share
 from tlbench.method import shipped
@@ -66,14 +66,7 @@ def execute(request: Request, options: Options, tell: Tell | None = None, progre
     with Workers(modules=preloaded(request.methods), threads=threads_for(jobs)) as workers:
         plan, bench = prepared(request, options, workers, progress)
         store = Store(options.results or default_folder())
-        limits = Limits(options.time_limit, options.memory_limit or memory_share(jobs))
-        sweep = Sweep(
-            plan.cells, bench, store, workers, jobs, limits, options.retry_failed,
-            tell or (lambda done, of, left, label: None),
-        )  # fmt: skip
-        if sweep.missing():
-            workers.warm()
-        sweep.run()
+        sweep = swept(plan.cells, bench, store, workers, options, tell)
     rows = {c: store.rows[bench.key(c)] for c in plan.cells if bench.key(c) in store.rows}
     asked = [
         Asked(
@@ -84,6 +77,20 @@ def execute(request: Request, options: Options, tell: Tell | None = None, progre
     ]  # fmt: skip
     lines = [line(a) for a in asked] + suite_lines(asked)
     return Outcome(plan, lines, list(rows.values()), len(sweep.computed), store)
+
+
+def swept(
+    cells: Sequence[Cell], bench: Bench, store: Store, workers: Workers, options: Options, tell: Tell | None = None
+) -> Sweep:
+    """Run those of the cells that the store lacks."""
+    jobs = options.jobs or default_jobs(bench.conditions.device)
+    limits = Limits(options.time_limit, options.memory_limit or memory_share(jobs))
+    said = tell or (lambda done, of, left, label: None)
+    sweep = Sweep(cells, bench, store, workers, jobs, limits, options.retry_failed, said)
+    if sweep.missing():
+        workers.warm()
+    sweep.run()
+    return sweep
 
 
 def preloaded(names: Sequence[str]) -> list[str]:

@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlbench import frozen, plan, published, reproduction
-from tlbench.api import Options, preloaded
+from tlbench.api import Options, Tell, preloaded, swept
 from tlbench.card import Task
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
-from tlbench.jail import Limits, memory_share
 from tlbench.method import Description
 from tlbench.mistake import Mistake, suggest
 from tlbench.published import Entry, Table
 from tlbench.split import content_digest
 from tlbench.store import Store, default_folder
-from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for
+from tlbench.sweep import default_jobs, resolve_device, threads_for
 
-Tell = Callable[[int, int, float | None, str], None]
 FOLDER = "reproduction"  # of its store, inside the results'
 
 
@@ -47,25 +45,20 @@ class Reproduction:
         conditions = Conditions(self.options.data_root, None, device, threads_for(jobs), self.options.changed_data)
         bench = Bench(conditions, progress)
         methods = [e.method for t in self.tables for e in t.row]
-        self._check_settings()
         with Workers(modules=preloaded(methods), threads=threads_for(jobs)) as workers:
+            self._check_settings(workers)
             cells = [c for t in self.tables for c in self._cells(t, bench, workers)]
             if not cells:
                 raise Mistake("; ".join(self.notices))
             store = Store(folder(self.options.results))
-            limits = Limits(self.options.time_limit, self.options.memory_limit or memory_share(jobs))
-            sweep = Sweep(cells, bench, store, workers, jobs, limits, self.options.retry_failed, tell)
-            if sweep.missing():
-                workers.warm()
-            sweep.run()
+            swept(cells, bench, store, workers, self.options, tell)
         return store
 
-    def _check_settings(self) -> None:
+    def _check_settings(self, workers: Workers) -> None:
         """Raises:
         Mistake: a setting that no method of the tables has.
         """
-        with Workers() as workers:
-            known = {f.name for t in self.tables for e in t.row for f in plan.described(e.method, {}, workers).fields}
+        known = {f.name for t in self.tables for e in t.row for f in plan.described(e.method, {}, workers).fields}
         for key, value in self.settings.items():
             if key not in known:
                 raise Mistake(f"--set {key}={value}: no method of these tables has such a field{suggest(key, known)}")
@@ -107,9 +100,8 @@ def folder(results: Path | None) -> Path:
 def place(results: Path | None) -> Path:
     """Of the document: among a checkout's docs, or beside another store's rows."""
     top = (results or default_folder()).parent
-    return (
-        top / "docs" / "reproduction.md" if (top / "leaderboard.md").is_file() else folder(results) / "reproduction.md"
-    )
+    name = "reproduction.md"
+    return top / "docs" / name if (top / "leaderboard.md").is_file() else folder(results) / name
 
 
 def described(entry: Entry, workers: Workers, settings: dict[str, str] | None = None) -> Description:

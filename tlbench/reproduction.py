@@ -67,11 +67,10 @@ def _of_cell(cell: Cell) -> Identity:
 
 def _line(table: Table, entry: Entry, known: Description, held: dict[Identity, Row]) -> Line:
     seeds = table.seeds_of(entry)
+    asked = [table.task_of(entry, column) for column in table.columns]
     found = [
-        [held.get(_of_cell(plan.cell(*table.task_of(entry, c)[:1], known, table.task_of(entry, c)[1], seed)))
-         for seed in range(seeds)]
-        for c in table.columns
-    ]  # fmt: skip
+        [held.get(_of_cell(plan.cell(task, known, budget, seed))) for seed in range(seeds)] for task, budget in asked
+    ]
     rows = tuple(r for column in found for r in column if r)
     values = [[100.0 * (r.value or 0.0) for r in column if r and r.ok] for column in found]
     cells = tuple(fmean(v) if len(v) == seeds else None for v in values)

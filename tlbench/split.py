@@ -34,7 +34,7 @@ from tlbench.data import Domain
 from tlbench.mistake import Mistake
 
 ALGORITHM = 2  # of the rules on this page; part of every manifest that they make otherwise than those before
-PUBLISHED = "published"
+PUBLISHED = "published"  # the rules of the published protocols
 BYTES_ONLY = 1  # the rules before, which knew copies by their bytes only: a split without others is the same
 TEST_SHARE, TEST_MOST = 0.4, 5000
 ORACLE_SHARE, ORACLE_MOST = 0.1, 500
@@ -228,11 +228,7 @@ class Split:
         ids, alike = self.domain.ids, self.partition.alike
         return {
             **({"alike": [ids[i] for i in alike]} if len(alike) else {}),
-            "algorithm": PUBLISHED
-            if self.task.card.protocol == "published"
-            else ALGORITHM
-            if len(alike)
-            else BYTES_ONLY,
+            "algorithm": self._algorithm,
             "data": content_digest(self.domain),
             "draw": [[ids[i] for i in rows] for rows in self.draw.by_class],
             "mode": self.draw.mode,
@@ -242,6 +238,13 @@ class Split:
             "test": [ids[i] for i in self.partition.test],
             "unlabeled": [ids[i] for i in self.unlabeled],
         }
+
+    @property
+    def _algorithm(self) -> int | str:
+        """The rules that made the split: the oldest that make the same one, so that old manifests stand."""
+        if self.task.card.protocol == "published":
+            return PUBLISHED
+        return ALGORITHM if len(self.partition.alike) else BYTES_ONLY
 
     @cached_property
     def canonical(self) -> str:
