@@ -21,6 +21,8 @@ from tlbench.sweep import Sweep
 SUITES = sorted(card.card_files())
 LONG = {  # images by the hundred
     "nodule",
+    "medical",
+    "bccd_detection",
     "pacs_class_split",
     "office_caltech10_trained",
     "office31_trained",
