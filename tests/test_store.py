@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tlbench import store
 from tlbench.mistake import Mistake
-from tlbench.row import COLUMNS, Row, packed_bits
+from tlbench.row import COLUMNS, LATER, Row, packed_bits
 from tlbench.store import Store
 
 BITS = np.array([True, False, True, True, False, False, True, False, True, True, False])
@@ -175,7 +175,15 @@ def test_a_number_too_large_to_be_one_is_skipped_and_does_not_stop_collect(tmp_p
     assert "column 'fit_s' is inf" in warnings[0]
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", sorted(LATER))
+def test_an_older_row_lacks_a_later_column_and_has_null_there(tmp_path: Path, column: str) -> None:
+    values = row("a").values()
+    del values[column]
+    write(tmp_path, json.dumps(values))
+    assert getattr(Store(tmp_path).rows["a"], column) is None
+
+
+@pytest.mark.parametrize("column", [c for c in COLUMNS if c not in LATER])
 def test_a_row_without_one_of_its_columns_is_skipped_and_the_column_is_named(tmp_path: Path, column: str) -> None:
     values = row("a").values()
     del values[column]

@@ -69,6 +69,16 @@ class Row:
     commit: str | None
     dirty: bool | None
     time: str  # UTC, ISO 8601
+    trial: int | None = None  # of the method's search; 0 is the published default; null where --set chose
+    trials: int | None = None  # that the rule chose from; null for one that chooses from nothing
+    tune_s: float | None = None  # what the trials took beyond the one chosen
+    total_s: float | None = None  # tune_s + fit_s
+    first_step_s: float | None = None
+    infer_latency_ms: float | None = None
+    infer_latency_p95_ms: float | None = None
+    step_gflops: float | None = None
+    energy_j: float | None = None
+    arithmetic: str | None = None  # of training: fp32, tf32, bf16
 
     @property
     def ok(self) -> bool:
@@ -95,6 +105,7 @@ class Row:
 
 
 COLUMNS = tuple(f.name for f in fields(Row))
+LATER = frozenset(f.name for f in fields(Row) if f.default is None)  # columns that older rows lack: null there
 _NONE = type(None)
 _JSON: dict[str, set[type]] = {  # what a column of a type is in parsed JSON
     "str": {str}, "str | None": {str, _NONE}, "int": {int}, "float | None": {float, int, _NONE},
@@ -117,11 +128,11 @@ def read_row(values: Any) -> Row:
     """
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
-    unknown, missing = set(values) - set(COLUMNS), set(COLUMNS) - set(values)
+    unknown, missing = set(values) - set(COLUMNS), set(COLUMNS) - set(values) - LATER
     if unknown or missing:
         raise ValueError(f"{'unknown' if unknown else 'missing'} column {min(unknown or missing)!r}")
     for name, kind, types in _KINDS:
-        value = values[name]
+        value = values.get(name)
         if type(value) not in types or (type(value) is float and not math.isfinite(value)):
             raise ValueError(f"column {name!r} is {value!r}, not {kind}")
     for name in ("sources", "source_data"):
