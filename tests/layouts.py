@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tlbench import card
@@ -37,7 +36,7 @@ def office31(root: Path, n: int = 1) -> None:
 
 def parquet(file: Path, images: list[bytes], labels: list[int], names: list[str], domains: list[str] | None) -> None:
     """As the hub's library writes one."""
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet as pq
 
     held = {"image": [{"bytes": b, "path": None} for b in images], "label": labels}

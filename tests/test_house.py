@@ -20,7 +20,7 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "descent",
     "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
     "textencoding", "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell",
-    "report", "store", "grid", "plan", "sweep", "board", "selftest", "api", "reproduction", "reproduce",
+    "report", "archive", "store", "grid", "plan", "sweep", "board", "selftest", "api", "reproduction", "reproduce",
     "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
 ]  # fmt: skip
 

@@ -547,7 +547,7 @@ def pacs(real_data: Path, domain: str, of_class: int = 3) -> list[tuple[bytes, s
 
 def hub_file(file: Path, rows: list[tuple[bytes | None, str, int | str]], names: list[str] | None) -> Path:
     """A parquet file as the hub's library writes one."""
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet as pq
 
     table = pa.table({

@@ -59,7 +59,6 @@ def test_a_real_table_is_numbers_in_the_order_of_their_names(tmp_path: Path) -> 
 
 
 def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
     frame = load_breast_cancer(as_frame=True).frame
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.to_parquet(tmp_path / "a.parquet")

@@ -122,6 +122,14 @@ def collect(results: Results = None) -> None:
 
 
 @app.command()
+def pack(results: Results = None) -> None:
+    """Move the store's rows into a packed segment: a tenth of the room, and what one commits."""
+    from tlbench import command
+
+    command.pack(results)
+
+
+@app.command()
 def leaderboard(
     results: Results = None,
     file: Annotated[Path | None, typer.Option(help="[default: leaderboard.md beside the store]")] = None,

@@ -235,6 +235,12 @@ def collect(results: Path | None) -> None:
     print(f"{folder / 'rows.jsonl'}: {new} new rows")
 
 
+def pack(results: Path | None) -> None:
+    """Pack the store and say what became of it."""
+    file, n = store.pack(results or default_folder())
+    print(f"{file}: {n} rows, {file.stat().st_size / 2**20:.1f} MiB" if file else "nothing to pack")
+
+
 def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     """Rebuild the board, or with `check` say whether it would change."""
     from tlbench import board

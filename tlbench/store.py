@@ -1,6 +1,7 @@
 """Rows on disk: one immutable JSON line a cell, appended whole and synced, never changed.
 
 `rows.jsonl` is the store. A worker elsewhere writes a shard of its own under `shards/`, which `collect` folds in.
+`pack` moves the rows into a segment of Parquet (see `archive`), which is what one publishes.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
+from tlbench import archive
+from tlbench.archive import Packed
 from tlbench.mistake import Mistake
 from tlbench.row import Row, read_row
 
@@ -32,18 +35,46 @@ def default_folder() -> Path:
     return Path(platformdirs.user_data_path("tlbench")) / "results"
 
 
+class Rows(Mapping[str, Row]):
+    """Key -> row: those of the lines, and those of the segments, which are made when they are asked for."""
+
+    def __init__(self, packed: Packed) -> None:
+        self.packed = packed
+        self.lines: dict[str, Row] = {}
+
+    def __getitem__(self, key: str) -> Row:
+        return self.lines[key] if key in self.lines else self.packed.row(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.lines or key in self.packed.places
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (key for key in self.packed.places if key not in self.lines)
+        yield from self.lines
+
+    def __len__(self) -> int:
+        places = self.packed.places
+        return len(places) + sum(key not in places for key in self.lines)
+
+    def put(self, row: Row) -> None:
+        """Take a row in: the first ok row of a key stands."""
+        if row.key not in self or not self[row.key].ok:
+            self.lines[row.key] = row
+
+
 @dataclass
 class Store:
     """The rows under a folder, and what was wrong with lines that are none."""
 
     folder: Path
     name: str = "rows.jsonl"
-    rows: dict[str, Row] = field(default_factory=dict)  # by key; the first ok row of a key stands
+    rows: Rows = field(init=False)
     skipped: list[str] = field(default_factory=list)  # 'file:line: why'
     _read_to: int = 0
     _line: int = 0
 
     def __post_init__(self) -> None:
+        self.rows = Rows(Packed(self.folder))
         self.refresh()
 
     @property
@@ -54,6 +85,8 @@ class Store:
         """Take in what was appended since the last look, by whichever process."""
         try:
             with self.file.open("rb") as stream:
+                if os.fstat(stream.fileno()).st_size < self._read_to:  # its rows were packed meanwhile
+                    self._read_to = self._line = 0
                 stream.seek(self._read_to)
                 data = stream.read()
         except FileNotFoundError:
@@ -76,8 +109,7 @@ class Store:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self.skipped.append(f"{self.file}:{self._line}: skipped, not a row ({str(error)[:120]})")
             return
-        if row.key not in self.rows or not self.rows[row.key].ok:
-            self.rows[row.key] = row
+        self.rows.put(row)
 
     def append(self, row: Row) -> None:
         """Write one row whole and synced, or leave the store as it was.
@@ -144,6 +176,30 @@ def _write(fd: int, line: bytes, end: int) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(fd, end)
         raise
+
+
+def pack(folder: Path) -> tuple[Path | None, int]:
+    """Move every row of `rows.jsonl` into a new segment. Returns its file, if there were rows, and how many.
+
+    Killed in between, it leaves rows in both places, and the next one packs them again: nothing is lost.
+    """
+    store = Store(folder)
+    if store.skipped:
+        raise Mistake(f"{store.skipped[0]}; mend or remove that line, then pack again")
+    if not store.file.exists():
+        return None, 0
+    try:
+        with _locked(store.file) as fd:
+            store.refresh()
+            rows = list(store.rows.lines.values())
+            file = archive.write(folder, rows) if rows else None
+            os.ftruncate(fd, 0)
+            os.fsync(fd)
+    except OSError as error:
+        raise Mistake(
+            f"{folder}: packing failed ({error.strerror}); no row is lost, make room and pack again"
+        ) from None
+    return file, len(rows)
 
 
 def shard(folder: Path, index: int) -> Store:

@@ -56,11 +56,9 @@ def _check(names: list[str], file: Path) -> None:
 
 
 def _parquet(file: Path) -> Iterator[Any]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise Mistake(f"{file}: reading parquet needs pyarrow; run: pip install 'tlbench[parquet]'") from None
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     row = 1
     try:
         with ParquetFile(file) as held:

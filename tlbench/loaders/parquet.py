@@ -37,7 +37,7 @@ def load(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | Non
         into: the folder to unpack to; None: the cache
 
     Raises:
-        Mistake: pyarrow is not installed; no or a broken file; a domain, column or class that is not there.
+        Mistake: no or a broken file; a domain, column or class that is not there.
     """
     if not _is_folder(name):
         raise Mistake(f"{name!r}: the name of a domain becomes a folder's; it cannot be a path")
@@ -105,11 +105,9 @@ def _is_folder(name: str) -> bool:
 
 def _rows(file: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Each row as a dictionary, with the names of the labels where the file has them."""
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise Mistake(f"{file}: reading parquet needs pyarrow; run: pip install 'tlbench[parquet]'") from None
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     try:
         with ParquetFile(file) as held:
             there = held.schema_arrow.names
