@@ -48,7 +48,32 @@ def test_json_holds_lines_rows_and_notices(results: Path) -> None:
     assert all(row["status"] == "ok" for row in said["rows"])
 
 
+def test_a_dry_run_says_what_it_would_take_and_runs_nothing(results: Path) -> None:
+    before = (results / "rows.jsonl").read_bytes()
+    words = ("run", "-t", "digits/fonts-photos", "-m", "dann", "-m", "coral", *TINY, "--results", str(results))
+    told = json.loads(tlbench(*words, "--dry-run", "--json").stdout)
+    assert (told["cells"], told["there"], told["to_run"], told["guessed"]) == (6, 4, 2, 2)  # coral's are new
+    assert told["by_suite"] == {"digits": 2}
+    assert 0 < told["hours"] < 1
+    assert told["memory_mib"] > 0
+    said = tlbench(*words, "--dry-run").stdout
+    assert "6 cells: 4 in the store, 0 to be refused, 2 to run (digits 2)" in said
+    assert "2 cells of methods never measured here" in said
+    assert (results / "rows.jsonl").read_bytes() == before
+
+
+def test_a_dry_run_without_rows_does_not_know_the_time(tmp_path: Path) -> None:
+    words = ("run", "--grid", "core", "-t", "digits/fonts-photos", "-m", "dann", "--seeds", "0", "--dry-run")
+    done = tlbench(*words, "--results", str(tmp_path), TLBENCH_DATA=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "time unknown: the store has no row to tell by" in done.stdout
+    assert "wdbc_shift" in done.stdout  # the grid's tasks that need no data
+    assert "office_caltech10" in done.stderr  # whose files are not here
+
+
 MISTAKES = {
+    "nothing": ((), "name a --task (or --grid core) and a --method"),
+    "grid": (("--grid", "cor", "-m", "dann"), "unknown grid 'cor'; did you mean 'core'?"),
     "task": (("-t", "digts", "-m", "dann"), "unknown task 'digts'; did you mean 'digits'?"),
     "pair": (("-t", "digits/fonts-photo", "-m", "dann"), "did you mean 'digits/fonts-photos'?"),
     "method": (("-t", "digits", "-m", "dannn"), "unknown method 'dannn'; did you mean 'dann'?"),

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from agreement import Agrees
 from tlbench_baselines.chance import Chance
+from tlbench_baselines.source_again import SourceAgain
+from tlbench_baselines.source_only import SourceOnly
+from tlbench_baselines.target_again import APART, TargetAgain
+from tlbench_baselines.target_only import TargetOnly
 from torch import nn
 
-from tlbench import api, board, card, catalog, method
+from tlbench import api, board, card, catalog, core, method, nets
 from tlbench import plan as plans
 from tlbench.api import Options
 from tlbench.card import FULL
 from tlbench.cell import Bench, Conditions
-from tlbench.data import Episodes, Labeled, Train, Unlabeled
+from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.mistake import Mistake
 from tlbench.plan import Request
 from tlbench.report import Asked, line, suite_lines
@@ -93,7 +98,66 @@ def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
         assert any(e.method.name == "target_full" for e in made.entries) == full
 
 
+def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_refused() -> None:
+    names = ("dann", "linear_probe", "maml", "maml_learn2learn")
+    described = {n: method.describe(n, {}) for n in (*names, *plans.REFERENCES, *plans.BESIDE)}
+    described["maml_learn2learn"] = replace(described["maml_learn2learn"], requires=("nobody_has_this",))
+    request = Request(("digits/fonts-handwritten",), names, (0, 5), (0,), every=True)
+    made = plans.make(request, Bench(Conditions()), described)
+    found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in plans.REFERENCES for k in (0, 5)}
+    assert found == {("dann", 0), ("dann", 5), ("linear_probe", 5)}
+    assert any("left out: method maml_learn2learn: needs nobody_has_this" in text for text in made.notices)
+    with pytest.raises(Mistake, match="needs nobody_has_this"):
+        plans.make(replace(request, every=False), Bench(Conditions()), described)
+
+
+def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
+    names = ("chance", *plans.REFERENCES, *plans.BESIDE)
+    described = {n: method.describe(n, {}) for n in names}
+    made = plans.make(Request((), ("chance",), grid="core"), Bench(Conditions()), described)
+    grid = core.named("core")
+    mine = [e for e in made.entries if e.method.name == "chance" and e.task.card.name == "wdbc_shift"]
+    assert [e.budget for e in mine] == list(grid.budgets("wdbc_shift/wdbc_biased-wdbc"))
+    assert {len(e.cells) for e in mine} == {grid.seeds}
+    assert {e.method.name for e in made.entries} == set(names)  # the references once more among them
+    assert not made.provisional
+
+
+@pytest.mark.parametrize(
+    "grid", [p.stem for p in sorted((Path(plans.__file__).parents[1] / "tasks/grids").glob("*.toml"))]
+)
+def test_a_grids_tasks_are_ranked_and_have_its_budgets(grid: str) -> None:
+    held = core.named(grid)
+    assert held.name == grid
+    assert [t.name for t in core.tasks(held)] == list(held.tasks)
+    for task in core.tasks(held):
+        assert task.card.ranked
+        assert set(held.budgets(task.name)) <= set(task.card.budgets)
+        assert held.seeds <= task.card.seeds
+
+
 # chance
+
+
+# the references once more
+
+
+@pytest.mark.parametrize(("name", "again", "once"), [
+    ("target_again", TargetAgain, TargetOnly), ("source_again", SourceAgain, SourceOnly),
+])  # fmt: skip
+def test_a_second_copy_of_a_reference_differs_in_its_fortunes_only(
+    name: str, again: Any, once: Any, agrees: Agrees
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn((60, 4), generator=random), torch.arange(60) % 2
+    train = Train(
+        (Labeled(x[:40], y[:40]),), Unlabeled(x), Labeled(x[40:], y[40:]), 2,
+        lambda: nets.build({"kind": "bottleneck", "width": 8, "scale": "standard"}, [x], 0), Recipe(20, 8),
+    )  # fmt: skip
+    mine = again().fit(train, 3)(x)
+    agrees(name, f"{once.__name__} with another seed", mine, once().fit(train, 3 + APART)(x), atol=0)
+    assert not torch.equal(mine, once().fit(train, 3)(x))
+    assert (again.needs, again.ignores, again.takes) == (once.needs, once.ignores, once.takes)
 
 
 def test_chance_of_an_episode_looks_at_the_supports_labels_alone() -> None:

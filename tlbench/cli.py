@@ -59,8 +59,15 @@ def _one_line(error: Exception) -> str | None:
 
 @app.command()
 def run(
-    task: Annotated[list[str], typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")],
-    method: Annotated[list[str], typer.Option("--method", "-m", help="A method; repeatable.")],
+    task: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", "-m", help="A method, or all that ship: 'all'; repeatable.")
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="A grid's tasks, budgets and seeds: 'core' is what the board ranks on.")
+    ] = None,
     budgets: Annotated[str | None, typer.Option(help="Labels per class, as 0,1,5,20 or full.")] = None,
     seeds: Annotated[str | None, typer.Option(help="As 0-4 or 0,3,7.")] = None,
     full: Annotated[bool, typer.Option("--full", help="The card's core budgets and all its seeds.")] = False,
@@ -79,6 +86,7 @@ def run(
         bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
     ] = False,
     plan_only: Annotated[Path | None, typer.Option(help="Write the cells still to run to this file and stop.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run methods on tasks, and the references they are judged by; print the table."""
@@ -87,15 +95,21 @@ def run(
     from tlbench.plan import Request
 
     request = Request(
-        tuple(task),
-        tuple(method),
+        tuple(task or ()),
+        command.methods(method or []),
         command.budgets(budgets),
         command.seeds(seeds),
         command.settings(set_ or []),
         full,
+        grid,
+        command.ALL in (method or []),
     )
+    if not (request.tasks or grid) or not request.methods:
+        raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
     options = Options(results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data)
-    if plan_only is not None:
+    if dry_run:
+        command.forecast(request, options, as_json)
+    elif plan_only is not None:
         command.plan(request, options, plan_only)
     else:
         raise SystemExit(command.run(request, options, as_json))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,15 +18,19 @@ from tlbench.api import Options, Outcome
 from tlbench.card import FULL, Budget
 from tlbench.cell import Bench, Cell
 from tlbench.executors.local import Workers
+from tlbench.method import shipped
 from tlbench.mistake import Mistake
 from tlbench.plan import Request
 from tlbench.report import HEADER, Line, as_json, cells
 from tlbench.store import Store, default_folder
-from tlbench.sweep import Sweep
+from tlbench.sweep import Sweep, default_jobs
 
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
+
+
+ALL = "all"  # methods
 
 
 def budgets(text: str | None) -> tuple[Budget, ...] | None:
@@ -62,6 +67,11 @@ def seeds(text: str | None) -> tuple[int, ...] | None:
             raise Mistake(f"--seeds: {part!r} is neither a seed nor a range; write 0-4 or 0,3,7")
         found += range(int(low), int(high) + 1) if dash else [int(low)]
     return tuple(dict.fromkeys(found))
+
+
+def methods(names: Sequence[str]) -> tuple[str, ...]:
+    """'all' -> every method that ships; other names stay."""
+    return tuple(dict.fromkeys(n for name in names for n in (shipped() if name == ALL else [name])))
 
 
 def settings(words: Sequence[str]) -> dict[str, str]:
@@ -203,6 +213,21 @@ def plan(request: Request, options: Options, file: Path) -> None:
     for text in made.notices:
         print(f"note: {text}", file=sys.stderr)
     print(f"{file}: {len(todo)} cells to run, {len(made.cells) - len(todo)} in the store already")
+
+
+def forecast(request: Request, options: Options, json_wanted: bool) -> None:
+    """Say what a request would take: cells, time, memory, disk."""
+    from tlbench import forecast as forecasts
+
+    with Workers() as workers:
+        made, bench = api.prepared(request, options, workers)
+    held = Store(options.results or default_folder())
+    jobs = options.jobs or default_jobs(bench.conditions.device)
+    folder = next(p for p in (held.folder, *held.folder.absolute().parents) if p.exists())
+    found = forecasts.forecast(made.cells, bench, held, jobs, shutil.disk_usage(folder).free / 2**20)
+    for text in made.notices:
+        print(f"note: {text}", file=sys.stderr)
+    print(json.dumps(asdict(found)) if json_wanted else forecasts.sentence(found))
 
 
 def worker(file: Path, index: int, results: Path | None) -> int:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.card import Budget
+from tlbench.card import FULL, Budget
+from tlbench.frame import known
+from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.stats import two_way, two_way_packed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Cube = NDArray[np.floating[Any]]
+POOLED, CHANCE = "source_plus_target", "chance"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +46,126 @@ class Grid:
     chance: Cube  # (T,) points of a guess
     skyline: Cube  # (T,) points of target-only with every label; NaN where it was not run
     reference: str  # 'target_only' or 'source_only'
+
+
+def grids(frame: pd.DataFrame) -> dict[Budget, Grid]:
+    """A grid for every budget that a task with a source was measured at, of `frame.standing` rows."""
+    pairs = frame[frame["sources"].astype(object) != ""]
+    found = [b for b in pairs["budget"].astype(str).unique() if b != FULL]
+    budgets: list[Budget] = sorted(int(b) for b in found)
+    return {k: grid for k in budgets if (grid := of(frame, k)).tasks}
+
+
+def of(frame: pd.DataFrame, budget: Budget) -> Grid:
+    """The grid of one budget: every task that has its reference there."""
+    at = frame["budget"].astype(str).to_numpy()
+    reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
+    method, task = frame["method"].astype(str).to_numpy(), frame["task"].astype(str).to_numpy()
+    everywhere = ((method == SOURCE_ONLY) & (at == "0")) | ((method == TARGET_FULL) & (at == FULL))
+    own = frame[(at == str(budget)) | everywhere]
+    pairs = sorted(set(task[(at == str(budget)) & (frame["sources"].astype(object) != "")]))
+    tables = [(pair, _of_task(own, pair)) for pair in pairs]
+    tables = [(pair, rows) for pair, rows in tables if reference in set(rows["method"].astype(str))]
+    return _filled(budget, reference, [pair for pair, _ in tables], [rows for _, rows in tables])
+
+
+def _of_task(frame: pd.DataFrame, pair: str) -> pd.DataFrame:
+    """The rows of a pair, and those that were run without its source."""
+    suite, _, domains = pair.partition("/")
+    alone = f"{suite}/{domains.rpartition('-')[2]}"
+    task = frame["task"]
+    wanted = [c for c in (pair, alone) if c in task.cat.categories]
+    return frame[task.isin(wanted)]
+
+
+def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequence[pd.DataFrame]) -> Grid:
+    family = {m: f for t in tables for m, f in zip(t["method"].astype(str), t["family"].astype(str), strict=True)}
+    methods, seeds = sorted(family), sorted({int(s) for t in tables for s in t["seed"].unique()})
+    shape = (len(methods), len(pairs), len(seeds))
+    value, imputed = np.full(shape, np.nan), np.zeros(shape, bool)
+    estimate = np.full((3, *shape[:2]), np.nan)
+    for j, rows in enumerate(tables):
+        sheet = Sheet.of(rows, methods, seeds, reference)
+        value[:, j], imputed[:, j] = sheet.value, sheet.imputed
+        estimate[:, :, j] = sheet.estimates()
+    at = {m: i for i, m in enumerate(methods)}
+
+    def over(name: str) -> Cube:
+        return value - value[at[name]] if name in at else np.full(shape, np.nan)
+
+    def constant(name: str) -> Cube:
+        return np.nanmean(value[at[name]], axis=1) if name in at else np.full(len(pairs), np.nan)
+
+    cards = [known(pair.partition("/")[0]) for pair in pairs]
+    return Grid(
+        budget, tuple(methods), tuple(family[m] for m in methods), tuple(pairs),
+        tuple(c.group if c else p.partition("/")[0] for c, p in zip(cards, pairs, strict=True)),
+        tuple(str(t["paradigm"].iloc[0]) for t in tables), tuple(seeds),
+        value, imputed, over(reference), over(POOLED) if budget else np.full(shape, np.nan),
+        estimate[0], estimate[1], estimate[2], constant(CHANCE), constant(TARGET_FULL), reference,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """One task at one budget: M methods by S seeds, and the rows behind them."""
+
+    value: Cube  # (M, S) points; NaN where not run or refused
+    imputed: NDArray[np.bool_]  # (M, S)
+    bits: NDArray[np.object_]  # (M, S) packed answers, None where there are none
+    reference: int  # which method
+    n_test: int
+    episodes: int  # 0 unless there are episodes
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, methods: Sequence[str], seeds: Sequence[int], reference: str) -> Sheet:
+        """Fill in; a failed cell gets the worst of the references and chance, as it would to somebody who fell back."""
+        at, when = {m: i for i, m in enumerate(methods)}, {s: i for i, s in enumerate(seeds)}
+        i = np.array([at[m] for m in rows["method"].astype(str)], int)
+        j = np.array([when[int(s)] for s in rows["seed"]], int)
+        ok = (rows["status"] == "ok").to_numpy()
+        value, bits = np.full((len(at), len(when)), np.nan), np.full((len(at), len(when)), None, object)
+        value[i[ok], j[ok]] = 100.0 * rows["value"].to_numpy(float)[ok]
+        bits[i[ok], j[ok]] = rows["correct"].to_numpy(object)[ok]
+        failed = (rows["status"] == "failed").to_numpy()
+        imputed = np.zeros(value.shape, bool)
+        imputed[i[failed], j[failed]] = True
+        fallback = [value[at[m]] for m in (TARGET_ONLY, SOURCE_ONLY, CHANCE) if m in at]
+        worst = np.fmin.reduce(fallback) if fallback else np.full(len(when), np.nan)
+        value = np.where(imputed, worst, value)
+        episodes = rows["episodes"].fillna(0).max()
+        return cls(value, imputed, bits, at[reference], int(rows["n_test"].iloc[0]), int(episodes))
+
+    def estimates(self) -> Cube:
+        """(3, M) mean, standard error and degrees of freedom of each method's gain over the reference in points.
+
+        Over seeds and test examples where every answer is known, else over seeds alone; on the seeds that both have.
+        """
+        out = np.full((3, len(self.value)), np.nan)
+        both = ~np.isnan(self.value) & ~np.isnan(self.value[self.reference])
+        told = both & (self.bits != None) & (self.bits[self.reference] != None)  # noqa: E711  (elementwise)
+        for seeds in {tuple(row) for row in told[both.any(1)]}:
+            group = np.flatnonzero((told == seeds).all(1) & (both == told).all(1) & any(seeds))
+            if len(group) and not self.episodes:
+                out[:, group] = self._packed(group, np.flatnonzero(seeds))
+        for m in np.flatnonzero(both.any(1) & np.isnan(out[0])):
+            found = two_way(self._points(m, np.flatnonzero(both[m])))
+            out[:, m] = found.mean, found.se, found.df
+        return out
+
+    def _packed(self, group: NDArray[np.int64], seeds: NDArray[np.int64]) -> Cube:
+        own, reference = self._bytes(group, seeds), self._bytes(np.array([self.reference]), seeds)
+        return np.stack(two_way_packed(own, np.broadcast_to(reference, own.shape), self.n_test))
+
+    def _bytes(self, group: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.uint8]:
+        joined = b"".join(self.bits[np.ix_(group, seeds)].ravel())
+        return np.frombuffer(joined, np.uint8).reshape(len(group), len(seeds), -1)
+
+    def _points(self, m: int, seeds: NDArray[np.int64]) -> Cube:
+        """(S, episodes) differences of an episode's accuracy; (S, 1) of the value where there are no episodes."""
+        told = all(self.bits[k, s] is not None for k in (m, self.reference) for s in seeds)
+        if not self.episodes or not told:
+            return (self.value[m, seeds] - self.value[self.reference, seeds])[:, None]
+        right = np.unpackbits(self._bytes(np.array([m, self.reference]), seeds), axis=2, count=self.n_test)
+        score = 100.0 * right.reshape(2, len(seeds), self.episodes, -1).mean(3)
+        return np.asarray(score[0] - score[1])

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tlbench import __version__, cachedir, card, loaders
+from tlbench import __version__, cachedir, card, core, loaders
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
 from tlbench.cell import Bench, Cell, Conditions
@@ -22,7 +22,8 @@ from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.split import sha
 
 REFERENCES = (TARGET_ONLY, SOURCE_ONLY)
-BESIDE = ("source_plus_target", TARGET_FULL)  # what a full run shows beside them
+AGAIN = ("target_again", "source_again")  # the references once more: how much harm there seems to be where none is
+BESIDE = ("source_plus_target", TARGET_FULL, *AGAIN)  # what a full run shows beside them
 SHARED_FIELDS = (
     "steps",
     "batch",
@@ -40,6 +41,8 @@ class Request:
     seeds: tuple[int, ...] | None = None
     settings: dict[str, str] = field(default_factory=dict)
     full: bool = False
+    grid: str | None = None  # whose tasks are asked for too, at its budgets and seeds
+    every: bool = False  # all methods that ship were asked for: what one cannot do is left out, not refused
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def check(request: Request) -> list[Task]:
     for seed in request.seeds or ():
         if seed < 0:
             raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
-    return list(dict.fromkeys(task for name in request.tasks for task in card.find(name)))
+    named = core.tasks(core.named(request.grid)) if request.grid else []
+    return list(dict.fromkeys([*(task for name in request.tasks for task in card.find(name)), *named]))
 
 
 def make(request: Request, bench: Bench, described: dict[str, Description]) -> Plan:
@@ -96,11 +100,13 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     for c in dict.fromkeys(t.card for t in tasks):
         bench.check_backbone(c)
         check_extra(c)
-    for name in request.methods:
-        if lacking := lacks(described[name]):
-            raise Mistake(lacking)
+    lacking = {name: said for name in request.methods if (said := lacks(described[name]))}
+    if lacking and not request.every:
+        raise Mistake(next(iter(lacking.values())))
+    plan.notices += [f"left out: {said}" for said in lacking.values()]
     here = present(plan, tasks, bench)
-    names = [*dict.fromkeys([*request.methods, *REFERENCES, *(BESIDE if request.full else ())])]
+    asked = [name for name in request.methods if name not in lacking]
+    names = [*dict.fromkeys([*asked, *REFERENCES, *(BESIDE if request.full or request.grid else ())])]
     for task in here:
         if task.file:
             loaders.check(task, bench.conditions.data_root)
@@ -110,7 +116,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
             if not _feasible(plan, bench, task, budget, seeds):
                 continue
             for name in names:
-                if _applies(described[name], task, budget) or name in request.methods:
+                if _applies(described[name], task, budget) or (name in asked and not request.every):
                     plan.entries.append(_entry(task, budget, seeds, described, name))
     if not plan.entries:
         raise Mistake("; ".join(plan.notices) or "nothing to run: name a --task and a --method")
@@ -169,7 +175,9 @@ def _applies(method: Description, task: Task, budget: Budget) -> bool:
 
 def _extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int, ...], bool]:
     """Budgets, seeds, and whether the answer is provisional."""
-    c = task.card
+    c, grid = task.card, core.named(request.grid) if request.grid else None
+    if grid and task.name in grid.tasks:
+        return request.budgets or grid.budgets(task.name), request.seeds or tuple(range(grid.seeds)), False
     if request.full:
         return request.budgets or c.budgets, request.seeds or tuple(range(c.seeds)), False
     return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), request.seeds is None

@@ -1,0 +1,32 @@
+"""Source-only once more, with fortunes of its own: at k = 0 the floor under every rate of negative transfer.
+
+The same labels, network, initial weights and steps as source-only; only the head's initial weights and the order of the
+samples come from another seed. See `target_again`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tlbench import Learner, Predictor, Train
+from tlbench.descent import ERM
+
+APART = 1_000_003  # from the seeds that anybody asks for
+
+
+@dataclass(frozen=True)
+class SourceAgain(ERM):
+    """Source-only with another seed: what harm there seems to be where there is none."""
+
+    family: ClassVar[str] = "reference"
+    paper: ClassVar[str] = "Kohavi, Tang & Xu, Trustworthy online controlled experiments, 2020"
+    needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
+    takes: ClassVar[str] = "s"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {
+        "lr": ("log", 1e-3, 1e-1),
+        "weight_decay": ("log", 1e-5, 1e-2),
+    }
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        return super().fit(train, seed + APART)

@@ -1,0 +1,98 @@
+"""What a plan will cost, by what the store's rows of the same methods cost: `tlbench run --dry-run`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlbench import archive
+from tlbench import plan as plans
+from tlbench.cell import Bench, Cell
+from tlbench.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROW_BYTES = 1500  # a line of JSON
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of the cells of a plan that are not in the store. None: no row of the store tells."""
+
+    cells: int
+    there: int  # in the store already
+    refused: int  # known to be, before they are run
+    to_run: int
+    guessed: int  # of those, cells of a method that the store has no row of: taken for an average one
+    hours: float | None  # of wall clock
+    memory_mib: float | None  # the most that the cells run at the same time have taken
+    disk_mib: float  # of rows; features and decoded images come on top, in the cache
+    free_mib: float  # of the store's disk
+    by_suite: dict[str, int]  # cells to run
+
+
+def forecast(cells: Sequence[Cell], bench: Bench, store: Store, jobs: int, free_mib: float) -> Forecast:
+    """The cost of what is left of `cells` when `jobs` run at a time on a machine like the one of the store's rows."""
+    todo = [c for c in cells if bench.key(c) not in store.rows]
+    refused = [c for c in todo if plans.refusal(c)]
+    run = [c for c in todo if not plans.refusal(c)]
+    known = _costs(store)
+    taken = [_of(known, c) for c in run]
+    seconds = [t for t, _ in taken]
+    hours = None if None in seconds else sum(s for s in seconds if s is not None) / jobs / 3600
+    memory = None if known.empty or not run else float(sum(sorted((m or 0.0 for _, m in taken), reverse=True)[:jobs]))
+    methods = set(known.index.get_level_values("method"))
+    return Forecast(
+        len(cells), len(cells) - len(todo), len(refused), len(run), sum(c.method.name not in methods for c in run),
+        hours, memory, len(todo) * ROW_BYTES / 2**20, free_mib, dict(Counter(c.task.card.name for c in run)),
+    )  # fmt: skip
+
+
+def _costs(store: Store) -> pd.DataFrame:
+    """(suite, method) -> median seconds of a cell, all in, and its largest memory."""
+    import pandas as pd
+
+    names = ("status", "suite", "method", "fit_s", "predict_s", "overhead_s", "peak_rss_mib")
+    parts = [store.rows.packed.columns(names), archive.table(store.rows.lines.values(), names)]
+    rows = pd.concat([p.to_pandas().astype({"suite": str, "method": str}) for p in parts])
+    ok = rows[rows["status"] == "ok"]
+    ok = ok.assign(seconds=ok["fit_s"] + ok["predict_s"] + ok["overhead_s"])
+    costs: pd.DataFrame = ok.groupby(["suite", "method"]).agg(
+        seconds=("seconds", "median"), mib=("peak_rss_mib", "max")
+    )
+    return costs
+
+
+def _of(known: pd.DataFrame, cell: Cell) -> tuple[float | None, float | None]:
+    """Seconds and MiB of a cell: of its method on its suite, else of its method, else of all."""
+    if known.empty:
+        return None, None
+    place = (cell.task.card.name, cell.method.name)
+    if place in known.index:
+        found = known.loc[[place]]
+    else:
+        own = known[known.index.get_level_values("method") == cell.method.name]
+        found = known if own.empty else own
+    return float(found["seconds"].mean()), float(found["mib"].max())
+
+
+def sentence(f: Forecast) -> str:
+    """The forecast in words."""
+    if not f.to_run:
+        return f"{f.cells} cells, {f.there} in the store, {f.refused} to be refused: nothing to run"
+    time = "time unknown: the store has no row to tell by" if f.hours is None else f"about {_hours(f.hours)}"
+    memory = "" if f.memory_mib is None else f", {f.memory_mib:,.0f} MiB of memory"
+    guess = f" ({f.guessed} cells of methods never measured here are taken for average ones)" if f.guessed else ""
+    suites = ", ".join(f"{name} {n}" for name, n in sorted(f.by_suite.items()))
+    return (
+        f"{f.cells} cells: {f.there} in the store, {f.refused} to be refused, {f.to_run} to run ({suites})\n"
+        f"{time}{guess}{memory}, {f.disk_mib:,.1f} MiB of rows on a disk with {f.free_mib:,.0f} free "
+        "(features and decoded images come on top, in the cache)"
+    )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"

@@ -1,0 +1,139 @@
+"""The store's rows as one columnar frame: those that count for the board, each once.
+
+A million rows take seconds and some hundred MiB: what repeats is kept as codes, the bits of answers as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlbench import PROTOCOL, archive, card, frozen
+from tlbench.card import Card
+from tlbench.method import code_digest, shipped
+from tlbench.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+COLUMNS = (
+    "key", "status", "suite", "task", "version", "paradigm", "regime", "sources", "target", "budget", "seed", "rule",
+    "method", "family", "default", "metric", "value", "n_test", "episodes", "correct", "jobs", "backbone", "weights",
+    "precision", "data", "source_data", "split", "method_digest", "protocol", "tlbench", "torch", "machine", "commit",
+    "dirty", "time",
+)  # fmt: skip
+LISTS = ("sources", "source_data")  # joined by '+'
+CELL = ["method", "task", "budget", "seed"]  # what a row is the measurement of
+
+
+def load(store: Store) -> pd.DataFrame:
+    """Every row of a store; repeated columns are categories, `correct` is bytes, lists are joined by '+'."""
+    import pyarrow as pa
+
+    tail = archive.table(store.rows.lines.values(), COLUMNS)
+    parts = [_coded(store.rows.packed.columns(COLUMNS)), _coded(tail)]
+    whole = pa.concat_tables(parts).unify_dictionaries()
+    frame: pd.DataFrame = whole.to_pandas(self_destruct=True)
+    return frame
+
+
+def _coded(table: pa.Table) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    code = pa.dictionary(pa.int32(), pa.string())
+    for i, name in enumerate(table.schema.names):
+        column = table.column(name)
+        if name in LISTS:
+            column = pc.binary_join(column, "+")
+        if name in (*archive.REPEATED, *LISTS) and not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode().cast(code)
+        table = table.set_column(i, name, column)
+    return table
+
+
+def standing(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count, one a cell: published settings, ranked cards of this version, frozen data and splits,
+    this protocol; of a suite those on the network that most are on; of a method those of one version of its code;
+    of a cell the newest that is ok."""
+    kept = frame[frame["default"] & (frame["protocol"] == PROTOCOL) & (frame["rule"] == "default")]
+    for keep in (_of_this_card, _frozen, _alike, _one_code):
+        kept = kept[keep(kept)]
+    order = kept.assign(ok=kept["status"] == "ok").sort_values(["ok", "time", "key"], kind="stable")
+    once: pd.DataFrame = order.drop_duplicates(CELL, keep="last").drop(columns="ok")
+    return once
+
+
+def _per(frame: pd.DataFrame, columns: Sequence[str], told: Callable[..., bool]) -> Any:
+    """(n,) what `told` says of each row's values of some columns; asked once for each combination."""
+    groups = frame.groupby(list(columns), observed=True, sort=False, dropna=False).ngroup().to_numpy()
+    first = frame[list(columns)].assign(group=groups).drop_duplicates("group").sort_values("group")
+    said = [told(*values) for values in first[list(columns)].itertuples(index=False, name=None)]
+    return np.array(said, dtype=bool)[groups] if said else np.zeros(0, bool)
+
+
+def known(suite: str) -> Card | None:
+    """The card of a suite that ships."""
+    file = card.card_files().get(suite)
+    return card.read(file) if file else None
+
+
+def _of_this_card(frame: pd.DataFrame) -> Any:
+    def told(suite: str, version: int) -> bool:
+        ours = known(suite)
+        return ours is None or (ours.ranked and ours.version == version)
+
+    return _per(frame, ["suite", "version"], told)
+
+
+def _frozen(frame: pd.DataFrame) -> Any:
+    def source(suite: str, sources: str, digests: str) -> bool:
+        names, found = sources.split("+"), digests.split("+")
+        if not sources or len(names) != len(found):  # a source that is weights has no digest
+            return True
+        return not any(frozen.differs(suite, frozen.data_place(n), d) for n, d in zip(names, found, strict=True))
+
+    def target(suite: str, name: str, digest: str) -> bool:
+        return not frozen.differs(suite, frozen.data_place(name), digest)
+
+    def split(suite: str, target: str, seed: int, digest: str) -> bool:
+        return not frozen.differs(suite, frozen.place(target, seed), digest)
+
+    kept = _per(frame, ["suite", "target", "seed", "split"], split)
+    return kept & _per(frame, ["suite", "target", "data"], target) & _per(frame, ["suite", *LISTS], source)
+
+
+def _alike(frame: pd.DataFrame) -> Any:
+    """Rows on a suite's commonest network; target-only may lack its weights, where the checkpoint is the source."""
+    kind = ["backbone", "precision", "weights"]
+    plain = {name: frame[name].astype(object).fillna("") for name in kind}
+    kinds = frame.assign(**plain, alone=frame["sources"].astype(object) == "")
+    commonest: dict[str, tuple[str, str, str]] = {}
+    for suite, own in kinds.groupby("suite", observed=True):
+        counts = own.groupby(kind, observed=True).size()
+        commonest[str(suite)] = max(counts.index, key=lambda k: (bool(k[2]), counts[k], k))
+
+    def told(suite: str, backbone: str, precision: str, weights: str, alone: bool) -> bool:
+        most = commonest[suite]
+        without = alone and not weights and (backbone, precision) == most[:2]
+        return without or (backbone, precision, weights) == most
+
+    return _per(kinds, ["suite", *kind, "alone"], told)
+
+
+def _one_code(frame: pd.DataFrame) -> Any:
+    """Rows of the version of a method's code that most of its rows were measured with; of two, the newer."""
+    by = frame.groupby(["method", "method_digest"], observed=True)["time"].agg(["size", "max"]).reset_index()
+    by = by.sort_values(["size", "max"]).drop_duplicates("method", keep="last")
+    chosen = dict(zip(by["method"].astype(str), by["method_digest"].astype(str), strict=True))
+    return _per(frame, ["method", "method_digest"], lambda method, digest: chosen[method] == digest)
+
+
+def changed_since(frame: pd.DataFrame) -> set[str]:
+    """Methods that ship whose code is no longer the one that their rows were measured with."""
+    pairs = frame[["method", "method_digest"]].astype(str).drop_duplicates()
+    ours = shipped()
+    return {m for m, d in pairs.itertuples(index=False, name=None) if m in ours and code_digest(ours[m]) != d}
