@@ -142,8 +142,12 @@ def over_families(task_means: ArrayLike, groups: Sequence[str]) -> Estimate:
 
 def family_means(values: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64]:
     """(families, ...) means of `values` (tasks, ...) within each group, in the order the groups first appear in."""
-    x, names = np.asarray(values, dtype=float), np.asarray(groups)
-    return np.stack([x[names == g].mean(0) for g in dict.fromkeys(groups)])
+    x = np.asarray(values, dtype=float)
+    place = {g: i for i, g in enumerate(dict.fromkeys(groups))}
+    of = [place[g] for g in groups]
+    sums = np.zeros((len(place), *x.shape[1:]))
+    np.add.at(sums, of, x)
+    return np.asarray(sums / np.bincount(of).reshape(-1, *[1] * (x.ndim - 1)))
 
 
 def macro(values: ArrayLike, groups: Sequence[str]) -> Any:
