@@ -10,8 +10,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import optimize
+from scipy import stats as scipy_stats
 
-from tlbench.stats import MARGIN, SEEDS_TO_TEST, Estimate, over_seeds, two_way, verdict
+from tlbench import stats
+from tlbench.stats import (
+    MARGIN,
+    SEEDS_TO_TEST,
+    Estimate,
+    benjamini_hochberg,
+    cvar,
+    family_means,
+    harm,
+    harmful_from,
+    macro,
+    over_families,
+    over_seeds,
+    p_greater,
+    pooled_t,
+    rate,
+    severity,
+    two_way,
+    two_way_packed,
+    verdict,
+    worst,
+)
 
 matrices = arrays(float, st.tuples(st.integers(2, 6), st.integers(2, 9)), elements=st.sampled_from([-1.0, 0.0, 1.0]))
 
@@ -114,6 +137,46 @@ def differences(
     return right(gain).astype(np.int8) - right(0.0)
 
 
+def right_or_wrong(groups: int, seeds: int, examples: int, seed: int) -> np.ndarray:
+    """(groups, seeds, examples) of bool, some groups all wrong or all right."""
+    random = np.random.default_rng(seed)
+    return np.asarray(random.random((groups, seeds, examples)) < random.choice([0.0, 0.3, 0.9, 1.0], (groups, 1, 1)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=st.tuples(st.integers(0, 5), st.integers(1, 7), st.integers(1, 40)), seed=st.integers(0, 999), at=st.data()
+)
+def test_packed_groups_have_the_estimate_that_each_has_by_itself(
+    shape: tuple[int, int, int], seed: int, at: st.DataObject
+) -> None:
+    a, b = right_or_wrong(*shape, seed), right_or_wrong(*shape, seed + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stats, "BITS_AT_ONCE", at.draw(st.sampled_from([1, 64, 1 << 21])))
+        mean, se, df = two_way_packed(np.packbits(a, axis=2), np.packbits(b, axis=2), shape[2])
+    singly = [two_way(100 * (x.astype(float) - y)) for x, y in zip(a, b, strict=True)]
+    assert mean.shape == se.shape == df.shape == (shape[0],)
+    assert mean == pytest.approx([e.mean for e in singly], abs=1e-11)
+    assert se**2 == pytest.approx([e.se**2 for e in singly], abs=1e-9, nan_ok=True)
+    assert df == pytest.approx([e.df for e in singly])
+    assert (se[(a == b).all((1, 2))] == 0).all() or shape[1] == shape[2] == 1  # exactly: it decides a p-value
+
+
+def test_many_seeds_do_not_overflow_the_counts() -> None:
+    a, b = np.ones((1, 300, 9), dtype=bool), np.zeros((1, 300, 9), dtype=bool)
+    b[0, 0, 0] = True
+    mean, se, _ = two_way_packed(np.packbits(a, axis=2), np.packbits(b, axis=2), 9)
+    whole = two_way(100 * (a[0].astype(float) - b[0]))
+    assert (mean[0], se[0]) == (pytest.approx(whole.mean), pytest.approx(whole.se))
+
+
+def test_packed_bits_must_be_of_as_many_examples() -> None:
+    a = np.zeros((2, 3, 2), dtype=np.uint8)
+    for b, n in ((a, 8), (a, 17), (a[:1], 16), (a[0], 16)):
+        with pytest.raises(ValueError, match="examples"):
+            two_way_packed(a, b, n)
+
+
 SETTINGS = [  # seeds, test examples, spread by seed, spread by example
     (5, 200, 0.3, 1.0),
     (5, 500, 0.1, 2.0),
@@ -189,6 +252,50 @@ def test_a_suites_interval_covers_its_mean_as_often_as_it_says(shared: float) ->
     assert 0.935 <= hits / 2000 <= 0.965  # standard error 0.005
 
 
+def test_noise_of_each_task_by_itself_is_pooled() -> None:
+    estimate = pooled_t([[1.0, 3.0, 8.0], [10.0, 20.0, 30.0]])
+    assert estimate.mean == pytest.approx(12.0)
+    assert estimate.se**2 == pytest.approx((13 + 100) / 2 / (2 * 3))  # the pooled variance over six values
+    assert estimate.df == 4
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=arrays(float, st.tuples(st.integers(1, 6), st.integers(2, 5)), elements=st.integers(-50, 50)))
+def test_equal_weights_are_no_weights(values: np.ndarray) -> None:
+    plain, weighted = pooled_t(values), pooled_t(values, np.full(len(values), 3.0))
+    assert plain.df == pytest.approx(len(values) * (values.shape[1] - 1))
+    assert (weighted.mean, weighted.se, weighted.df) == pytest.approx((plain.mean, plain.se, plain.df))
+    one = pooled_t(values, np.eye(len(values))[0])  # all weight on one task: that task's t interval
+    low, high = one.mean - one.half_width(), one.mean + one.half_width()
+    if values[0].std() > 0:
+        expected = scipy_stats.ttest_1samp(values[0], 0).confidence_interval(0.95)
+        assert (low, high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_families_weigh_the_same_and_so_do_their_tasks() -> None:
+    values, groups = [1.0, 3.0, 10.0, 4.0], ["digits", "digits", "eeg", "digits"]
+    assert family_means(values, groups).tolist() == [pytest.approx(8 / 3), 10.0]  # in the order of their first task
+    assert macro(values, groups) == pytest.approx((8 / 3 + 10) / 2)
+    assert macro([[1.0, 2.0], [3.0, 6.0], [10.0, 0.0]], ["a", "a", "b"]).tolist() == [6.0, 2.0]
+    assert np.isnan(macro([1.0, math.nan, 2.0], ["a", "a", "b"]))
+
+
+def test_new_families_are_a_sample_and_their_tasks_are_not() -> None:
+    values, groups = [1.0, 3.0, 10.0, 4.0, 5.0], ["a", "a", "b", "c", "c"]
+    estimate = over_families(values, groups)
+    expected = scipy_stats.ttest_1samp([2.0, 10.0, 4.5], 0)
+    assert (estimate.mean, estimate.df) == (pytest.approx(5.5), 2)
+    assert estimate.mean - estimate.half_width() == pytest.approx(expected.confidence_interval(0.95).low)
+    doubled = over_families(values * 2, groups * 2)  # more tasks of the same families say nothing new
+    assert (doubled.mean, doubled.se, doubled.df) == pytest.approx((estimate.mean, estimate.se, 2))
+
+
+def test_one_family_and_one_seed_have_no_interval() -> None:
+    assert np.isnan(over_families([1.0, 2.0], ["a", "a"]).se)
+    assert over_families([1.0, 2.0], ["a", "a"]).mean == 1.5
+    assert np.isnan(pooled_t([[1.0], [2.0]]).half_width())
+
+
 # the words
 
 
@@ -211,3 +318,179 @@ def test_harm_is_tested_at_five_per_cent() -> None:
     at = 2.131847  # Student's t with 4 degrees of freedom, one-sided 5 %
     assert verdict(Estimate(2.0, 2.0 / (at + 0.001), 4), 5) == "yes"
     assert verdict(Estimate(2.0, 2.0 / (at - 0.001), 4), 5) == "unclear"
+
+
+# many tasks at once
+
+
+@settings(max_examples=100, deadline=None)
+@given(p=st.lists(st.floats(0, 1) | st.just(math.nan), max_size=9), q=st.floats(0.001, 0.999))
+def test_adjusted_p_values_reject_what_the_step_up_procedure_rejects(p: list[float], q: float) -> None:
+    known = sorted(x for x in p if not math.isnan(x))
+    below = [x for i, x in enumerate(known, 1) if x * len(known) <= q * i * (1 + 1e-12)]
+    limit = max(below, default=-1.0)
+    adjusted = benjamini_hochberg(p)
+    assert np.isnan(adjusted).tolist() == [math.isnan(x) for x in p]
+    for x, y in zip(p, adjusted, strict=True):
+        if abs(y - q) > 1e-9:
+            assert (y <= q) == (x <= limit)
+
+
+def test_adjusted_p_values_counted_by_hand() -> None:
+    assert benjamini_hochberg([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.04, 0.04], nan_ok=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(mean=st.floats(-9, 9), se=st.just(0.0) | st.floats(0.01, 9), df=st.integers(1, 99))
+def test_p_values_of_arrays_are_those_of_estimates(mean: float, se: float, df: int) -> None:
+    assert p_greater([mean], [se], [df])[0] == pytest.approx(Estimate(mean, se, df).p_greater())
+    assert np.isnan(p_greater([mean, math.nan], [math.nan, 0.0], df)).all()
+
+
+def test_harm_counted_by_hand() -> None:
+    gain = [-9.0, -1.0, -0.5, 0.0, 1.01, 9.0, -9.0, 9.0, math.nan]
+    error = [0.1, 0.01, 0.01, 0.0, 0.01, 0.1, 90.0, math.nan, 0.1]
+    words = ["negative", "inconclusive", "inconclusive", "inconclusive", "positive", "positive", "inconclusive"]
+    assert harm(gain, error, 9.0, 10).tolist() == [*words, "not tested", "not tested"]
+    assert harm(gain, error, 9.0, 10, margin=0.4)[2] == "negative"
+    assert set(harm(gain, error, 3.0, 4)) == {"not tested"}
+
+
+def test_a_task_with_too_few_seeds_is_no_part_of_the_correction() -> None:
+    at = scipy_stats.t.isf(0.03, 4)  # p = 0.03: found alone, not beside a task without harm
+    assert harm([-2.0, 0.0], [2.0 / at, 1.0], 4, 5).tolist() == ["inconclusive", "inconclusive"]
+    assert harm([-2.0, 0.0], [2.0 / at, 1.0], 4, [5, 4]).tolist() == ["negative", "not tested"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(gain=arrays(float, 6, elements=st.floats(-5, 5)), seed=st.integers(0, 99))
+def test_harm_is_gain_in_the_mirror(gain: np.ndarray, seed: int) -> None:
+    error = np.random.default_rng(seed).uniform(0.01, 2, 6)
+    mirror = {"negative": "positive", "positive": "negative"}
+    words, mirrored = harm(gain, error, 4.0, 5), harm(-gain, error, 4.0, 5)
+    assert [mirror.get(w, w) for w in words] == mirrored.tolist()
+    order = np.random.default_rng(seed).permutation(6)
+    assert harm(gain[order], error[order], 4.0, 5).tolist() == words[order].tolist()
+
+
+# rates
+
+
+def families(*harmed: int, of: int = 10) -> tuple[np.ndarray, list[str]]:
+    """So many of ten cells harmed in each family."""
+    cells = np.concatenate([np.arange(of) < k for k in harmed])
+    return cells, [str(g) for g in range(len(harmed)) for _ in range(of)]
+
+
+def test_a_rate_weighs_families_and_too_few_bound_nothing() -> None:
+    found = rate([True, False, False, False, True], ["a", "a", "a", "a", "b"])
+    assert (found.value, found.cells, found.families) == (pytest.approx((1 / 4 + 1) / 2), 5, 2)
+    assert found.low is found.high is found.low_conservative is found.high_conservative is None
+    assert rate(*families(*[1] * 7)).low is None
+    assert rate(*families(*[1] * 8)).low is not None
+
+
+def effective(harmed: tuple[int, ...], of: int = 10) -> tuple[float, float]:
+    """(rate, cells worth) by loops, as METHODOLOGY 1.5 writes it."""
+    x = [k / of for k in harmed]
+    g, p = len(x), sum(x) / len(x)
+    n = float(g)
+    if p not in (0, 1):
+        between = sum((y - p) ** 2 for y in x) / (g - 1) / g
+        n = g * of / max(1, between / (p * (1 - p) / (g * of)))
+    return p, min(max(n, 1), g * of) * (1.959964 / scipy_stats.t.ppf(0.975, g - 1)) ** 2
+
+
+CASES = [(0,) * 8, (10,) * 9, (1,) * 8, (10, 0) * 5, (0, 1, 0, 2, 9, 0, 0, 1, 3), (3, 4, 5, 2, 3, 4, 5, 3)]
+
+
+@pytest.mark.parametrize("harmed", CASES)
+def test_wilsons_interval_solves_its_equation(harmed: tuple[int, ...]) -> None:
+    """Both ends are rates that lie z standard errors of their own from what was found."""
+    found, (p, n) = rate(*families(*harmed)), effective(harmed)
+    assert found.value == pytest.approx(p)
+
+    def off(pi: float) -> float:
+        return (p - pi) ** 2 - 1.959964**2 * pi * (1 - pi) / n
+
+    assert found.low == pytest.approx(optimize.brentq(off, 0, p - 1e-9) if p > 0 else 0, abs=1e-6)
+    assert found.high == pytest.approx(optimize.brentq(off, p + 1e-9, 1) if p < 1 else 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("harmed", CASES)
+def test_clopper_and_pearsons_interval_solves_its_equation(harmed: tuple[int, ...]) -> None:
+    """Its ends are where so many or more, so many or fewer, have a chance of 2.5 %; of counts that are not whole."""
+    found, (p, n) = rate(*families(*harmed)), effective(harmed)
+    low, high = found.low_conservative, found.high_conservative
+    assert low is not None
+    assert high is not None
+    assert low <= p <= high
+    if p > 0:
+        assert scipy_stats.beta.cdf(low, p * n, n - p * n + 1) == pytest.approx(0.025)
+    if p < 1:
+        assert scipy_stats.beta.cdf(high, p * n + 1, n - p * n) == pytest.approx(0.975)
+
+
+def test_both_intervals_are_scipys_where_cells_are_independent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "_effective", lambda x, cells: float(cells))
+    found = rate(*families(3, 4, 5, 2, 3, 4, 5, 3))
+    test = scipy_stats.binomtest(29, 80)
+    wilson, exact = test.proportion_ci(method="wilson"), test.proportion_ci(method="exact")
+    assert (found.low, found.high) == (pytest.approx(wilson.low), pytest.approx(wilson.high))
+    assert (found.low_conservative, found.high_conservative) == (pytest.approx(exact.low), pytest.approx(exact.high))
+
+
+@settings(max_examples=50, deadline=None)
+@given(harmed=st.lists(st.integers(0, 10), min_size=8, max_size=12), seed=st.integers(0, 99))
+def test_intervals_hold_their_rate_and_mirror_its_complement(harmed: list[int], seed: int) -> None:
+    cells, groups = families(*harmed)
+    found, other = rate(cells, groups), rate(~cells, groups)
+    order = np.random.default_rng(seed).permutation(len(cells))
+    shuffled = rate(cells[order], [groups[i] for i in order])
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert other.low == pytest.approx(1 - found.high, abs=1e-9)
+    assert other.high_conservative == pytest.approx(1 - (found.low_conservative or 0.0), abs=1e-9)
+    assert (shuffled.low, shuffled.high) == (pytest.approx(found.low, abs=1e-12), pytest.approx(found.high, abs=1e-12))
+
+
+def test_families_that_agree_within_themselves_widen_an_interval() -> None:
+    alike, mixed = rate(*families(*[10, 0] * 5)), rate(*families(*[5] * 10))
+    assert alike.value == mixed.value == 0.5
+    assert alike.low is not None
+    assert mixed.low is not None
+    assert alike.low < mixed.low - 0.1
+
+
+# how bad
+
+
+def test_how_bad_it_is_counted_by_hand() -> None:
+    gap = [3.0, -2.0, 0.5, 8.0, -9.0, 1.0, 0.0, 0.0, -1.0, 2.0]
+    assert severity(gap) == pytest.approx((3 + 0.5 + 8 + 1 + 2) / 10)
+    assert cvar(gap) == pytest.approx((8 + 3) / 2)
+    assert cvar(gap, 0.3) == pytest.approx((8 + 3 + 2) / 3)
+    assert cvar(gap[:4]) == worst(gap[:4]) == worst(gap) == 8  # a fifth of four tasks is one
+    assert cvar(gap, 1.0) == pytest.approx(np.mean(gap))
+    assert cvar([-5.0, -3.0]) == worst([-5.0, -3.0]) == -3  # the worst may be a gain
+
+
+def test_a_task_that_was_not_run_is_not_forgotten() -> None:
+    assert all(np.isnan(f([9.0, math.nan, 1.0])) for f in (severity, cvar, worst))
+
+
+@settings(max_examples=50, deadline=None)
+@given(gap=st.lists(st.floats(-50, 50), min_size=1, max_size=30))
+def test_the_worst_is_worse_than_the_worst_fifth_than_the_mean(gap: list[float]) -> None:
+    assert worst(gap) + 1e-9 >= cvar(gap) >= np.mean(gap) - 1e-9
+    assert severity(gap) >= max(0, float(np.mean(gap))) - 1e-9
+
+
+def test_the_budget_from_which_a_source_harms() -> None:
+    assert harmful_from([1, 5, 20, 100], [-20.0, -0.6, 0.6, 12.0]) == 20
+    assert harmful_from([100, 1, 20, 5], [12.0, -20.0, 0.6, -0.6]) == 20
+    assert harmful_from([1, 5, 20], [4.4, -0.1, 7.0]) == 1
+    assert harmful_from([1, 5], [-1.0, 0.0]) is None
+    assert harmful_from([1, 5, 20], [-1.0, math.nan, 3.0]) == 20
+    assert harmful_from([], []) is None

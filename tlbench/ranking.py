@@ -1,0 +1,192 @@
+"""Methods compared with each other; pure functions of arrays.
+
+Scores are points, and more is better. Means over tasks here weigh every task the same; hand over family means where
+families should.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, rankdata, trim_mean, wilcoxon
+from scipy.stats import t as student
+
+DECIMALS = 6  # points closer than this are the same: floating-point noise ranks nobody
+TIE = 0.5  # points of gain, either way, that are neither a win nor a loss
+EXACT = 50  # families up to which Wilcoxon's distribution is counted out
+Cube = NDArray[np.floating[Any]]
+
+
+def iqm(scores: ArrayLike) -> float:
+    """Interquartile mean: of the middle half of all runs on all tasks, whatever their shape (Agarwal et al. 2021)."""
+    return float(trim_mean(np.asarray(scores, dtype=float), 0.25, axis=None))
+
+
+def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> float:
+    """P(a run of a beats one of b) + P(tie) / 2, meaned over tasks (Agarwal et al. 2021). Shapes (tasks, seeds)."""
+    x, y = np.asarray(a, dtype=float)[:, :, None], np.asarray(b, dtype=float)[:, None, :]
+    return float(((x > y) + 0.5 * (x == y)).mean((1, 2)).mean())
+
+
+def win_tie_loss(gain: ArrayLike, margin: float = TIE) -> tuple[int, int, int]:
+    """Tasks won, tied and lost by `gain` (tasks,) in points: a tie is |gain| <= margin. NaN is none of them."""
+    x = np.asarray(gain, dtype=float)
+    return int((x > margin).sum()), int((abs(x) <= margin).sum()), int((x < -margin).sum())
+
+
+def ranks(means: ArrayLike, decimals: int = DECIMALS) -> NDArray[np.float64]:
+    """(methods, tasks) ranks, 1 the best, of `means` (methods, tasks) rounded to `decimals`; ties share their average.
+
+    A NaN leaves its whole task without ranks: a method that was not run there has no place among the others.
+    """
+    rounded = np.round(np.asarray(means, dtype=float), decimals)
+    found: NDArray[np.float64] = rankdata(-rounded, axis=0, nan_policy="propagate")
+    return found
+
+
+def mean_ranks(means: ArrayLike, decimals: int = DECIMALS) -> NDArray[np.float64]:
+    """(methods,) mean over tasks of `ranks`. It depends on who else is there: never the first thing to rank by."""
+    return np.asarray(ranks(means, decimals).mean(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """A statistic and what it was in resamples, already widened about it."""
+
+    value: NDArray[np.float64]  # (...) of the values as they are
+    draws: NDArray[np.float64]  # (resamples, ...)
+    level: float
+
+    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Percentiles (...) that hold `level` of the draws."""
+        return _percentiles(self.draws, self.level)
+
+
+def bootstrap(
+    statistic: Callable[[Cube], ArrayLike],
+    values: ArrayLike,
+    random: np.random.Generator,
+    resamples: int = 10_000,
+    *,
+    shared: bool = True,
+    student_t: bool = False,
+    level: float = 0.95,
+) -> Bootstrap:
+    """Of any statistic of `values` (..., tasks, seeds), for new seeds on these very tasks.
+
+    The same seeds are drawn for all methods, which were run on the same shots: differences between methods keep their
+    pairing. If `shared`, for all tasks too, as is right where tasks of a seed share noise; else anew for each task,
+    which says more if they share none. Deviations are multiplied by sqrt(seeds / (seeds - 1)), without which they are
+    those of seeds - 1 seeds. Even so the percentiles are a normal's: of a mean of 5 shared seeds, 95 % is 88 %.
+    `student_t` also multiplies by t / z, of the df of `over_seeds` or `pooled_t`. One seed: NaN.
+    """
+    x = np.asarray(values, dtype=float)
+    tasks, s = x.shape[-2:]
+    value = np.asarray(statistic(x), dtype=float)
+    if s == 1:
+        return Bootstrap(value, np.full((resamples, *value.shape), np.nan), level)
+    draws = np.empty((resamples, *value.shape))
+    for i in range(resamples):
+        drawn = random.integers(s, size=(1 if shared else tasks, s))
+        index = np.broadcast_to(drawn, x.shape)
+        draws[i] = statistic(np.take_along_axis(x, index, axis=-1))
+    factor = (s / (s - 1)) ** 0.5
+    if student_t:
+        tail = (1 + level) / 2
+        factor *= float(student.ppf(tail, (s - 1) * (1 if shared else tasks)) / norm.ppf(tail))
+    return Bootstrap(value, value + factor * (draws - value), level)
+
+
+def _percentiles(draws: NDArray[np.float64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def rank_intervals(scores: Bootstrap, decimals: int = DECIMALS) -> NDArray[np.int64]:
+    """(methods, 2) best and worst rank that resampling gives each method, of the bootstrap of (methods,) scores.
+
+    Percentiles of its ranks in the widened draws, rounded outwards to whole ranks.
+    """
+    low, high = _percentiles(ranks(scores.draws.T, decimals).T, scores.level)
+    return np.stack([np.floor(low), np.ceil(high)], axis=1).astype(np.int64)
+
+
+def tie_groups(scores: Bootstrap) -> NDArray[np.int64]:
+    """(methods,) group of each, 0 the best, of the bootstrap of (methods,) scores.
+
+    From the best method down: a method belongs to the group above it if the interval of its difference from that
+    group's best, paired by the draws, holds 0; else it opens the next group. So nobody in a group is told apart from
+    its best, and groups do not overlap; nothing is said of two in the middle, nor is it corrected for many methods.
+    """
+    order = np.argsort(-scores.value, kind="stable")
+    groups, leader, group = np.zeros(len(order), dtype=np.int64), order[0], 0
+    for method in order[1:]:
+        low, _ = _percentiles(scores.draws[:, leader] - scores.draws[:, method], scores.level)
+        if low > 0:
+            leader, group = method, group + 1
+        groups[method] = group
+    return groups
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods: the two-sided p-value that they are alike, by itself and among all pairs."""
+
+    first: str
+    second: str
+    p: float
+    adjusted: float
+
+
+def wilcoxon_holm(family_means: ArrayLike, names: Sequence[str], level: float = 0.05) -> tuple[Pair, ...] | None:
+    """Every pair of methods by Wilcoxon's exact signed-rank test, with Holm's correction (Benavoli et al. 2016).
+
+    `family_means` (methods, families) in points. None is 'insufficient tasks': so few families that not even a pair in
+    which one method always wins could be told apart, as 2^(1 - families) pairs >= level. Up to 50 families the
+    distribution is counted out: families with no difference are left out, and ties among others make it conservative.
+    """
+    x = np.asarray(family_means, dtype=float)
+    pairs = list(combinations(range(len(x)), 2))
+    if 2.0 ** (1 - x.shape[1]) * len(pairs) >= level:
+        return None
+    p = [_signed_rank(x[i] - x[j]) for i, j in pairs]
+    found = zip(pairs, p, holm(p), strict=True)
+    return tuple(Pair(names[i], names[j], one, float(among)) for (i, j), one, among in found)
+
+
+def _signed_rank(d: Cube) -> float:
+    d = np.round(d, DECIMALS)
+    if not d.any():
+        return 1.0
+    return float(wilcoxon(d, method="exact" if len(d) <= EXACT else "auto").pvalue)
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """p-values adjusted so that the chance of any false rejection stays below the level (Holm 1979)."""
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    return adjusted
+
+
+def signed_rank_rope(
+    gain: ArrayLike, random: np.random.Generator, rope: float = 1.0, prior: float = 0.5, draws: int = 20_000
+) -> tuple[float, float, float]:
+    """P(worse), P(equivalent within `rope`), P(better) of the mean of two families' gains (Benavoli et al. 2017).
+
+    Bayesian signed-rank test: `gain` (families,) in points, weighed by draws of a Dirichlet process whose prior is
+    `prior` observations of no gain. In each draw the region that holds most of the means of two gains wins.
+    """
+    z = np.append(0.0, np.asarray(gain, dtype=float))
+    pairs = (z[:, None] + z) / 2  # Walsh averages
+    w = random.dirichlet([prior] + [1.0] * (len(z) - 1), draws)  # (draws, families + 1)
+    mass = [np.einsum("di,ij,dj->d", w, region, w, optimize=True) for region in (pairs < -rope, pairs > rope)]
+    masses = np.stack([mass[0], 1 - mass[0] - mass[1], mass[1]])
+    worse, alike, better = np.bincount(masses.argmax(0), minlength=3) / draws
+    return float(worse), float(alike), float(better)
