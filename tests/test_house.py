@@ -18,11 +18,11 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "jail",
     "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "core", "manifest", "dataset",
     "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split", "published", "frozen",
-    "episodes", "method", "descent", "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow",
-    "priors", "transport", "features", "textencoding", "calibration", "loaders", "executors", "inputs", "jobs",
-    "worker", "scoring", "cell", "report", "archive", "store", "frame", "grid", "plan", "forecast", "sweep",
-    "board", "selftest", "api", "reproduction", "reproduce", "audit", "factsheet", "newcard", "catalog",
-    "doctor", "command", "cli",
+    "episodes", "method", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning",
+    "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders",
+    "executors", "inputs", "folds", "jobs", "worker", "scoring", "cell", "trials", "report", "archive", "store",
+    "frame", "grid", "plan", "forecast", "sweep", "selection", "board", "selftest", "api", "reproduction",
+    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
 ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def unchanged(name: str, file: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["classic", "pytorch_adapt"])
+@pytest.mark.parametrize("name", ["classic", "pytorch_adapt", "validators"])
 def test_peers_say_what_is_frozen(name: str, tmp_path: Path) -> None:
     script, file = str(ORACLES / f"make_{name}.py"), tmp_path / "again.npz"
     built(uv("sync", "--quiet", "--script", script), name)

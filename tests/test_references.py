@@ -99,13 +99,13 @@ def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
 
 
 def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_refused() -> None:
-    names = ("dann", "linear_probe", "maml", "maml_learn2learn")
+    names = ("dann", "finetune", "maml", "maml_learn2learn")
     described = {n: method.describe(n, {}) for n in (*names, *plans.REFERENCES, *plans.BESIDE)}
     described["maml_learn2learn"] = replace(described["maml_learn2learn"], requires=("nobody_has_this",))
     request = Request(("digits/fonts-handwritten",), names, (0, 5), (0,), every=True)
     made = plans.make(request, Bench(Conditions()), described)
     found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in plans.REFERENCES for k in (0, 5)}
-    assert found == {("dann", 0), ("dann", 5), ("linear_probe", 5)}
+    assert found == {("dann", 0), ("dann", 5), ("finetune", 5)}
     assert any("left out: method maml_learn2learn: needs nobody_has_this" in text for text in made.notices)
     with pytest.raises(Mistake, match="needs nobody_has_this"):
         plans.make(replace(request, every=False), Bench(Conditions()), described)

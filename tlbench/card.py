@@ -123,6 +123,7 @@ class Card(Place):
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
     test_most: PositiveInt = 5000  # test samples at most
+    group: str = Field(default="", exclude=True)  # of cards on the same samples; no name takes the datasets' names
     protocol: Literal["tlbench", "published"] = "tlbench"  # who is labelled and tested; see `split`
     episodes: EpisodeRule = EpisodeRule()
     ranked: bool = True  # on the leaderboard; tasks with known truth are not
@@ -186,6 +187,13 @@ class Card(Place):
             raise ValueError("'neck' is a layer over a pretrained backbone that is trained; leave it out")
         if self.weights_are_source and not self.trainable:
             raise ValueError("a source that is a checkpoint needs 'trainable = true': target-only starts without it")
+        return self
+
+    @model_validator(mode="after")
+    def _group_is_known(self) -> Card:
+        """A rule that learns from other cards must learn nothing from those on the same samples."""
+        if not self.group:
+            object.__setattr__(self, "group", "+".join(sorted(self.datasets)) or self.name)
         return self
 
     @property
