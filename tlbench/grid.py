@@ -46,6 +46,7 @@ class Grid:
     chance: Cube  # (T,) points of a guess
     skyline: Cube  # (T,) points of target-only with every label; NaN where it was not run
     reference: str  # 'target_only' or 'source_only'
+    regimes: tuple[str, ...] = ()  # T: points of different metrics are never meaned
 
 
 def grids(frame: pd.DataFrame) -> dict[Budget, Grid]:
@@ -103,6 +104,7 @@ def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequen
         tuple(str(t["paradigm"].iloc[0]) for t in tables), tuple(seeds),
         value, imputed, over(reference), over(POOLED) if budget else np.full(shape, np.nan),
         estimate[0], estimate[1], estimate[2], constant(CHANCE), constant(TARGET_FULL), reference,
+        tuple(str(t["regime"].iloc[0]) for t in tables),
     )  # fmt: skip
 
 
@@ -149,7 +151,7 @@ class Sheet:
             if len(group) and not self.episodes:
                 out[:, group] = self._packed(group, np.flatnonzero(seeds))
         for m in np.flatnonzero(both.any(1) & np.isnan(out[0])):
-            found = two_way(self._points(m, np.flatnonzero(both[m])))
+            found = two_way(self._points(int(m), np.flatnonzero(both[m])))
             out[:, m] = found.mean, found.se, found.df
         return out
 
@@ -165,7 +167,7 @@ class Sheet:
         """(S, episodes) differences of an episode's accuracy; (S, 1) of the value where there are no episodes."""
         told = all(self.bits[k, s] is not None for k in (m, self.reference) for s in seeds)
         if not self.episodes or not told:
-            return (self.value[m, seeds] - self.value[self.reference, seeds])[:, None]
+            return np.asarray(self.value[m, seeds] - self.value[self.reference, seeds])[:, None]
         right = np.unpackbits(self._bytes(np.array([m, self.reference]), seeds), axis=2, count=self.n_test)
         score = 100.0 * right.reshape(2, len(seeds), self.episodes, -1).mean(3)
         return np.asarray(score[0] - score[1])

@@ -190,3 +190,22 @@ def signed_rank_rope(
     masses = np.stack([mass[0], 1 - mass[0] - mass[1], mass[1]])
     worse, alike, better = np.bincount(masses.argmax(0), minlength=3) / draws
     return float(worse), float(alike), float(better)
+
+
+def bootstrap_means(
+    values: ArrayLike, weights: ArrayLike, random: np.random.Generator, resamples: int = 10_000, level: float = 0.95
+) -> Bootstrap:
+    """`bootstrap(lambda x: x.mean(-1) @ weights, ..., shared=False, student_t=True)` as one matrix product.
+
+    `values` (methods, tasks, seeds); `weights` (tasks,) of the tasks' means, summing to one -> (methods,) scores.
+    """
+    x, w = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
+    tasks, s = x.shape[-2:]
+    value = x.mean(-1) @ w
+    if s == 1:
+        return Bootstrap(value, np.full((resamples, *value.shape), np.nan), level)
+    drawn = random.multinomial(s, np.full(s, 1 / s), size=(resamples, tasks)) / s  # how often each seed is in
+    draws = (drawn * w[:, None]).reshape(resamples, -1) @ x.reshape(len(x), -1).T
+    tail = (1 + level) / 2
+    factor = (s / (s - 1)) ** 0.5 * float(student.ppf(tail, (s - 1) * tasks) / norm.ppf(tail))
+    return Bootstrap(value, value + factor * (draws - value), level)
