@@ -21,8 +21,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "episodes", "method", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning",
     "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders",
     "executors", "inputs", "folds", "jobs", "worker", "scoring", "cell", "trials", "report", "archive", "store",
-    "frame", "grid", "plan", "forecast", "sweep", "selection", "board", "selftest", "api", "reproduction",
-    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
+    "frame", "grid", "plan", "forecast", "sweep", "standings", "tables", "selection", "board", "selftest",
+    "api", "reproduction", "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
 ]  # fmt: skip
 
 

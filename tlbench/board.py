@@ -1,23 +1,32 @@
-"""rows -> leaderboard.md: everything between two markers is generated, and the same rows give the same bytes."""
+"""rows -> leaderboard.md, board.csv and board.parquet: the same rows give the same text, and nothing of it is typed."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tlbench import PROTOCOL, card, frozen
-from tlbench.card import FULL, Budget
+import numpy as np
+
+from tlbench import core, frame, standings, tables
+from tlbench.card import PARADIGMS, Budget
+from tlbench.frame import known
+from tlbench.grid import Grid, grids
 from tlbench.mistake import Mistake
-from tlbench.report import HEADER, SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Asked, Line, cells, line, suite_lines
-from tlbench.row import Row
+from tlbench.standings import Standing
 from tlbench.store import Store
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 BEGIN, END = "<!-- tlbench: generated below -->", "<!-- tlbench: generated above -->"
+METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
+Placed = dict[Budget, list[Standing]]
 
 
 def rebuild(store: Store, file: Path, write: bool = True) -> bool:
-    """Replace what is between the markers of `file` by the tables of `store`. Returns whether the file changes.
+    """Replace what is between the markers of `file` by the tables of `store`, and write the table's CSV and Parquet
+    beside the rows. Returns whether the text changes.
 
     Raises:
         Mistake: the file is missing or lacks its markers.
@@ -30,7 +39,10 @@ def rebuild(store: Store, file: Path, write: bool = True) -> bool:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise Mistake(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
-    new = f"{head}{BEGIN}\n\n{render(store.rows.values())}\n{END}{tail}"
+    board = Board(store)
+    new = f"{head}{BEGIN}\n\n{board.text()}\n{END}{tail}"
+    if write:
+        board.export(store.folder)
     if new != text and write:
         temporary = file.with_suffix(".tmp")
         temporary.write_text(new, encoding="utf-8")
@@ -38,97 +50,167 @@ def rebuild(store: Store, file: Path, write: bool = True) -> bool:
     return new != text
 
 
-def render(rows: Iterable[Row]) -> str:
-    """All tables as markdown, in an order that depends on the rows only."""
-    suites: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if current(row):
-            suites[row.suite].append(row)
-    suites = {name: alike(own) for name, own in suites.items()}
-    if not suites:
-        return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
-    return "\n".join(_suite(name, suites[name]) for name in sorted(suites))
+class Board:
+    """All that is shown of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.all = frame.load(store)
+        self.rows = frame.standing(self.all)
+        self.changed = frame.changed_since(self.rows)
+        self.grids = grids(self.rows)
+        self.core = {k: g for k, g in grids(_of_core(self.rows)).items() if _measured(g).any()}
+        self.times: dict[str, float] = {}
+        self.same_task = {k: standings.standings(g, _measured(g) & _same_task(g)) for k, g in self.core.items()}
+
+    def text(self) -> str:
+        """Everything between the markers."""
+        if not self.grids:
+            return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
+        parts = [self._provenance(), *self._headlines(), *self._harm(), *self._paradigms(), *self._suites()]
+        return "\n".join(parts)
+
+    def export(self, folder: Path) -> None:
+        """The standings at every budget as `board.csv` and `board.parquet`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        table = self.table()
+        table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
+        table.to_parquet(folder / "board.parquet", index=False)
+
+    def table(self) -> pd.DataFrame:
+        """One line a (budget, set of tasks, method): every figure of the tables, unrounded."""
+        import pandas as pd
+
+        lines = [_flat(k, "same task", s) for k, rows in self.same_task.items() for s in rows]
+        for paradigm, placed in self._by_paradigm().items():
+            lines += [_flat(k, paradigm, s) for k, rows in placed.items() for s in rows]
+        return pd.DataFrame(lines)
+
+    def _provenance(self) -> str:
+        rows, tasks = self.rows, {t for g in self.grids.values() for t in g.tasks}
+        counts = rows["status"].astype(str).value_counts()
+        said = ", ".join(f"{counts.get(s, 0):,} {s}" for s in ("ok", "failed", "refused"))
+        groups = {x for g in self.grids.values() for x in g.groups}
+        versions = " and ".join(sorted(set(rows["tlbench"].astype(str) + " on torch " + rows["torch"].astype(str))))
+        machines = "; ".join(sorted(set(rows["machine"].astype(str))))
+        commits = ", ".join(sorted(set(rows["commit"].astype(object).dropna().astype(str).str[:7]))) or "none"
+        dirty = int((rows["dirty"] == True).sum())  # noqa: E712  (null is neither)
+        uncommitted = f", {dirty:,} rows with changes uncommitted" if dirty else ""
+        dagger = f" {len(self.changed)} methods marked † have changed since." if self.changed else ""
+        return (
+            f"{len(rows):,} rows ({said}) of {len(self.all):,} in the store; {rows['method'].nunique()} methods, "
+            f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
+            f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters.\n"
+        )
+
+    def _headlines(self) -> list[str]:
+        if not any(self.same_task.values()):
+            return ["Nothing of the core grid is measured yet, so nobody is ranked.\n"]
+        parts = ["## Ranks, where the source has the target's classes", ""]
+        for k, rows in self.same_task.items():
+            if rows:
+                own = standings.part(self.core[k], _measured(self.core[k]) & _same_task(self.core[k]))
+                parts += [f"### {_labels(k)}", "", _of(own, k), "", tables.standing(rows, self.times, self.changed), ""]
+        return parts
+
+    def _harm(self) -> list[str]:
+        if not any(self.same_task.values()):
+            return []
+        turns = tables.turning_points(self.core)
+        return ["## Negative transfer", "", tables.harm(self.same_task, turns), ""]
+
+    def _by_paradigm(self) -> dict[str, Placed]:
+        found: dict[str, Placed] = {}
+        for name in PARADIGMS:
+            for k, g in self.core.items():
+                for regime in sorted(set(g.regimes)):
+                    mask = np.array([p == name and r == regime for p, r in zip(g.paradigms, g.regimes, strict=True)])
+                    if (mask & _measured(g)).any():
+                        title = PARADIGMS[name] if regime == "classification" else f"{PARADIGMS[name]}: {regime}"
+                        placed = found.setdefault(title, {})
+                        placed[k] = standings.standings(g, mask & _measured(g))
+        return found
+
+    def _paradigms(self) -> list[str]:
+        found = self._by_paradigm()
+        if not found:
+            return []
+        parts = ["## By paradigm", ""]
+        for title, placed in found.items():
+            parts += [f"<details><summary>{title}</summary>", ""]
+            for k, rows in placed.items():
+                parts += [f"#### {title}, {_labels(k)}", "", tables.short(rows, self.changed), ""]
+            parts += ["</details>", ""]
+        return parts
+
+    def _suites(self) -> list[str]:
+        parts = ["## By suite", ""]
+        suites = sorted({t.partition("/")[0] for g in self.grids.values() for t in g.tasks})
+        for name in suites:
+            parts += [f"<details><summary>{name}</summary>", "", _suite_caption(name, self.rows), ""]
+            for k, g in self.grids.items():
+                mask = np.array([t.partition("/")[0] == name for t in g.tasks])
+                if mask.any():
+                    own = standings.part(g, mask)
+                    parts += [f"#### {name}, {_labels(k)}", "", tables.suite(own, self.changed), ""]
+            parts += ["</details>", ""]
+        return parts
 
 
-def current(row: Row) -> bool:
-    """Whether a row was made as the board's are: default settings, this version of card, data, split and protocol."""
-    known = card.card_files().get(row.suite)
-    shipped = card.read(known) if known else None
-    if shipped and not shipped.ranked:
-        return False
-    version = shipped.version if shipped else row.version
-    return row.default and row.protocol == PROTOCOL and row.version == version and frozen.stands(row)
+def _of_core(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the core grid's tasks and of their targets by themselves, with its seeds."""
+    held = core.named(core.BOARD)
+    alone = {f"{t.partition('/')[0]}/{t.rpartition('-')[2]}" for t in held.tasks}
+    task = rows["task"].astype(str)
+    return rows[task.isin({*held.tasks, *alone}) & (rows["seed"] < held.seeds)]
 
 
-def alike(rows: list[Row]) -> list[Row]:
-    """The rows on the network, weights and precision that most rows have: others are no pair to them.
-
-    Target-only may have no weights: where the checkpoint is the source, it starts without it.
-    """
-    counts = Counter((r.backbone, r.precision or "", r.weights or "") for r in rows)
-    most = max(counts, key=lambda kind: (bool(kind[2]), counts[kind], kind))
-    without = (*most[:2], "")
-    kinds = ((r, (r.backbone, r.precision or "", r.weights or "")) for r in rows)
-    return [r for r, kind in kinds if kind == most or (kind == without and not r.sources)]
+def _measured(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """(T,) tasks that the core grid asks for at this budget and whose reference was measured with every seed."""
+    asked = core.named(core.BOARD).at(g.budget)
+    whole = ~np.isnan(g.value[g.methods.index(g.reference)]).any(1)
+    return np.asarray(np.array([t in asked for t in g.tasks]) & whole)
 
 
-def _suite(name: str, rows: list[Row]) -> str:
-    asked = _asked(rows)
-    if not asked:
-        return f"## {name}\n\nOnly references so far.\n"
-    seeds = sorted({len({r.seed for r in a.rows if r}) for a in asked})
-    means = suite_lines(asked)
-    parts = [f"## {name}", "", _provenance(rows, seeds), ""]
-    if means:
-        parts += [
-            _table(means),
-            "",
-            "<details><summary>task by task</summary>",
-            "",
-            _table([line(a) for a in asked]),
-        ]
-        parts += ["", "</details>", ""]
-    else:
-        parts += [_table([line(a) for a in asked]), ""]
-    return "\n".join(parts)
+def _same_task(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """(T,) tasks that every method of classification can be asked about."""
+    cards = [known(t.partition("/")[0]) for t in g.tasks]
+    return np.array([bool(c and c.same_task and c.regime == "classification") for c in cards])
 
 
-def _provenance(rows: list[Row], seeds: list[int]) -> str:
-    versions = ", ".join(sorted({f"tlbench {r.tlbench}, torch {r.torch}" for r in rows}))
-    failed = sum(r.status == "failed" for r in rows)
-    backbones = ", ".join(sorted({r.backbone for r in rows}))
-    few = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"{len(rows)} rows, {failed} failed; {few} seeds; backbone {backbones}; selection rule default; {versions}."
+def _labels(k: Budget) -> str:
+    return "no label" if k == 0 else "1 label a class" if k == 1 else f"{k} labels a class"
 
 
-def _asked(rows: list[Row]) -> list[Asked]:
-    """The lines that a suite's rows can fill, each with its references, sorted by task, budget and method."""
-    found: dict[tuple[str, str, Budget], dict[int, Row]] = defaultdict(dict)
-    for row in sorted(rows, key=lambda r: (r.ok, r.time, r.key)):  # the newest of a seed stands, if it is ok
-        found[row.method, row.task, row.budget][row.seed] = row
-    pairs = sorted({r.task for r in rows if r.sources})
-    budgets = sorted({k for m, _, k in found if m != TARGET_FULL}, key=lambda k: (isinstance(k, str), k))
-    lines = []
-    for task in pairs:
-        target = f"{task.partition('/')[0]}/{task.rpartition('-')[2]}"
-        for k in budgets:
-            methods = {m for m, t, b in found if (t, b) == (task, k) or (t, b) == (target, k)}
-            for m in sorted({*methods, SOURCE_ONLY, TARGET_FULL}):
-                at: Budget = 0 if m == SOURCE_ONLY else FULL if m == TARGET_FULL else k
-                place = (m, target, at) if (m, target, at) in found else (m, task, at)
-                own = found.get(place, {})
-                order = sorted(own)
-                lines.append(
-                    Asked(
-                        task, k, m, [own[s] for s in order],
-                        [found.get((TARGET_ONLY, target, k), {}).get(s) for s in order],
-                        [found.get((SOURCE_ONLY, task, 0), {}).get(s) for s in order],
-                    )
-                )  # fmt: skip
-    return [a for a in lines if a.rows]
+def _of(g: Grid, k: Budget) -> str:
+    asked = len(core.named(core.BOARD).at(k))
+    least = f"; {asked} are asked for" if len(g.tasks) < asked else ""
+    return (
+        f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "
+        f"{len(g.seeds)} seeds; gains over {g.reference}."
+    )
 
 
-def _table(lines: list[Line]) -> str:
-    header = f"| {' | '.join(HEADER)} |"
-    rule = "|" + "|".join("---:" if i not in (0, 2) else "---" for i in range(len(HEADER))) + "|"
-    return "\n".join([header, rule, *(f"| {' | '.join(cells(x))} |" for x in lines)])
+def _suite_caption(name: str, rows: pd.DataFrame) -> str:
+    own = rows[rows["suite"].astype(str) == name]
+    backbones = ", ".join(sorted(set(own["backbone"].astype(str))))
+    metric = METRICS[str(own["metric"].iloc[0])]
+    return f"{metric}, and in brackets the gain over the reference with its 95 % interval; backbone {backbones}."
+
+
+def _flat(k: Budget, tasks: str, s: Standing) -> dict[str, object]:
+    """A standing as one line of a table."""
+    values = asdict(s)
+    harm = values.pop("harm") or {}
+    for name in ("gain", "beyond"):
+        one = getattr(s, name)
+        values[name] = one.mean
+        values[f"{name}_half_width"] = one.half_width() if np.isfinite(one.se) else None
+    for name, n in (("rank", 2), ("won", 3)):
+        found = values.pop(name)
+        labels = ("rank_best", "rank_worst") if n == 2 else ("tasks_won", "tasks_tied", "tasks_lost")
+        values |= dict(zip(labels, found or [None] * n, strict=True))
+    counts = harm.pop("counts", [None] * len(standings.MARGINS))
+    rate = harm.pop("rate", None) or {}
+    values |= {f"harmed_by_{m:g}": c for m, c in zip(standings.MARGINS, counts, strict=True)}
+    values |= {f"rate_{name}": v for name, v in rate.items()} | {f"harm_{name}": v for name, v in harm.items()}
+    return {"budget": str(k), "tasks": tasks, **values}

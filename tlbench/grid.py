@@ -95,7 +95,8 @@ def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequen
         return value - value[at[name]] if name in at else np.full(shape, np.nan)
 
     def constant(name: str) -> Cube:
-        return np.nanmean(value[at[name]], axis=1) if name in at else np.full(len(pairs), np.nan)
+        own = value[at[name]] if name in at else np.full(shape[1:], np.nan)
+        return np.array([np.nan if np.isnan(seeds).all() else np.nanmean(seeds) for seeds in own])
 
     cards = [known(pair.partition("/")[0]) for pair in pairs]
     return Grid(

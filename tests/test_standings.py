@@ -1,0 +1,155 @@
+"""How methods stand: figures that can be checked by hand, and whom a newcomer may change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import stored, study
+
+from tlbench import frame, grid, ranking, standings, stats, tables
+from tlbench.grid import Grid
+from tlbench.standings import Standing
+
+TASKS = ("toy/a-b", "toy/b-a", "other/x-y", "third/u-v")
+
+
+def made(tmp_path: Path, answers: dict[str, np.ndarray]) -> Grid:
+    return grid.of(frame.standing(frame.load(stored(tmp_path, study(answers, TASKS)))), 5)
+
+
+def answers(seed: int = 0, *, seeds: int = 5, n: int = 80, **accuracy: float) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    plain = {"target_only": 0.5, "source_only": 0.4, "chance": 0.1, "target_full": 0.95, **accuracy}
+    return {m: random.random((len(TASKS), seeds, n)) < a for m, a in plain.items()}
+
+
+def by_name(found: list[Standing]) -> dict[str, Standing]:
+    return {s.method: s for s in found}
+
+
+def test_families_weigh_alike_and_the_gain_is_paired(tmp_path: Path) -> None:
+    g = made(tmp_path, answers(dann=0.6, coral=0.45))
+    dann = by_name(standings.standings(g))["dann"]
+    i, j = g.methods.index("dann"), g.methods.index("target_only")
+    gain = (g.value[i] - g.value[j]).mean(1)
+    of = {name: gain[[k for k, x in enumerate(g.groups) if x == name]].mean() for name in g.groups}
+    assert set(of) == {"toy", "other", "third"}
+    assert dann.gain.mean == pytest.approx(np.mean(list(of.values())))
+    assert dann.beyond.mean == pytest.approx(dann.gain.mean)
+    assert dann.beyond.se == pytest.approx(np.std(list(of.values()), ddof=1) / 3**0.5)
+    assert dann.beyond.df == 2
+
+
+def test_adding_a_method_changes_nobodys_primary_figures(tmp_path: Path) -> None:
+    few = answers(dann=0.6, coral=0.45)
+    more = {**few, **{m: v for m, v in answers(1, best=0.9, worse=0.2, middling=0.5).items() if m not in few}}
+    before = by_name(standings.standings(made(tmp_path / "1", few)))
+    after = by_name(standings.standings(made(tmp_path / "2", more)))
+    for name, one in before.items():
+        other = after[name]
+        for what in ("accuracy", "gain", "beyond", "harm", "iqm", "improves", "won", "ranked", "measured", "owed"):
+            assert getattr(other, what) == getattr(one, what), (name, what)
+    assert after["coral"].mean_rank != before["coral"].mean_rank  # what does depend on others
+
+
+def test_a_copy_of_the_reference_gains_nothing_and_harms_nobody(tmp_path: Path) -> None:
+    found = answers()
+    copy = by_name(standings.standings(made(tmp_path, {**found, "copy": found["target_only"]})))["copy"]
+    assert (copy.gain.mean, copy.gain.se) == (0, 0)
+    assert copy.harm is not None
+    assert copy.harm.counts == (0, 0, 0)
+    assert copy.harm.negative == copy.harm.positive == 0
+    assert copy.won == (0, 4, 0)
+
+
+def test_the_best_comes_first_and_those_without_a_rank_last(tmp_path: Path) -> None:
+    found = standings.standings(made(tmp_path, answers(dann=0.8, coral=0.3)))
+    assert [s.method for s in found if s.ranked] == ["dann", "target_only", "source_only", "coral"]
+    assert {s.method for s in found[4:]} == {"chance", "target_full"}  # a control and the skyline
+    assert [s.group for s in found[:4]] == [0, 1, 2, 3]
+    assert found[0].rank == (1, 1)
+    assert found[3].harm is not None
+    assert found[3].harm.negative == 4
+    assert found[3].harm.counts[1] == 4
+
+
+def test_a_method_with_a_hole_is_not_ranked_and_one_with_few_failures_is(tmp_path: Path) -> None:
+    g = made(tmp_path, answers(dann=0.6, coral=0.6, jan=0.6))
+    value, imputed = g.value.copy(), g.imputed.copy()
+    value[g.methods.index("dann"), 0, 0] = np.nan
+    imputed[g.methods.index("coral"), 0, :2] = True  # 2 of 20
+    imputed[g.methods.index("jan"), 0, :3] = True
+    over = value - value[g.methods.index("target_only")]
+    found = by_name(standings.standings(replace(g, value=value, imputed=imputed, gain=over)))
+    assert not found["dann"].ranked
+    assert (found["dann"].measured, found["dann"].owed) == (19, 20)
+    assert found["coral"].ranked
+    assert found["coral"].imputed == 2
+    assert not found["jan"].ranked
+
+
+def test_with_too_few_seeds_harm_is_not_tested(tmp_path: Path) -> None:
+    coral = by_name(standings.standings(made(tmp_path, answers(seeds=3, coral=0.1))))["coral"]
+    assert coral.harm is not None
+    assert (coral.harm.counts[1], coral.harm.tested) == (4, 0)
+    text = tables.standing([coral], {}, set())
+    assert "0, 4 not tested" in text
+
+
+def test_a_part_of_the_tasks_is_judged_by_itself(tmp_path: Path) -> None:
+    g = made(tmp_path, answers(dann=0.6))
+    mask = np.array([t.startswith("toy/") for t in g.tasks])
+    dann = by_name(standings.standings(g, mask))["dann"]
+    i = g.methods.index("dann")
+    assert dann.owed == 10
+    assert dann.gain.mean == pytest.approx(g.gain[i, mask].mean())
+    assert np.isnan(dann.beyond.se)  # one family says nothing of new ones
+
+
+def test_the_tables_show_every_method_and_mark_changed_code(tmp_path: Path) -> None:
+    g = made(tmp_path, answers(dann=0.6))
+    found = standings.standings(g)
+    for text in (tables.standing(found, {"dann": 1.5}, {"dann"}), tables.short(found, {"dann"})):
+        lines = text.splitlines()
+        assert len(lines) == 2 + len(found)
+        assert len({line.count("|") for line in lines}) == 1
+        assert "| dann † |" in text
+    assert "| 1.50 |" in tables.standing(found, {"dann": 1.5}, set())
+    assert "nan" not in tables.standing(found, {}, set()) + tables.suite(g, set())
+
+
+def test_the_budget_at_which_the_source_becomes_harmful_is_counted_task_by_task(tmp_path: Path) -> None:
+    g = made(tmp_path, answers(dann=0.6))
+    i = g.methods.index("dann")
+    at = {}
+    for k, sign in ((1, (5.0, 5, 5, 5)), (5, (5.0, -5, 5, 5)), (20, (-5.0, -5, 5, -5))):
+        mean = g.mean.copy()
+        mean[i] = sign
+        at[k] = replace(g, budget=k, mean=mean)
+    assert tables.turning_points(at)["dann"] == "3 of 4 tasks, median 20"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 5), st.integers(2, 6))
+def test_the_fast_bootstrap_of_means_is_the_general_one(seed: int, methods: int, tasks: int, seeds: int) -> None:
+    random = np.random.default_rng(seed)
+    x, w = random.normal(size=(methods, tasks, seeds)), np.full(tasks, 1 / tasks)
+    fast = ranking.bootstrap_means(x, w, np.random.default_rng(1), 4000)
+    slow = ranking.bootstrap(
+        lambda v: v.mean(-1) @ w, x, np.random.default_rng(2), 400, shared=False, student_t=True
+    )  # fmt: skip
+    np.testing.assert_allclose(fast.value, slow.value)
+    spread = fast.draws.std(0)
+    np.testing.assert_allclose(fast.draws.mean(0), fast.value, atol=5 * spread.max() / 4000**0.5 + 1e-12)
+    np.testing.assert_allclose(slow.draws.std(0), spread, rtol=0.25, atol=1e-12)
+
+
+def test_the_weights_of_tasks_are_those_of_the_macro_mean() -> None:
+    groups = ("a", "b", "a", "c", "a")
+    x = np.arange(5.0)
+    assert x @ standings.weights(groups) == pytest.approx(stats.macro(x, groups))

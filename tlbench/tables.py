@@ -1,0 +1,157 @@
+"""The board's tables as markdown: standings at a budget, harm over budgets, a suite task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tlbench import stats
+from tlbench.card import Budget
+from tlbench.grid import Grid
+from tlbench.plan import AGAIN
+from tlbench.standings import MARGINS, Harm, Standing
+from tlbench.stats import Estimate
+
+DAGGER = " †"  # after a method whose code has changed since it was measured
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
+    """A table; all but the first `left` columns to the right."""
+    rule = ["---" if i < left else "---:" for i in range(len(header))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def number(x: float | None, digits: int = 1, sign: bool = False) -> str:
+    """With a dash for what is not known."""
+    return "–" if x is None or not np.isfinite(x) else f"{round(x, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
+
+
+def interval(x: Estimate, digits: int = 1) -> str:
+    """A gain with the half-width of its 95 % interval."""
+    half = x.half_width() if np.isfinite(x.se) else np.nan
+    return number(x.mean, digits, True) + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
+
+
+STANDING = (
+    "method", "family", "rank", "group", "gain ± (these tasks)", "± (new tasks)", "accuracy", "value added", "harmed",
+    "of these sure", "CVaR20", "won/tied/lost", "mean rank", "IQM", "better in", "time", "failed",
+)  # fmt: skip
+
+
+def standing(rows: Sequence[Standing], times: dict[str, float], changed: set[str]) -> str:
+    """Methods at one budget, the best first. `times` are ratios to the reference's time."""
+    return markdown(STANDING, [_standing(s, times, changed) for s in rows])
+
+
+def _standing(s: Standing, times: dict[str, float], changed: set[str]) -> tuple[str, ...]:
+    beyond = s.beyond.half_width() if np.isfinite(s.beyond.se) else np.nan
+    return (
+        s.method + DAGGER * (s.method in changed),
+        s.family,
+        f"{s.rank[0]}–{s.rank[1]}" if s.rank else "–",
+        number(None if s.group is None else s.group + 1, 0),
+        interval(s.gain),
+        number(beyond),
+        number(s.accuracy),
+        number(s.added, sign=True),
+        f"{s.harm.counts[1]} of {s.harm.tasks}" if s.harm else "–",
+        _sure(s.harm),
+        number(None if s.harm is None else -s.harm.cvar, sign=True),
+        "–" if s.won is None else "/".join(map(str, s.won)),
+        number(s.mean_rank),
+        number(s.iqm, 2),
+        number(None if s.improves is None else 100 * s.improves, 0),
+        number(times.get(s.method), 2),
+        f"{s.imputed} of {s.owed}" if s.imputed else "",
+    )
+
+
+def _sure(h: Harm | None) -> str:
+    if h is None:
+        return "–"
+    return str(h.negative) if h.tested == h.tasks else f"{h.negative}, {h.tasks - h.tested} not tested"
+
+
+def short(rows: Sequence[Standing], changed: set[str]) -> str:
+    """The same in five columns."""
+    header = ("method", "rank", "gain ± (these tasks)", "accuracy", "harmed", "of these sure")
+    names = STANDING[:1] + STANDING[2:3] + STANDING[4:5] + STANDING[6:7] + STANDING[8:10]
+    place = [STANDING.index(n) for n in names]
+    return markdown(header, [[_standing(s, {}, changed)[i] for i in place] for s in rows], left=1)
+
+
+def harm(standings: Mapping[Budget, Sequence[Standing]], turns: dict[str, str]) -> str:
+    """Negative transfer: how often, how sure, how much, and from how many labels on. The A/A floor comes first.
+
+    Args:
+        turns: method -> in words, the budgets from which its sources harm
+    """
+    by = {(s.method, k): s.harm for k, rows in standings.items() for s in rows if s.harm}
+    methods = sorted({m for m, _ in by}, key=lambda m: (m not in AGAIN, m))
+    header = ["method", "harmful from k ="]
+    for k in standings:
+        margins = "/".join(f"{m:g}" for m in MARGINS)
+        header += [f"k = {k}: harmed by > {margins}", "rate [95 %]", "sure: −/+", "severity", "worst"]
+    rows = []
+    for method in methods:
+        cells = [f"**{method}** (A/A floor)" if method in AGAIN else method, turns.get(method, "–")]
+        for k in standings:
+            cells += _harm(by.get((method, k)))
+        rows.append(cells)
+    return markdown(header, rows)
+
+
+def _harm(h: Harm | None) -> list[str]:
+    if h is None:
+        return ["–"] * 5
+    rate = f"{100 * h.rate.value:.0f} %"
+    if h.rate.low is not None and h.rate.high is not None:
+        rate += f" [{100 * h.rate.low:.0f}, {100 * h.rate.high:.0f}]"
+    sure = f"{h.negative}/{h.positive}" if h.tested else "not tested"
+    worst = f"{number(-h.worst, sign=True)} ({h.worst_task})"
+    return [f"{'/'.join(map(str, h.counts))} of {h.tasks}", rate, sure, number(h.severity), worst]
+
+
+def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
+    """Method -> on how many tasks its source becomes harmful, and at which budget in the median."""
+    labelled = [k for k in grids if isinstance(k, int) and k > 0]
+    methods = {m for k in labelled for m in grids[k].methods}
+    found = {}
+    for method in methods:
+        gaps: dict[str, dict[int, float]] = {}
+        for k in labelled:
+            g = grids[k]
+            if method in g.methods and method != g.reference:
+                for t, mean in zip(g.tasks, g.mean[g.methods.index(method)], strict=True):
+                    gaps.setdefault(t, {})[k] = -mean
+        points = [stats.harmful_from(list(v), list(v.values())) for v in gaps.values()]
+        turned = sorted(k for k in points if k is not None)
+        if points:
+            median = f", median {turned[(len(turned) - 1) // 2]}" if turned else ""
+            found[method] = f"{len(turned)} of {len(points)} tasks{median}"
+    return found
+
+
+def suite(grid: Grid, changed: set[str]) -> str:
+    """One suite's tasks: each method's points, and its gain with a 95 % interval where there is one."""
+    rows = []
+    order = np.argsort(-np.nan_to_num(grid.value, nan=-1e9).mean((1, 2)), kind="stable")
+    for i in order:
+        if not np.isnan(grid.value[i]).all():
+            cells = [_cell(grid, int(i), t) for t in range(len(grid.tasks))]
+            rows.append([grid.methods[i] + DAGGER * (grid.methods[i] in changed), *cells])
+    return markdown(["method", *(t.partition("/")[2] for t in grid.tasks)], rows, left=1)
+
+
+def _cell(grid: Grid, i: int, t: int) -> str:
+    value = grid.value[i, t]
+    if np.isnan(value).all():
+        return "–"
+    failed = " (failed)" if grid.imputed[i, t].any() else ""
+    seeds = int((~np.isnan(value)).sum())
+    few = f" ({seeds} seeds)" if seeds < len(grid.seeds) else ""
+    text = number(float(np.nanmean(value)))
+    if grid.methods[i] == grid.reference or np.isnan(grid.mean[i, t]):
+        return text + failed + few
+    return f"{text} ({interval(Estimate(grid.mean[i, t], grid.se[i, t], grid.df[i, t]))}){failed}{few}"
