@@ -101,6 +101,17 @@ def test_with_too_few_seeds_harm_is_not_tested(tmp_path: Path) -> None:
     assert "0, 4 not tested" in text
 
 
+def test_tasks_that_share_a_target_share_their_noise_and_their_interval_is_over_seeds(tmp_path: Path) -> None:
+    found = answers(dann=0.6)
+    pairs = ("toy/a-b", "toy/c-b", "toy/d-b", "toy/e-b")
+    g = grid.of(frame.standing(frame.load(stored(tmp_path, study(found, pairs)))), 5)
+    dann = by_name(standings.standings(g))["dann"]
+    assert dann.gain.df == 4
+    assert dann.gain.se == pytest.approx(stats.over_seeds(g.gain[g.methods.index("dann")].tolist()).se)
+    apart = by_name(standings.standings(made(tmp_path / "2", found)))["dann"]
+    assert apart.gain.df > 4
+
+
 def test_a_part_of_the_tasks_is_judged_by_itself(tmp_path: Path) -> None:
     g = made(tmp_path, answers(dann=0.6))
     mask = np.array([t.startswith("toy/") for t in g.tasks])
@@ -135,13 +146,15 @@ def test_the_budget_at_which_the_source_becomes_harmful_is_counted_task_by_task(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 5), st.integers(2, 6))
-def test_the_fast_bootstrap_of_means_is_the_general_one(seed: int, methods: int, tasks: int, seeds: int) -> None:
+@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 5), st.integers(2, 6), st.booleans())
+def test_the_fast_bootstrap_of_means_is_the_general_one(
+    seed: int, methods: int, tasks: int, seeds: int, shared: bool
+) -> None:
     random = np.random.default_rng(seed)
     x, w = random.normal(size=(methods, tasks, seeds)), np.full(tasks, 1 / tasks)
-    fast = ranking.bootstrap_means(x, w, np.random.default_rng(1), 4000)
+    fast = ranking.bootstrap_means(x, w, np.random.default_rng(1), 4000, shared=shared)
     slow = ranking.bootstrap(
-        lambda v: v.mean(-1) @ w, x, np.random.default_rng(2), 400, shared=False, student_t=True
+        lambda v: v.mean(-1) @ w, x, np.random.default_rng(2), 400, shared=shared, student_t=True
     )  # fmt: skip
     np.testing.assert_allclose(fast.value, slow.value)
     spread = fast.draws.std(0)

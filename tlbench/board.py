@@ -173,8 +173,12 @@ def _measured(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 def _same_task(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """(T,) tasks that every method of classification can be asked about."""
-    cards = [known(t.partition("/")[0]) for t in g.tasks]
-    return np.array([bool(c and c.same_task and c.regime == "classification") for c in cards])
+    return np.array([_for_all(t) for t in g.tasks])
+
+
+def _for_all(task: str) -> bool:
+    card = known(task.partition("/")[0])
+    return card is not None and card.same_task and card.regime == "classification"
 
 
 def _labels(k: Budget) -> str:
@@ -182,7 +186,7 @@ def _labels(k: Budget) -> str:
 
 
 def _of(g: Grid, k: Budget) -> str:
-    asked = len(core.named(core.BOARD).at(k))
+    asked = sum(map(_for_all, core.named(core.BOARD).at(k)))
     least = f"; {asked} are asked for" if len(g.tasks) < asked else ""
     return (
         f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "

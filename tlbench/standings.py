@@ -112,11 +112,24 @@ def _standing(grid: Grid, i: int) -> Standing:
     whole = measured == gain.size
     return Standing(
         grid.methods[i], grid.families[i], measured, gain.size, imputed,
-        float(grid.value[i].mean(1) @ w), stats.pooled_t(gain, w),
+        float(grid.value[i].mean(1) @ w), _on_these(gain, w, grid),
         stats.over_families(gain.mean(1), grid.groups), float(grid.added[i].mean(1) @ w),
         None if grid.methods[i] == grid.reference else harm_of(grid, i),
         whole and imputed <= MOST_IMPUTED * gain.size and grid.methods[i] not in UNRANKED,
     )  # fmt: skip
+
+
+def shared(grid: Grid) -> bool:
+    """Whether tasks have a target in common, and so its shots and its reference: their noise is not their own."""
+    targets = [f"{t.partition('/')[0]}/{t.rpartition('-')[2]}" for t in grid.tasks]
+    return len(set(targets)) < len(targets)
+
+
+def _on_these(gain: Cube, w: Cube, grid: Grid) -> Estimate:
+    """The mean gain for new seeds on these tasks, of `gain` (T, S)."""
+    if shared(grid):
+        return stats.over_seeds([(gain.T @ w).tolist()])
+    return stats.pooled_t(gain, w)
 
 
 def harm_of(grid: Grid, i: int) -> Harm | None:
@@ -142,7 +155,7 @@ def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
         return []
     rows = [grid.methods.index(s.method) for s in ranked]
     value, gain, w = grid.value[rows], grid.gain[rows], weights(grid.groups)
-    scores = bootstrap_means(gain, w, np.random.default_rng(0), RESAMPLES)
+    scores = bootstrap_means(gain, w, np.random.default_rng(0), RESAMPLES, shared=shared(grid))
     places, groups, mean = rank_intervals(scores), tie_groups(scores), ranks(value.mean(2)) @ w
     low, high = grid.chance[:, None], grid.skyline[:, None]
     normal = (value - low) / (high - low)

@@ -1,0 +1,126 @@
+"""The board: what it ranks on, what it says of itself, and that the same rows make the same text."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import stored, study
+
+from tlbench import board, core, frozen
+from tlbench.board import BEGIN, END, Board
+from tlbench.core import Named, Part
+from tlbench.row import Row
+
+PAIRS = (
+    "digits/fonts-photos",
+    "digits/photos-fonts",
+    "wdbc_shift/wdbc_biased-wdbc",
+    "digits_parity/fonts_source-fonts",
+)
+OTHER = "digits/handwritten-fonts"  # measured, and not of the grid
+METHODS = ("target_only", "source_only", "source_plus_target", "dann", "coral", "target_again", "chance", "target_full")
+
+
+@pytest.fixture(autouse=True)
+def _small_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core grid of four tasks, on splits that nobody froze."""
+    small = Named(
+        name="core", seeds=5, part=(Part(budgets=(0, 5), tasks=PAIRS[:3]), Part(budgets=(5,), tasks=PAIRS[3:]))
+    )
+    monkeypatch.setattr(core, "named", lambda name: small)
+    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
+
+
+def rows(seeds: int = 5, tasks: tuple[str, ...] = PAIRS) -> list[Row]:
+    draw = np.random.default_rng(0)
+    found = []
+    for task in tasks:
+        paradigm = "same-domain-different-task" if "parity" in task else "different-domain-same-task"
+        answers = {m: draw.random((1, seeds, 60)) < 0.3 + 0.07 * j for j, m in enumerate(METHODS)}
+        if "parity" in task:
+            del answers["source_only"]
+        found += study(answers, (task,), paradigm=paradigm, suite=task.partition("/")[0])
+        if "parity" not in task:
+            del answers["target_only"], answers["source_only"]
+            found += study(answers, (task,), budget=0, paradigm=paradigm)
+    return found
+
+
+def test_methods_are_ranked_on_the_core_grids_tasks_that_everybody_can_do(tmp_path: Path) -> None:
+    found = Board(stored(tmp_path, [*rows(), *rows(tasks=(OTHER,))]))
+    assert {k: g.tasks for k, g in found.core.items()} == {0: PAIRS[:3], 5: (*PAIRS[:2], PAIRS[3], PAIRS[2])}
+    for k, standings in found.same_task.items():
+        assert {s.owed for s in standings} == {15}
+        by = {s.method: s for s in standings}
+        assert by["dann"].ranked
+        assert by["dann"].harm is not None
+        assert by["dann"].harm.tasks == 3
+        assert by["source_only" if k == 0 else "target_only"].gain.mean == 0
+    text = found.text()
+    assert "### no label" in text
+    assert "### 5 labels a class" in text
+    assert "3 tasks of 2 dataset families (digits, wdbc), 5 seeds; gains over target_only" in text
+    assert "**target_again** (A/A floor)" in text
+    assert "#### same domain, different task, 5 labels a class" in text
+    assert "handwritten-fonts" in text  # with its suite
+    assert "nan" not in text.lower().replace("finance", "")
+
+
+def test_a_task_outside_the_grid_changes_no_rank(tmp_path: Path) -> None:
+    few, more = Board(stored(tmp_path / "1", rows())), Board(stored(tmp_path / "2", [*rows(), *rows(tasks=(OTHER,))]))
+    assert repr(few.same_task) == repr(more.same_task)
+
+
+def test_seeds_beyond_the_grids_change_no_rank(tmp_path: Path) -> None:
+    many = rows(7)
+    few = [r for r in many if r.seed < 5]
+    assert repr(Board(stored(tmp_path / "1", few)).same_task) == repr(Board(stored(tmp_path / "2", many)).same_task)
+
+
+def test_a_task_whose_reference_lacks_a_seed_is_not_ranked_on_yet(tmp_path: Path) -> None:
+    some = [r for r in rows() if (r.method, r.task, r.seed) != ("target_only", "digits/photos", 4)]
+    found = Board(stored(tmp_path, some))
+    assert {s.owed for s in found.same_task[5]} == {10}
+    assert "2 tasks of 2 dataset families (digits, wdbc); 3 are asked for" in found.text()
+
+
+def test_the_same_rows_in_any_order_make_the_same_board(tmp_path: Path) -> None:
+    some = rows()
+    first = Board(stored(tmp_path / "1", some))
+    random.Random(0).shuffle(some)
+    second = Board(stored(tmp_path / "2", some))
+    assert first.text() == second.text()
+    pd.testing.assert_frame_equal(first.table(), second.table())
+
+
+def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
+    file = tmp_path / "leaderboard.md"
+    file.write_text(f"By hand.\n{BEGIN}\n{END}\nBy hand.\n")
+    held = stored(tmp_path / "results", rows())
+    assert board.rebuild(held, file, write=False)
+    assert not (tmp_path / "results" / "board.csv").exists()
+    assert board.rebuild(held, file)
+    assert not board.rebuild(held, file)
+    assert file.read_text().startswith("By hand.")
+    csv = pd.read_csv(tmp_path / "results" / "board.csv")
+    whole = pd.read_parquet(tmp_path / "results" / "board.parquet")
+    assert list(csv.columns) == list(whole.columns)
+    np.testing.assert_allclose(csv["gain"], whole["gain"], rtol=1e-5, atol=1e-9)
+    one = whole[(whole.method == "dann") & (whole.budget == "5") & (whole.tasks == "same task")]
+    standing = next(s for s in Board(held).same_task[5] if s.method == "dann")
+    assert one["gain"].item() == standing.gain.mean
+    assert one["harmed_by_1"].item() == (standing.harm.counts[1] if standing.harm else None)
+
+
+def test_a_store_without_rows_says_how_to_make_some(tmp_path: Path) -> None:
+    assert "No rows yet" in Board(stored(tmp_path, [])).text()
+
+
+def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -> None:
+    text = Board(stored(tmp_path, rows(tasks=(OTHER,)))).text()
+    assert "nobody is ranked" in text
+    assert "handwritten-fonts" in text
