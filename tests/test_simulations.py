@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,12 +34,15 @@ def table() -> Iterator[None]:
         print(f"{what:{width}}  {measured:6.4f}  {'' if printed is None else printed}")
 
 
-def agrees(what: str, measured: float, printed: float, replicates: int, digit: float = 0.01) -> None:
-    """Is a measured share what was printed, `replicates` independent trials each?"""
+def agrees(
+    what: str, measured: float, printed: float, replicates: int, digit: float = 0.01, error: float | None = None
+) -> None:
+    """Is a measured share what was printed? Its standard `error` is that of `replicates` independent trials."""
     TABLE.append((what, measured, printed))
-    p = min(max((measured + printed) / 2, 1 / replicates), 1 - 1 / replicates)
-    error = math.sqrt(2 * p * (1 - p) / replicates)
-    assert measured == pytest.approx(printed, abs=digit / 2 + 3 * error), what
+    if error is None:
+        p = min(max((measured + printed) / 2, 1 / replicates), 1 - 1 / replicates)
+        error = math.sqrt(p * (1 - p) / replicates)
+    assert measured == pytest.approx(printed, abs=digit / 2 + 3 * math.sqrt(2) * error), what
 
 
 def measured(what: str, share: float) -> float:
@@ -54,9 +58,10 @@ class Cells:
     a test set is never even.
     """
 
-    def __init__(self, seeds: int, examples: int, gain: np.ndarray, discord: float = 0.0, training: float = 0.8):
-        random = np.random.default_rng([seeds, examples, round(1000 * discord), round(10 * training)])
-        parts = [_cells(random, seeds, examples, g, discord, training / 100) for g in np.array_split(gain, 20)]
+    def __init__(self, seeds: int, examples: int, gain: np.ndarray, discord: Any = 0.0, training: float = 0.8):
+        random = np.random.default_rng([seeds, examples, round(1000 * np.mean(discord)), round(10 * training)])
+        pieces = zip(*(np.array_split(x, 20) for x in np.broadcast_arrays(gain, discord)), strict=True)
+        parts = [_cells(random, seeds, examples, *piece, training / 100) for piece in pieces]
         a, b = (np.concatenate(x) for x in zip(*parts, strict=True))
         counts = (np.unpackbits(x, axis=2).sum(2, dtype=float) for x in (a, b))
         self.seeds, self.by_seed = seeds, 100 / examples * np.subtract(*counts)  # (groups, seeds)
@@ -70,10 +75,11 @@ class Cells:
 
 
 def _cells(
-    random: np.random.Generator, seeds: int, n: int, gain: np.ndarray, discord: float, training: float
+    random: np.random.Generator, seeds: int, n: int, gain: np.ndarray, discord: np.ndarray, training: float
 ) -> tuple[np.ndarray, np.ndarray]:
     kind = random.random((len(gain), 1, n), np.float32)
-    first, second = kind < discord / 2, (kind >= discord / 2) & (kind < discord)
+    share = discord[:, None, None]
+    first, second = kind < share / 2, (kind >= share / 2) & (kind < share)
 
     def right(better: np.ndarray, always: np.ndarray, never: np.ndarray) -> np.ndarray:
         fortune = training * random.standard_normal((len(gain), seeds, 1), np.float32)
@@ -165,7 +171,22 @@ POWER = {
     (2000, 5): (0.0, 0.01, 0.38, 0.98),
     (2000, 10): (0.06, 0.62, 0.91, 1.0),
 }
-DISCORD = 0.025
+POWERED = 200
+STEEPER = (2000, 10, 3)  # is not as printed where all tasks are much alike
+
+
+def power(examples: int, seeds: int, points: float, discord: np.ndarray) -> tuple[float, float]:
+    """Share of 8 worse tasks of 24 found, and its standard error.
+
+    Discoveries help each other through the correction, so tasks of a replicate are no independent trials: the standard
+    error is that of replicates.
+    """
+    gain = np.tile(np.r_[np.full(8, -points), np.zeros(16)], POWERED)
+    found = Cells(seeds, examples, gain, discord).negative().reshape(-1, TASKS)
+    false = found[:, 8:].sum(1) / np.maximum(1, found.sum(1))
+    assert false.mean() <= 0.05 + 3 * false.std() / math.sqrt(POWERED)
+    share = found[:, :8].mean(1)
+    return float(share.mean()), max(float(share.std()) / math.sqrt(POWERED), 1 / (8 * POWERED))
 
 
 @pytest.mark.slow
@@ -173,15 +194,24 @@ DISCORD = 0.025
 def test_harm_is_found_as_often_as_printed(examples: int, seeds: int) -> None:
     """Table of 1.4: 8 of 24 tasks are worse by 1, 2, 3, 5 pp. Left out: how far the methods disagree on examples.
 
-    Discoveries help each other through the correction, so tasks of a replicate are no independent trials: the standard
-    error is that of replicates.
+    Disagreement on 0 to 6 % of a task's examples gives fifteen of these figures. The sixteenth is the next test's.
     """
+    discord = np.random.default_rng(4).uniform(0, 0.06, TASKS * POWERED)
     for points, printed in zip((1, 2, 3, 5), POWER[examples, seeds], strict=True):
-        gain = np.tile(np.r_[np.full(8, -float(points)), np.zeros(16)], REPLICATES // 4)
-        found = Cells(seeds, examples, gain, DISCORD).negative().reshape(-1, TASKS)
-        agrees(f"power, N={examples} S={seeds} {points} pp", float(found[:, :8].mean()), printed, REPLICATES // 4)
-        false = found[:, 8:].sum(1) / np.maximum(1, found.sum(1))
-        assert false.mean() <= 0.05 + 3 * false.std() / math.sqrt(len(false))
+        found, error = power(examples, seeds, points, discord)
+        what = f"power, N={examples} S={seeds} {points} pp"
+        if (examples, seeds, points) != STEEPER:
+            agrees(what, found, printed, POWERED, error=error)
+        else:
+            assert measured(f"{what} (printed {printed})", found) > printed + 3 * error
+
+
+@pytest.mark.slow
+def test_power_rises_as_slowly_as_printed_only_if_tasks_are_unlike() -> None:
+    """0.91 at 3 pp, N = 2000, S = 10: with a few tasks on which the methods disagree much, 1.7 % in the middle."""
+    discord = np.minimum(0.5, np.random.default_rng(4).lognormal(math.log(0.017), 1.4, TASKS * POWERED))
+    found, error = power(*STEEPER, discord)
+    agrees("power, N=2000 S=10 3 pp, unlike tasks", found, 0.91, POWERED, error=error)
 
 
 # 1.5: intervals of a rate
