@@ -49,6 +49,13 @@ def test_outliers_and_order_do_not_move_an_interquartile_mean(table: np.ndarray,
     assert iqm(higher) == pytest.approx(iqm(table), abs=1e-9)
 
 
+def test_methods_have_an_interquartile_mean_each() -> None:
+    scores = np.random.default_rng(0).normal(0, 1, (3, 4, 5))
+    assert iqm(scores).tolist() == [pytest.approx(iqm(one)) for one in scores]
+    scores[1, 2, 3] = math.nan  # not trimmed away as if it were the best
+    assert np.isnan(iqm(scores)).tolist() == [False, True, False]
+
+
 # who beats whom
 
 
@@ -67,6 +74,11 @@ def test_an_improvement_is_mann_and_whitneys(a: np.ndarray, b: np.ndarray) -> No
     assert probability_of_improvement(a, b) + probability_of_improvement(b, a) == pytest.approx(1)
     assert probability_of_improvement(a, a) == pytest.approx(0.5)
     assert probability_of_improvement(np.exp(a), np.exp(b)) == pytest.approx(probability_of_improvement(a, b))
+
+
+def test_a_run_that_is_missing_beats_nobody_and_loses_to_nobody() -> None:
+    assert np.isnan(probability_of_improvement([[1.0, math.nan]], [[0.0]]))
+    assert np.isnan(probability_of_improvement([[1.0]], [[math.nan, 2.0]]))
 
 
 def test_half_a_point_is_neither_won_nor_lost() -> None:
@@ -201,6 +213,12 @@ def test_tie_groups_counted_by_hand() -> None:
     noisy = [-2.0, 3.0] * 10  # mean 1/2: not told from either
     assert tie_groups(draws(steady, noisy)).tolist() == [0, 0]
     assert tie_groups(draws(other, noisy, steady)).tolist() == [1, 0, 0]  # compared with the group's best alone
+
+
+def test_one_seed_tells_nobody_apart() -> None:
+    alone = bootstrap(mean_of, np.arange(6.0).reshape(3, 2, 1), np.random.default_rng(0), 9)
+    assert rank_intervals(alone).tolist() == [[1, 3]] * 3
+    assert tie_groups(alone).tolist() == [0, 0, 0]
 
 
 def test_ties_are_of_differences_and_not_of_overlapping_intervals() -> None:

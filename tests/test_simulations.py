@@ -136,8 +136,8 @@ def sign_flip(by_seed: np.ndarray) -> np.ndarray:
 def test_the_two_way_test_keeps_its_level(examples: int, seeds: int, noise: tuple[float, float]) -> None:
     """1.4: at most 0.065 at a nominal 0.05, in 18 settings; the sign-flip test up to 0.165.
 
-    The least, printed as 0.010, is reached with five seeds. With three it is lower, down to 0.001, unless seeds differ
-    by 4 pp: t of two degrees of freedom has tails for a variance that one knows almost surely, that of the examples.
+    The least, printed as 0.010, holds from five seeds up. With three it is lower, down to 0.004, where seeds differ by
+    less than 4 pp: t of two degrees of freedom has tails for a variance that is well known, that of many examples.
     Nothing is tested with three.
     """
     runs = Cells(seeds, examples, np.zeros(TASKS * 100), *noise)

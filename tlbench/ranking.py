@@ -22,15 +22,24 @@ EXACT = 50  # families up to which Wilcoxon's distribution is counted out
 Cube = NDArray[np.floating[Any]]
 
 
-def iqm(scores: ArrayLike) -> float:
-    """Interquartile mean: of the middle half of all runs on all tasks, whatever their shape (Agarwal et al. 2021)."""
-    return float(trim_mean(np.asarray(scores, dtype=float), 0.25, axis=None))
+def iqm(scores: ArrayLike) -> Any:
+    """Interquartile mean of `scores` (..., tasks, seeds): of the middle half of all runs (Agarwal et al. 2021).
+
+    A number for each of (...), whose tasks and runs are thrown together; NaN stays.
+    """
+    x = np.asarray(scores, dtype=float)
+    runs = x.reshape(*x.shape[:-2], -1)
+    return np.where(np.isnan(runs).any(-1), np.nan, trim_mean(runs, 0.25, axis=-1))[()]
 
 
 def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> float:
-    """P(a run of a beats one of b) + P(tie) / 2, meaned over tasks (Agarwal et al. 2021). Shapes (tasks, seeds)."""
+    """P(a run of a beats one of b) + P(tie) / 2, meaned over tasks (Agarwal et al. 2021). Shapes (tasks, seeds).
+
+    Runs are not paired by seed: it is a chance for one run of each, of any seeds. NaN stays.
+    """
     x, y = np.asarray(a, dtype=float)[:, :, None], np.asarray(b, dtype=float)[:, None, :]
-    return float(((x > y) + 0.5 * (x == y)).mean((1, 2)).mean())
+    beaten = np.where(np.isnan(x + y), np.nan, (x > y) + 0.5 * (x == y))  # (tasks, seeds of a, seeds of b)
+    return float(beaten.mean((1, 2)).mean())
 
 
 def win_tie_loss(gain: ArrayLike, margin: float = TIE) -> tuple[int, int, int]:
@@ -110,10 +119,11 @@ def _percentiles(draws: NDArray[np.float64], level: float) -> tuple[NDArray[np.f
 def rank_intervals(scores: Bootstrap, decimals: int = DECIMALS) -> NDArray[np.int64]:
     """(methods, 2) best and worst rank that resampling gives each method, of the bootstrap of (methods,) scores.
 
-    Percentiles of its ranks in the widened draws, rounded outwards to whole ranks.
+    Percentiles of its ranks in the widened draws, rounded outwards to whole ranks; with NaN draws, all ranks.
     """
     low, high = _percentiles(ranks(scores.draws.T, decimals).T, scores.level)
-    return np.stack([np.floor(low), np.ceil(high)], axis=1).astype(np.int64)
+    low, high = np.nan_to_num(np.floor(low), nan=1), np.nan_to_num(np.ceil(high), nan=len(low))
+    return np.stack([low, high], axis=1).astype(np.int64)
 
 
 def tie_groups(scores: Bootstrap) -> NDArray[np.int64]:

@@ -114,8 +114,9 @@ def pooled_t(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
 
     `values` (tasks, seeds) in points; `weights` (tasks,) are equal unless given, and need not sum to one. The
     variances within tasks are pooled: df = tasks (seeds - 1), or with unequal weights w Satterthwaite's (1946)
-    (seeds - 1) (sum w^2)^2 / sum w^4. Tasks that share a target's shots, or a reference, share noise, and then this
-    interval is too narrow: `over_seeds` is right. With one seed the standard error is not a number.
+    (seeds - 1) (sum w^2)^2 / sum w^4; where one task makes nearly all the noise, that is too many. Tasks that share a
+    target's shots, or a reference, share noise, and then this interval is too narrow: `over_seeds` is right. With one
+    seed the standard error is not a number.
     """
     x = np.asarray(values, dtype=float)
     m, s = x.shape
@@ -217,7 +218,7 @@ def rate(harmed: ArrayLike, groups: Sequence[str]) -> Rate:
 
     Wilson's interval (1927) at the number of independent cells that are as good as these, of which families have many
     alike: n over the design effect (Kish 1965), times (z / t of families - 1 degrees of freedom)^2. The conservative
-    interval is Clopper and Pearson's at the same number (Korn & Graubard 1998). Simulated, 95 % is .88 to .96: below
+    interval is Clopper and Pearson's at the same number (Korn & Graubard 1998). Simulated, 95 % is .87 to .96: below
     where harm is rare and families agree within themselves. With fewer than 8 families there is no interval.
     """
     x = family_means(harmed, groups)
