@@ -15,7 +15,7 @@ from tlbench.method import NUMERICS
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
-    "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "jail", "cachedir", "data",
+    "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "energy", "stopwatch", "jail", "cachedir", "data",
     "duplicates", "weights", "kinds", "own", "card", "manifest", "dataset", "download", "hub", "unpack",
     "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "descent",
     "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
@@ -61,7 +61,7 @@ def test_imports_point_down(file: Path) -> None:
         assert name == own or floor_of(name) < floor_of(own), f"{own} imports {name}, which stands above it"
 
 
-@pytest.mark.parametrize("name", ["metrics", "stats", "trunks", "detect", "timing"])
+@pytest.mark.parametrize("name", ["metrics", "stats", "trunks", "detect", "timing", "energy"])
 def test_pure_modules_import_nothing_of_ours(name: str) -> None:
     assert list(imported(ROOT / "tlbench" / f"{name}.py")) == []
 
