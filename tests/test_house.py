@@ -19,9 +19,9 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "duplicates", "weights", "kinds", "own", "card", "manifest", "dataset", "download", "hub", "unpack",
     "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "descent",
     "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
-    "textencoding", "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell",
-    "report", "store", "grid", "plan", "sweep", "board", "selftest", "api", "reproduction", "reproduce",
-    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
+    "textencoding", "calibration", "loaders", "executors", "machine", "yardstick", "inputs", "jobs", "worker", "scoring", "cell",
+    "report", "store", "timings", "grid", "plan", "sweep", "session", "board", "selftest", "api", "reproduction", "reproduce",
+    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "clock", "cli",
 ]  # fmt: skip
 
 

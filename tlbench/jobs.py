@@ -192,9 +192,18 @@ def device(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What this process computes with."""
     return {
         "torch": torch.__version__,
+        "runtime": torch.version.cuda,
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "bf16": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
     }
+
+
+def calibrate(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Seconds of each probe of this machine."""
+    from tlbench.yardstick import measured
+
+    torch.set_num_threads(int(job["threads"]))
+    return {"probes": measured(job["device"], bool(job["whole"]))}
 
 
 JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
@@ -202,4 +211,5 @@ JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "describe": describe,
     "extract": extract,
     "device": device,
+    "calibrate": calibrate,
 }
