@@ -15,13 +15,14 @@ from tlbench.method import NUMERICS
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
-    "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "energy", "stopwatch", "jail", "cachedir", "data",
-    "duplicates", "weights", "kinds", "own", "card", "manifest", "dataset", "download", "hub", "unpack",
-    "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "descent",
-    "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
-    "textencoding", "calibration", "loaders", "executors", "machine", "yardstick", "inputs", "jobs", "worker", "scoring", "cell",
-    "report", "store", "timings", "grid", "plan", "sweep", "session", "board", "selftest", "api", "reproduction", "reproduce",
-    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "clock", "cli",
+    "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "energy", "stopwatch",
+    "jail", "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "manifest", "dataset",
+    "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split", "published", "frozen",
+    "episodes", "method", "descent", "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow",
+    "priors", "transport", "features", "textencoding", "calibration", "loaders", "executors", "machine",
+    "yardstick", "inputs", "jobs", "worker", "scoring", "cell", "report", "store", "timings", "grid", "plan",
+    "sweep", "session", "board", "selftest", "api", "reproduction", "reproduce", "audit", "factsheet",
+    "newcard", "catalog", "doctor", "command", "clock", "cli",
 ]  # fmt: skip
 
 

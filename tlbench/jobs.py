@@ -128,7 +128,7 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         test = None if train.episodes else mapped(job["test"])  # an episode is no one sample
         report |= timed(predict, test, lambda: method.fit(train, seed), loops)
     ended = synchronized(device)
-    return {**report, "rest_s": ended - done + (answering - fitted), "extra_s": ended - done}
+    return {**report, "extra_s": ended - done, "rest_s": answering - fitted, "done": done}
 
 
 def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
