@@ -24,14 +24,15 @@ Tell = Callable[[int, int, float | None, str], None]
 
 
 def cells(plan: Plan, request: Request) -> list[Cell]:
-    """Seed by seed, so that a slow minute meets every method; each budget's reference beside what is judged by it."""
-    found = [c for e in plan.entries for c in e.cells if e.method.name in request.methods or judges(e.method.name, c)]
-    return sorted((c for c in dict.fromkeys(found) if not plans.refusal(c)), key=lambda c: c.seed)
-
-
-def judges(method: str, cell: Cell) -> bool:
-    """Whether it is the reference of its budget."""
-    return method == REFERENCES[cell.budget == 0]
+    """Seed by seed, so that a slow minute meets every method; beside them what judges them, whoever asked for it."""
+    wanted = {plans.absolute(name) for name in request.methods}
+    asked = {c: None for e in plan.entries if e.method.spec in wanted for c in e.cells}
+    places = {(c.task.card.name, c.task.target, c.budget) for c in asked}
+    judges = {
+        c: None for e in plan.entries for c in e.cells
+        if e.method.name == REFERENCES[c.budget == 0] and (c.task.card.name, c.task.target, c.budget) in places
+    }  # fmt: skip
+    return sorted((c for c in asked | judges if not plans.refusal(c)), key=lambda c: c.seed)
 
 
 @dataclass
