@@ -1,6 +1,6 @@
 """Ours against skada's, in an environment of its own: a step of DANN, and the classic maps on real pairs.
 
-Where the environment cannot be built (no uv, no network), or the data is not here, the benchmark is skipped and says why.
+Where the environment cannot be built (no uv, no network), or the data is not here, a benchmark is skipped and says why.
 """
 
 from __future__ import annotations
