@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from tlbench import machine
 from tlbench import plan as plans
 from tlbench.cell import Bench, Cell
-from tlbench.executors.local import Workers, forget
+from tlbench.executors.local import ServerDied, Workers, forget
 from tlbench.jail import Limits
 from tlbench.plan import Plan, Request
 from tlbench.sweep import provenance
@@ -80,19 +80,23 @@ class Session:
         folder, runs = self.workers.folder(), machine.other_runs()
         job = {**self.bench.job(cell, self.workers, folder), "timed": True}
         look, start = machine.Look.now(), time.perf_counter()
-        self.workers.submit(job, folder, self.limits)
-        ended = self.workers.wait()
-        wall, seen = time.perf_counter() - start, machine.Look.now()
-        made = {**provenance(), "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        row = self.bench.row(cell, ended, made, 1, wall)
-        forget(ended)
-        if not row.ok:
-            self.left.append(f"{cell.label}: {row.reason}")
+        try:
+            self.workers.submit(job, folder, self.limits)
+            ended = self.workers.wait()
+        except ServerDied:
+            self.workers.restart()
+            self.left.append(f"{cell.label}: took the worker server down with it")
             return []
-        threads = self.bench.conditions.threads
-        others = machine.others(look, seen, float(ended.report.get("cpu_s", 0)), wall, threads)
+        wall, seen = time.perf_counter() - start, machine.Look.now()
+        row = self.bench.row(cell, ended, provenance(), 1, wall)
+        forget(ended)
+        clocks = {name: ended.report.get(name) for name in (*CLOCKS, "cpu_s")}
+        if not row.ok or not all(isinstance(v, float) and 0 <= v < math.inf for v in clocks.values()):
+            self.left.append(f"{cell.label}: {row.reason or 'its report is not one of a worker'}")
+            return []
+        others = machine.others(look, seen, float(clocks.pop("cpu_s") or 0.0), wall, self.bench.conditions.threads)
         values = {
-            **row.values(), **{name: float(ended.report[name]) for name in CLOCKS},
+            **row.values(), **clocks,
             "others": round(others, 3), "runs": runs, "contended": bool(runs) or others > machine.MOST_BUSY,
         }  # fmt: skip
         return [{name: values[name] for name in COLUMNS if name in values}]
