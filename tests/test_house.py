@@ -15,14 +15,15 @@ from tlbench.method import NUMERICS
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
-    "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "jail",
-    "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "core", "manifest", "dataset",
-    "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split", "published", "frozen",
-    "episodes", "method", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning",
-    "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders",
-    "executors", "inputs", "folds", "jobs", "worker", "scoring", "cell", "trials", "report", "archive", "store",
-    "frame", "grid", "plan", "forecast", "sweep", "standings", "tables", "selection", "board", "selftest",
-    "api", "reproduction", "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
+    "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "energy",
+    "stopwatch", "jail", "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "core",
+    "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split",
+    "published", "frozen", "episodes", "method", "search", "validators", "descent", "embed", "inner", "meta",
+    "losses", "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration",
+    "loaders", "executors", "machine", "yardstick", "inputs", "folds", "jobs", "worker", "scoring", "cell",
+    "trials", "report", "archive", "store", "timings", "frame", "grid", "plan", "forecast", "sweep", "session",
+    "standings", "tables", "selection", "board", "selftest", "api", "reproduction", "reproduce", "audit",
+    "factsheet", "newcard", "catalog", "doctor", "command", "clock", "cli",
 ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from tlbench.row import Row
 from tlbench.scoring import scored
 from tlbench.split import Partition, Split, sha
 
+TIMED = ("first_step_s", "step_ms", "infer_latency_ms", "infer_latency_p95_ms", "step_gflops", "energy_j")
 Place = tuple[Card, str, int]  # of a domain: its card, its name, and the seed where it is drawn anew
 
 
@@ -369,7 +370,7 @@ def write_episodes(file: Path, split: EpisodicSplit, budget: Budget) -> None:
     )
 
 
-def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | None]:
+def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | str | None]:
     """The columns of time and memory, from a worker's report on a cell of `n` test samples.
 
     Raises:
@@ -378,18 +379,24 @@ def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | No
     try:
         fit, predict, loop, rss = (float(report[k]) for k in ("fit_s", "predict_s", "loop_s", "peak_rss_mib"))
         samples, steps, gpu = int(report["train_samples"]), int(report["train_steps"]), report["peak_gpu_mib"]
+        more = {name: None if report.get(name) is None else float(report[name]) for name in TIMED}
         found = {
             "fit_s": round(fit, 6),
             "predict_s": round(predict, 6),
-            "overhead_s": round(wall_s - fit - predict, 6),
+            "overhead_s": round(wall_s - fit - predict - float(report.get("extra_s", 0)), 6),
             "train_samples_per_s": round(samples / loop, 1) if samples else None,
-            "step_ms": round(1e3 * loop / steps, 4) if steps else None,
             "infer_samples_per_s": round(n / predict, 1),
             "peak_rss_mib": round(rss, 1),
             "peak_gpu_mib": None if gpu is None else float(gpu),
+            "total_s": round(fit, 6),
+            **{name: None if v is None else float(f"{v:.6g}") for name, v in more.items()},
         }
+        if found["step_ms"] is None and steps:  # taken while predicting, as a few-shot learner does
+            found["step_ms"] = round(1e3 * loop / steps, 4)
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"the report is not one of a worker's ({type(error).__name__}: {error})") from None
     if not all(v is None or math.isfinite(v) for v in found.values()):
         raise ValueError("the report is not one of a worker's: a time or size is not finite")
-    return found
+    if report.get("arithmetic") not in (None, "fp32", "tf32", "bf16"):
+        raise ValueError("the report is not one of a worker's: nobody computes like that")
+    return {**found, "arithmetic": report.get("arithmetic")}

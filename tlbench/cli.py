@@ -116,6 +116,49 @@ def run(
 
 
 @app.command()
+def time(
+    task: Annotated[list[str], typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")],
+    method: Annotated[list[str], typer.Option("--method", "-m", help="A method; repeatable.")],
+    budgets: Annotated[str | None, typer.Option(help="Labels per class, as 0,1,5,20 or full.")] = None,
+    seeds: Annotated[str, typer.Option(help="The repeats.")] = "0-2",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads a cell computes with.")] = 1,
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
+    memory_limit: Annotated[int | None, typer.Option(min=64, help="MiB a cell may take.")] = None,
+    data_root: DataRoot = None,
+    results: Results = None,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time methods and their references one cell at a time, on a machine that is measured before and after."""
+    from tlbench import clock, command
+    from tlbench.api import Options
+    from tlbench.plan import Request
+
+    request = Request(
+        tuple(task), tuple(method), command.budgets(budgets), command.seeds(seeds), command.settings(set_ or [])
+    )  # fmt: skip
+    options = Options(results, data_root, backbone, device, 1, time_limit, memory_limit, changed_data=changed_data)
+    raise SystemExit(clock.time(request, options, threads, as_json))
+
+
+@app.command()
+def calibrate(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads to measure with.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine by matrix products, convolutions, memory and short training loops; about a minute."""
+    from tlbench import clock
+
+    clock.calibrate(device, threads, as_json)
+
+
+@app.command()
 def worker(
     plan: Annotated[Path, typer.Option(help="A file written by `run --plan-only`.")],
     index: Annotated[int, typer.Option(min=0, help="Which of its cells, from 0.")],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -15,6 +14,7 @@ import tlbench
 from tlbench import backbone, cachedir, fetch
 from tlbench.executors.local import Workers, usable_cores
 from tlbench.inputs import native_bf16
+from tlbench.machine import driver
 from tlbench.store import Store, default_folder
 from tlbench.weights import weights_file
 
@@ -36,7 +36,7 @@ def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "native_bf16": native_bf16(),
         "gpus": report.get("cuda", []),
-        "driver": _driver(),
+        "driver": driver(),
         "worker": "ok" if report["status"] == "ok" else report["reason"],
         "data": data,
         "weights": weights,
@@ -68,14 +68,6 @@ def _memory_gib() -> float | None:
         return round(int(text.split()[1]) / 2**20, 1)
     except (OSError, ValueError):
         return None
-
-
-def _driver() -> str | None:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    done = subprocess.run([tool, "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True)
-    return done.stdout.strip().split("\n")[0] or None
 
 
 def _parent(folder: Path) -> Path:

@@ -17,7 +17,9 @@ from tlbench import method as methods
 from tlbench import nets
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.embed import batch_for
+from tlbench.energy import Energy
 from tlbench.mistake import Mistake
+from tlbench.stopwatch import StepWatch, arithmetic, loops_of, timed
 from tlbench.timing import METER, peak_rss_mib, synchronized
 
 LARGE = 1 << 28  # bytes of an array that is never copied whole
@@ -99,22 +101,34 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     torch.set_num_threads(int(job["threads"]))
     torch.manual_seed(int(job["seed"]))
     method = methods.load(job["method"])(**job["config"])
-    train, device = training(job, folder), job["device"]
-    start = synchronized(device)
-    predict = method.fit(train, int(job["seed"]))
+    train, device, seed = training(job, folder), job["device"], int(job["seed"])
+    energy, start = Energy.of(device), synchronized(device)
+    with StepWatch(device) as watch:
+        predict = method.fit(train, seed)
     fitted = synchronized(device)
+    joules, steps, loops = energy.joules(), watch.columns(), loops_of(METER)
+    answering = synchronized(device)
     answer = episode_scores if train.episodes else all_scores
     np.save(folder / "scores.npy", answer(predict, mapped(job["test"]), folder), allow_pickle=False)
     done = synchronized(device)
-    return {
+    report = {
+        "setup_s": start - job["started"],
         "fit_s": fitted - start,
-        "predict_s": done - fitted,
+        "predict_s": done - answering,
         "train_samples": METER.samples,
         "train_steps": METER.steps,
         "loop_s": METER.loop_s,
         "peak_rss_mib": peak_rss_mib(),
         "peak_gpu_mib": torch.cuda.max_memory_allocated(device) / 2**20 if device.startswith("cuda") else None,
+        "energy_j": joules,
+        "arithmetic": arithmetic(device),
+        **steps,
     }
+    if job.get("timed"):
+        test = None if train.episodes else mapped(job["test"])  # an episode is no one sample
+        report |= timed(predict, test, lambda: method.fit(train, seed), loops)
+    ended = synchronized(device)
+    return {**report, "extra_s": ended - done, "rest_s": answering - fitted, "done": done}
 
 
 def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
@@ -178,9 +192,18 @@ def device(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What this process computes with."""
     return {
         "torch": torch.__version__,
+        "runtime": torch.version.cuda,
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "bf16": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
     }
+
+
+def calibrate(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Seconds of each probe of this machine."""
+    from tlbench.yardstick import measured
+
+    torch.set_num_threads(int(job["threads"]))
+    return {"probes": measured(job["device"], bool(job["whole"]))}
 
 
 JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
@@ -188,4 +211,5 @@ JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "describe": describe,
     "extract": extract,
     "device": device,
+    "calibrate": calibrate,
 }

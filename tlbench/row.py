@@ -112,7 +112,31 @@ _JSON: dict[str, set[type]] = {  # what a column of a type is in parsed JSON
     "bool": {bool}, "bool | None": {bool, _NONE}, "int | None": {int, _NONE}, "float": {float, int},
      "Budget": {int, str}, "tuple[str, ...]": {list, tuple}, "dict[str, Any]": {dict},
 }  # fmt: skip
-_KINDS = tuple((f.name, str(f.type), _JSON[str(f.type)]) for f in fields(Row))
+Kinds = tuple[tuple[str, str, set[type]], ...]  # of each column: its name, its type, what that is in JSON
+
+
+def kinds(of: type[Any]) -> Kinds:
+    """Of a dataclass's columns."""
+    return tuple((f.name, str(f.type), _JSON[str(f.type)]) for f in fields(of))
+
+
+KINDS = kinds(Row)
+
+
+def check_columns(values: Any, kinds: Kinds, later: frozenset[str] = frozenset()) -> None:
+    """Raises:
+    ValueError: parsed JSON has not these columns (but for `later` ones), or one of another type; says which.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    names = {name for name, _, _ in kinds}
+    unknown, missing = set(values) - names, names - set(values) - later
+    if unknown or missing:
+        raise ValueError(f"{'unknown' if unknown else 'missing'} column {min(unknown or missing)!r}")
+    for name, kind, types in kinds:
+        value = values.get(name)
+        if type(value) not in types or (type(value) is float and not math.isfinite(value)):
+            raise ValueError(f"column {name!r} is {value!r}, not {kind}")
 
 
 def packed_bits(hits: NDArray[np.bool_]) -> str:
@@ -126,15 +150,7 @@ def read_row(values: Any) -> Row:
     Raises:
         ValueError: it is not one; says which column.
     """
-    if not isinstance(values, dict):
-        raise ValueError("not a JSON object")
-    unknown, missing = set(values) - set(COLUMNS), set(COLUMNS) - set(values) - LATER
-    if unknown or missing:
-        raise ValueError(f"{'unknown' if unknown else 'missing'} column {min(unknown or missing)!r}")
-    for name, kind, types in _KINDS:
-        value = values.get(name)
-        if type(value) not in types or (type(value) is float and not math.isfinite(value)):
-            raise ValueError(f"column {name!r} is {value!r}, not {kind}")
+    check_columns(values, KINDS, LATER)
     for name in ("sources", "source_data"):
         if not all(type(s) is str for s in values[name]):
             raise ValueError(f"column {name!r} is {values[name]!r}, not a list of texts")

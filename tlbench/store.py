@@ -11,9 +11,10 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -105,7 +106,7 @@ class Store:
         if not line.strip():
             return
         try:
-            row = read_row(json.loads(line, parse_constant=_refuse))
+            row = read_row(parsed(line))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             self.skipped.append(f"{self.file}:{self._line}: skipped, not a row ({str(error)[:120]})")
             return
@@ -117,24 +118,12 @@ class Store:
         Raises:
             Mistake: the disk is full, or the store cannot be written.
         """
-        text = json.dumps(row.values(), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        line = text.encode(errors="replace") + b"\n"  # a reason may hold half a character
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.file) as fd:
-                self.refresh()
-                if row.key in self.rows and self.rows[row.key].ok:
-                    return  # another run on this store was faster
-                end = os.lseek(fd, 0, os.SEEK_END)
-                if end and os.pread(fd, 1, end - 1) != b"\n":
-                    line = b"\n" + line  # a torn line stays a line of its own, to be skipped
-                _write(fd, line, end)
-        except OSError as error:
-            why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
-            raise Mistake(
-                f"{self.file}: {why}; the {len(self.rows)} rows written before are safe: "
-                "make room or choose another store with --results, then repeat the command"
-            ) from None
+
+        def wanted() -> bool:
+            self.refresh()  # another run on this store may have been faster
+            return row.key not in self.rows or not self.rows[row.key].ok
+
+        append_line(self.file, row.values(), f"the {len(self.rows)} rows written before are safe", wanted)
         self.refresh()
 
     def warnings(self) -> list[str]:
@@ -153,6 +142,39 @@ class Store:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def append_line(file: Path, values: dict[str, Any], safe: str, wanted: Callable[[], bool] = lambda: True) -> None:
+    """Write one JSON line whole and synced, under the file's lock and if it is `wanted` then, or change nothing.
+
+    Raises:
+        Mistake: the disk is full, or the file cannot be written; `safe` says what is not lost.
+    """
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    line = text.encode(errors="replace") + b"\n"  # a reason may hold half a character
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(file) as fd:
+            if not wanted():
+                return
+            end = os.lseek(fd, 0, os.SEEK_END)
+            if end and os.pread(fd, 1, end - 1) != b"\n":
+                line = b"\n" + line  # a torn line stays a line of its own, to be skipped
+            _write(fd, line, end)
+    except OSError as error:
+        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
+        raise Mistake(
+            f"{file}: {why}; {safe}: make room or choose another store with --results, then repeat the command"
+        ) from None
+
+
+def parsed(line: bytes) -> Any:
+    """A line's JSON, which has no NaN and no infinity.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    return json.loads(line, parse_constant=_refuse)
 
 
 @contextlib.contextmanager

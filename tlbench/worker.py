@@ -163,7 +163,11 @@ def run_job(folder: Path, limits: Limits) -> int:
     os.close(null)
     os.chdir(folder)
     jobs = importlib.import_module("tlbench.jobs")
-    report = jobs.run(job, folder)
+    report = jobs.run({**job, "started": started}, folder)
+    used = os.times()
+    report["cpu_s"] = used.user + used.system + used.children_user + used.children_system
+    if "done" in report:  # of a cell: what comes after its predictions, to the last
+        report["rest_s"] += time.perf_counter() - report.pop("done")
     report["child_s"] = time.perf_counter() - started
     temporary = folder / "report.tmp"
     temporary.write_text(json.dumps(report))

@@ -1,0 +1,207 @@
+"""Timing passes in real processes, the lines they leave, and what is made of them. No time is held against a limit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import tlbench
+
+from tlbench import api, machine
+from tlbench.api import Options
+from tlbench.mistake import Mistake
+from tlbench.row import COLUMNS as ROW_COLUMNS
+from tlbench.store import Store
+from tlbench.timings import COLUMNS, Timing, Timings, interval, is_noisy, ratios, read_timing
+
+README = Path(__file__).parent.parent / "results" / "README.md"
+QUICK = ("--set", "steps=12", "--seeds", "0-1", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session on a small task: a method that steps, one of two players, and their references."""
+    folder = tmp_path_factory.mktemp("timed")
+    done = tlbench(
+        "time", "-t", "wdbc_shift", "-m", "coral", "-m", "adda", "-m", "tca", "--budgets", "0,1", *QUICK,
+        "--results", str(folder),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "times the reference" in done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> list[Timing]:
+    timings = Timings(folder)
+    assert timings.warnings == []
+    return timings.found
+
+
+def test_a_session_has_its_references_at_every_budget_and_seed(made: list[Timing]) -> None:
+    cells = {(t.method, t.budget, t.seed) for t in made}
+    assert {("target_only", 1, s) for s in (0, 1)} | {("source_only", 0, s) for s in (0, 1)} <= cells
+    assert len(made) == len(cells)
+    assert len({t.session for t in made}) == 1
+    assert [t.seed for t in made] == sorted(t.seed for t in made)  # repeats are spread over the session
+    assert all(t.threads == 1 for t in made)
+
+
+def test_the_clocks_of_a_cell_add_up_to_its_total(made: list[Timing]) -> None:
+    for t in made:
+        assert t.setup_s + t.fit_s + t.predict_s + t.rest_s == pytest.approx(t.child_s, rel=0.02)
+
+
+def test_what_is_measured_of_a_step(made: list[Timing]) -> None:
+    for t in made:
+        assert t.infer_latency_ms is not None
+        assert t.infer_latency_p95_ms is not None
+        assert 0 < t.infer_latency_ms <= t.infer_latency_p95_ms
+        assert (t.arithmetic, t.peak_gpu_mib, t.gpu, t.driver, t.cuda) == ("fp32", None, None, None, None)
+        assert t.energy_j is None  # no fit here takes 10 seconds
+        assert t.total_s == t.fit_s
+        if t.first_step_s is not None:
+            assert t.step_ms is not None
+            assert 0 < t.first_step_s <= t.fit_s
+
+
+def test_the_machine_is_measured_before_and_after(made: list[Timing]) -> None:
+    for t in made:
+        assert t.score_after is not None
+        assert t.noisy == is_noisy(t.score_before, t.score_after)
+        assert t.contended == (t.runs > 0 or t.others > machine.MOST_BUSY)
+
+
+def test_a_timed_cell_is_the_cell_of_the_accuracy_pass(made: list[Timing], tmp_path: Path) -> None:
+    options = Options(results=tmp_path, jobs=1, device="cpu")
+    frame = api.run("wdbc_shift", "coral", budgets=[1], seeds=[0, 1], settings={"steps": 12}, options=options)
+    timed = {t.key for t in made if t.method in ("coral", "target_only") and t.budget == 1}
+    assert timed <= set(frame.key)
+    assert all(0 < r.first_step_s <= r.fit_s and r.total_s == r.fit_s for r in Store(tmp_path).rows.values())
+    assert all(r.infer_latency_ms is None and r.step_gflops is None for r in Store(tmp_path).rows.values())
+
+
+def test_a_session_leaves_rows_alone(folder: Path) -> None:
+    assert [f.name for f in folder.iterdir()] == ["timings.jsonl"]
+
+
+def test_a_cell_that_fails_is_told_and_the_rest_is_timed(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(
+        "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Bad:\n"
+        "    def fit(self, train, seed):\n        raise ValueError('no')\n"
+    )
+    words = ("time", "-t", "wdbc_shift", "-m", f"{tmp_path}/bad.py:Bad", "--budgets", "1", "--seeds", "0")
+    done = tlbench(*words, "--device", "cpu", "--results", str(tmp_path / "store"))
+    assert done.returncode == 1
+    assert "ValueError: no" in done.stderr
+    assert [t.method for t in Timings(tmp_path / "store").found] == ["target_only"]
+
+
+def test_calibrate_prints_every_probe(tmp_path: Path) -> None:
+    found = json.loads(tlbench("calibrate", "--device", "cpu", "--json").stdout)
+    assert set(found["seconds"]) == {
+        "gemm_fp32_1024", "gemm_fp32_4096", "conv_block", "triad_64mib", "tiny_mlp_200", "r0_300",
+    }  # fmt: skip
+    assert all(s > 0 for s in found["seconds"].values())
+    assert found["score_ms"] == pytest.approx(machine.score(found["seconds"]))
+
+
+def test_more_threads_than_cores_are_a_mistake() -> None:
+    done = tlbench("calibrate", "--threads", "4096")
+    assert done.returncode == 2
+    assert "--threads 4096" in done.stderr
+
+
+def test_timings_are_read_as_they_were_written(made: list[Timing], tmp_path: Path) -> None:
+    again = Timings(tmp_path)
+    for t in made:
+        again.append(t)
+    assert Timings(tmp_path).found == made
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "more": {"more": 1}, "text": {"fit_s": "1"}, "negative": {"fit_s": -1.0}, "sources": {"sources": [1]},
+    "flag": {"noisy": 1}, "budget": {"budget": 1.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_line_that_is_no_timing_is_skipped_and_named(made: list[Timing], tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="column"):
+        read_timing({**json.loads(json.dumps(asdict(made[0]))), **BROKEN[name]})
+    (tmp_path / "timings.jsonl").write_text('{"torn": tr\n')
+    timings = Timings(tmp_path)
+    timings.append(made[0])
+    assert Timings(tmp_path).found == [made[0]]
+    assert "timings.jsonl:1: skipped" in Timings(tmp_path).warnings[0]
+
+
+def test_a_store_that_cannot_be_written_is_a_mistake(made: list[Timing], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Mistake, match="written before are safe"):
+        Timings(tmp_path / "file" / "below").append(made[0])
+
+
+def grid(one: Timing) -> Iterator[Timing]:
+    """Two suites of two tasks each, by two sessions, the second of which has twice the time: ratios 2, 2, 8, 8."""
+    one = replace(one, noisy=False, contended=False, budget=1, seed=0)
+    for session, slow in (("a", 1.0), ("b", 2.0)):
+        for suite, ratio in (("s", 2.0), ("t", 8.0)):
+            for target in ("x", "y"):
+                for seed, noise in enumerate((1.0, 0.5, 40.0)):  # whose median is 1
+                    at = replace(one, session=session, suite=suite, target=target, task=f"{suite}/{target}", seed=seed)
+                    yield replace(at, method="target_only", fit_s=slow * noise)
+                    yield replace(at, method="m", task=f"{suite}/z-{target}", fit_s=ratio * slow * noise)
+
+
+def test_ratios_are_geometric_means_within_sessions(made: list[Timing]) -> None:
+    frame = ratios(list(grid(made[0]))).set_index("method")
+    assert frame.ratio["m"] == pytest.approx(4.0)
+    assert frame.ratio["target_only"] == pytest.approx(1.0)
+    assert (frame.low["m"], frame.high["m"]) == pytest.approx((2.0, 8.0))
+    assert (frame.compared["m"], frame.groups["m"], frame.left_out["m"]) == (8, 2, 0)
+    together = ratios(list(grid(made[0])), {"s": "one", "t": "one"}).set_index("method")
+    assert math.isnan(together.low["m"])
+
+
+def test_ratios_leave_out_what_was_noisy_or_contended(made: list[Timing]) -> None:
+    timings = [replace(t, noisy=t.suite == "t", contended=t.session == "b") for t in grid(made[0])]
+    frame = ratios(timings).set_index("method")
+    assert frame.ratio["m"] == pytest.approx(2.0)
+    assert (frame.timed["m"], frame.left_out["m"]) == (6, 18)
+    assert ratios(timings, marked=True).set_index("method").ratio["m"] == pytest.approx(4.0)
+
+
+def test_ratios_of_other_machines_stay_apart(made: list[Timing]) -> None:
+    timings = [replace(t, machine_class="gpu" if t.session == "b" else "cpu-small") for t in grid(made[0])]
+    assert len(ratios(timings)) == 4
+    assert len(ratios([])) == 0
+
+
+def test_the_reference_of_budget_0_is_source_only(made: list[Timing]) -> None:
+    timings = [replace(t, budget=0) for t in grid(made[0])]
+    assert ratios(timings).ratio.isna().all()
+    named = [replace(t, method="source_only") if t.method == "target_only" else t for t in timings]
+    assert ratios(named).set_index("method").ratio["m"] == pytest.approx(4.0)
+
+
+def test_an_interval_needs_two_groups() -> None:
+    import numpy as np
+
+    assert all(math.isnan(v) for v in interval([np.zeros(5)]))
+
+
+@pytest.mark.parametrize(("after", "noisy"), [(1.04, False), (0.97, False), (1.06, True), (0.9, True), (None, True)])
+def test_a_session_is_noisy_beyond_5_percent(after: float | None, noisy: bool) -> None:
+    assert is_noisy(1.0, after) is noisy
+
+
+def test_every_column_is_documented() -> None:
+    text = README.read_text()
+    for name in (*COLUMNS, *ROW_COLUMNS):
+        assert f"`{name}`" in text, name

@@ -1,0 +1,107 @@
+"""A timing session: cells one at a time, their references among them, between two measurements of the machine."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tlbench import machine
+from tlbench import plan as plans
+from tlbench.cell import Bench, Cell
+from tlbench.executors.local import ServerDied, Workers, forget
+from tlbench.jail import Limits
+from tlbench.plan import Plan, Request
+from tlbench.sweep import provenance
+from tlbench.timings import COLUMNS, REFERENCES, Timing, Timings, is_noisy
+
+SEEDS = (0, 1, 2)  # the repeats
+CLOCKS = ("setup_s", "rest_s", "child_s")  # of a worker's report, that a row has no columns for
+Tell = Callable[[int, int, float | None, str], None]
+
+
+def cells(plan: Plan, request: Request) -> list[Cell]:
+    """Seed by seed, so that a slow minute meets every method; beside them what judges them, whoever asked for it."""
+    wanted = {plans.absolute(name) for name in request.methods}
+    asked = {c: None for e in plan.entries if e.method.spec in wanted for c in e.cells}
+    places = {(c.task.card.name, c.task.target, c.budget) for c in asked}
+    judges = {
+        c: None for e in plan.entries for c in e.cells
+        if e.method.name == REFERENCES[c.budget == 0] and (c.task.card.name, c.task.target, c.budget) in places
+    }  # fmt: skip
+    return sorted((c for c in asked | judges if not plans.refusal(c)), key=lambda c: c.seed)
+
+
+@dataclass
+class Session:
+    """Times cells; `run` stores them. `left` says of each cell that could not be timed why."""
+
+    bench: Bench
+    workers: Workers
+    limits: Limits
+    tell: Tell = field(default=lambda done, of, left, label: None)
+    left: list[str] = field(default_factory=list)
+
+    def run(self, todo: list[Cell], timings: Timings) -> list[Timing]:
+        """Time them, measure the machine again and store all; what was done is stored if it is interrupted, too."""
+        conditions, made = self.bench.conditions, list[dict[str, Any]]()
+        self.bench.prepare(todo, self.workers)
+        common = {
+            "session": secrets.token_hex(8), **machine.about(self.workers, conditions.device),
+        }  # fmt: skip
+        before = self._probes()
+        after: dict[str, float] | None = None
+        try:
+            for i, cell in enumerate(todo):
+                self.tell(i, len(todo), None, cell.label)
+                made += self._timed(cell)
+            after = self._probes()
+        finally:
+            scores = machine.score(before), machine.score(after) if after else None
+            common |= {
+                "score_before": scores[0], "score_after": scores[1], "noisy": is_noisy(*scores),
+                "r0_s": min(p["r0_300"] for p in (before, after or before)),
+            }  # fmt: skip
+            found = [Timing(**{**common, **values}) for values in made]
+            for timing in found:
+                timings.append(timing)
+        return found
+
+    def _probes(self) -> dict[str, float]:
+        where = self.bench.conditions
+        return machine.calibrated(self.workers, where.device, where.threads, whole=False)
+
+    def _timed(self, cell: Cell) -> list[dict[str, Any]]:
+        """One cell's columns; none where it failed."""
+        self.workers.warm(wait=True)
+        folder, runs = self.workers.folder(), machine.other_runs()
+        job = {**self.bench.job(cell, self.workers, folder), "timed": True}
+        look, start = machine.Look.now(), time.perf_counter()
+        try:
+            self.workers.submit(job, folder, self.limits)
+            ended = self.workers.wait()
+        except ServerDied:
+            self.workers.restart()
+            self.left.append(f"{cell.label}: took the worker server down with it")
+            return []
+        wall, seen = time.perf_counter() - start, machine.Look.now()
+        row = self.bench.row(cell, ended, provenance(), 1, wall)
+        forget(ended)
+        clocks = {name: ended.report.get(name) for name in (*CLOCKS, "cpu_s")}
+        if not row.ok or not all(isinstance(v, float) and 0 <= v < math.inf for v in clocks.values()):
+            self.left.append(f"{cell.label}: {row.reason or 'its report is not one of a worker'}")
+            return []
+        others = machine.others(look, seen, float(clocks.pop("cpu_s") or 0.0), wall, self.bench.conditions.threads)
+        values = {
+            **row.values(), **clocks,
+            "others": round(others, 3), "runs": runs, "contended": bool(runs) or others > machine.MOST_BUSY,
+        }  # fmt: skip
+        return [{name: values[name] for name in COLUMNS if name in values}]
+
+
+def requested(request: Request) -> Request:
+    """With seeds 0, 1 and 2 where none are named."""
+    return request if request.seeds else replace(request, seeds=SEEDS)
