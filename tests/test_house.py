@@ -16,12 +16,13 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
     "__init__", "mistake", "metrics", "stats", "trunks", "nets", "detect", "timing", "jail", "cachedir", "data",
-    "duplicates", "weights", "kinds", "own", "card", "manifest", "dataset", "download", "hub", "unpack",
+    "duplicates", "weights", "kinds", "own", "card", "lineage", "manifest", "dataset", "download", "hub", "unpack",
     "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "descent",
     "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
     "textencoding", "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell",
-    "report", "store", "grid", "plan", "sweep", "board", "selftest", "api", "reproduction", "reproduce",
-    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "cli",
+    "report", "store", "grid", "plan", "sweep", "board", "index", "figures", "wording", "comparison",
+    "trace", "similarity", "recommend", "selftest", "api", "reproduction", "reproduce", "audit",
+    "factsheet", "newcard", "catalog", "doctor", "command", "questions", "cli",
 ]  # fmt: skip
 
 
