@@ -20,9 +20,9 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "descent",
     "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
     "textencoding", "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell",
-    "report", "store", "grid", "plan", "sweep", "board", "index", "figures", "wording", "comparison",
-    "trace", "similarity", "recommend", "selftest", "api", "reproduction", "reproduce", "audit",
-    "factsheet", "newcard", "catalog", "doctor", "command", "questions", "cli",
+    "report", "store", "grid", "plan", "sweep", "board", "svg", "gains", "charts", "figures", "index",
+    "wording", "comparison", "trace", "similarity", "recommend", "selftest", "api", "reproduction", "reproduce",
+    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "cli",
 ]  # fmt: skip
 
 
