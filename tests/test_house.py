@@ -21,8 +21,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features",
     "textencoding", "calibration", "loaders", "executors", "inputs", "jobs", "worker", "scoring", "cell",
     "report", "store", "grid", "plan", "sweep", "board", "svg", "gains", "charts", "figures", "index",
-    "wording", "comparison", "trace", "similarity", "recommend", "selftest", "api", "reproduction", "reproduce",
-    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "cli",
+    "wording", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "reproduction",
+    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "cli",
 ]  # fmt: skip
 
 

@@ -165,6 +165,20 @@ def why(
     questions.why(method, task, budget, results, as_json)
 
 
+@app.command()
+def recommend(
+    task: Annotated[str, typer.Option("--task", "-t", help="A task, or a card's path.")],
+    budget: Annotated[str, typer.Option(help="Labels per class that you have.")],
+    data_root: DataRoot = None,
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """What to use on a task, from the board's tasks most like it; and what is likely to do harm."""
+    from tlbench import questions
+
+    questions.recommend(task, budget, results, data_root, as_json)
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[str, typer.Argument(help="tasks, methods, budgets or backbones.")],

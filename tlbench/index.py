@@ -43,6 +43,10 @@ class Index:
         """Those with a source; target-only's have none and serve all of one target."""
         return sorted({t for (_, t, _), seeds in self.held.items() if next(iter(seeds.values())).sources})
 
+    def example(self, task: str) -> Row:
+        """One row of a task."""
+        return next(next(iter(seeds.values())) for (_, t, _), seeds in sorted(self.held.items(), key=str) if t == task)
+
     @property
     def budgets(self) -> list[Budget]:
         """Of labels, smallest first; the skyline's is none."""

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import comparison, wording
+from tlbench import card, comparison, similarity, wording
+from tlbench import recommend as advice
 from tlbench.card import Budget
 from tlbench.command import budgets
 from tlbench.comparison import Comparison, Duel
 from tlbench.index import Index
-from tlbench.mistake import Mistake
+from tlbench.mistake import Mistake, suggest
+from tlbench.recommend import Candidate, Recommendation
 from tlbench.store import Store, default_folder
 from tlbench.trace import Evidence, Trace, trace
 
@@ -97,6 +99,58 @@ def _summary(found: Trace) -> str:
     )
     said = f"mean {points(x.accuracy, x.accuracy_pm)}"
     return f"{said}; over {found.reference} {points(over, pm, '+')}; negative transfer: {x.negative_transfer}"
+
+
+def recommend(name: str, budget: str, results: Path | None, root: Path | None, json_wanted: bool) -> None:
+    """Print what to use on a task, and on which tasks of the board that stands.
+
+    Raises:
+        Mistake: the name means several tasks, or the board has nothing to say.
+    """
+    tasks, labels = card.find(name), one_budget(budget)
+    if len(tasks) > 1:
+        raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
+    index = Index.of(_store(results).rows.values())
+    advice.check(index, labels)  # before anything is measured
+    known = (similarity.of_name(index.example(t), root) for t in index.tasks)
+    found = advice.recommend(index, similarity.of_task(tasks[0], root, extract=True), known, labels)
+    if json_wanted:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    _print_advice(found)
+
+
+def _print_advice(r: Recommendation) -> None:
+    print(f"{r.task.task}: {similarity.as_words(r.task)}; {wording.labels(r.budget)}\n")
+    parts = tuple(r.neighbours[0].parts)
+    near = [
+        (n.task, n.family, f"{n.weight:.2f}", f"{n.unlikeness:.2f}", *(f"{n.parts[p]:.2f}" for p in parts))
+        for n in r.neighbours
+    ]
+    table("the tasks most like it", ("task", "family", "weight", "unlike", *parts), near)
+    header = (
+        "method",
+        "family",
+        f"over {r.reference}",
+        "behind the best",
+        "worst task",
+        f"harmed of {len(r.neighbours)}",
+    )
+    table("not distinguishable from the best", header, [_candidate(c) for c in r.advised])
+    if r.risky:
+        table("negative transfer is likely", header, [_candidate(c) for c in r.risky])
+    print(f"{wording.count(r.others, 'other method')} shown to be behind the best; "
+          f"{r.unranked} not measured on all of these tasks, and left out")  # fmt: skip
+    for note in r.notes:
+        print(f"note: {note}")
+
+
+def _candidate(c: Candidate) -> tuple[str, ...]:
+    shown = f" ({c.tested} shown by a test)" if c.tested else ""
+    return (
+        c.method, c.family, points(c.gain, c.gain_pm, "+"), points(c.behind, c.behind_pm), points(c.worst, sign="+"),
+        f"{c.harmed}{shown}",
+    )  # fmt: skip
 
 
 def points(mean: float | None, pm: float | None = None, sign: str = "") -> str:
