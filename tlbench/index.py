@@ -93,6 +93,12 @@ class Index:
             raise Mistake(f"no rows of {method!r} yet; make some: tlbench run --task TASK --method {method}")
         raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}")
 
+    def check_budget(self, budget: Budget) -> None:
+        """Raises Mistake where there is no row at a budget of labels."""
+        if budget not in self.budgets:
+            there = ", ".join(map(str, self.budgets)) or "none; `tlbench run` makes some"
+            raise Mistake(f"no rows at budget {budget}; there are: {there}")
+
 
 def _target(task: str) -> str:
     return task.rpartition("-")[2]

@@ -111,7 +111,7 @@ def recommend(name: str, budget: str, results: Path | None, root: Path | None, j
     if len(tasks) > 1:
         raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
     index = Index.of(_store(results).rows.values())
-    advice.check(index, labels)  # before anything is measured
+    index.check_budget(labels)  # before anything is measured
     known = (similarity.of_name(index.example(t), root) for t in index.tasks)
     found = advice.recommend(index, similarity.of_task(tasks[0], root, extract=True), known, labels)
     if json_wanted:

@@ -74,7 +74,7 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
         Mistake: the board has no rows at that budget, or on no task of that regime.
     """
     reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
-    check(index, budget)
+    index.check_budget(budget)
     if task.regime == "regression":
         raise Mistake(f"{task.task} is regression: errors in units of their own have no mean over tasks")
     near = nearest(index, task, sketches, budget, reference)
@@ -92,13 +92,6 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
     return Recommendation(
         task, budget, reference, near, tuple(advised), tuple(reversed(risky)), worse, unranked, notes
     )  # fmt: skip
-
-
-def check(index: Index, budget: Budget) -> None:
-    """Raises Mistake where the board has no rows at a budget."""
-    if budget not in index.budgets:
-        there = ", ".join(map(str, index.budgets)) or "none; `tlbench run` makes some"
-        raise Mistake(f"no rows at budget {budget}; there are: {there}")
 
 
 def nearest(
