@@ -66,13 +66,17 @@ def _identity(task: Task, root: Path | None) -> list[str]:
 def _proxy(task: Task, root: Path | None, extract: bool) -> tuple[int | None, float] | None:
     """None where the inputs are not at hand, or too few."""
     bench = Bench(Conditions(root, changed_data=True))
-    target, pool = loaders.load(task.card, task.target, root), bench.split(task, 0).partition.pool
-    sources = [loaders.load(task.card, d, root) for d in task.sampled]
+    target, sources = (
+        loaders.load(task.card, task.target, root),
+        [loaders.load(task.card, d, root) for d in task.sampled],
+    )
+    if not extract and not all(_at_hand(bench, task.card, d) for d in (target, *sources)):
+        return None
+    pool = bench.split(task, 0).partition.pool
     with Workers() as workers:
-        sides = [_vectors(bench, task.card, d, np.arange(len(d)), workers, extract) for d in sources]
-        theirs = _vectors(bench, task.card, target, pool, workers, extract)
-    ours = [x for x in sides if x is not None]
-    if theirs is None or len(ours) < len(sides) or any(x.shape[1] != theirs.shape[1] for x in ours):
+        ours = [_vectors(bench, task.card, d, np.arange(len(d)), workers) for d in sources]
+        theirs = _vectors(bench, task.card, target, pool, workers)
+    if any(x.shape[1] != theirs.shape[1] for x in ours):
         return None
     features = theirs.shape[1] if target.x is not None and target.x.ndim == 2 else None
     xs = np.concatenate(ours)
@@ -83,8 +87,16 @@ def _proxy(task: Task, root: Path | None, extract: bool) -> tuple[int | None, fl
     return features, proxy_distance(xs, theirs[:n])
 
 
-def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Workers, extract: bool) -> Array | None:
-    """(n, d) inputs of at most `MOST` of the rows, in hash order; None where they would first have to be extracted."""
+def _at_hand(bench: Bench, c: Card, domain: Domain) -> bool:
+    """Whether a domain's inputs are arrays already, or soon made."""
+    transform = bench.transform(c)
+    if domain.x is not None or (domain.texts and transform is not None and transform.net is None):
+        return True
+    return (cachedir.folder("inputs") / f"{inputs.raw_key(domain, transform)}.npy").exists()
+
+
+def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Workers) -> Array:
+    """(n, d) inputs of at most `MOST` of the rows, in hash order."""
     chosen = hash_order(domain, rows, "tlbench/proxy/1")[:MOST]
     transform = bench.transform(c)
     if domain.x is not None:
@@ -92,9 +104,6 @@ def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Work
     elif domain.texts and transform is not None and transform.net is None:
         x = textencoding.hashed([domain.texts[i] for i in chosen])
     else:
-        file = cachedir.folder("inputs") / f"{inputs.raw_key(domain, transform)}.npy"
-        if cachedir.readable(file) is None and not extract:
-            return None
         x = inputs.arrays(domain, transform, workers, "cpu", lambda what, done, of: None)[chosen]
     return np.asarray(x, np.float32).reshape(len(chosen), -1)
 
