@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK = "#787878"  # of text and lines: at least 4 to 1 on white and on the usual dark backgrounds
+INK = "#787878"  # of text and lines: 4.4 to 1 on white, 4.3 on #0d1117, 3.8 on #1e1e1e
 ON_LIGHT, ON_DARK = "#1c1c1c", "#ffffff"  # of text on a coloured cell
 SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "tlbench", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8,
