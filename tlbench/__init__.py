@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlbench.api import leaderboard, run
+    from tlbench.comparison import compare
     from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
     from tlbench.method import Method, Refusal
     from tlbench.mistake import Mistake
@@ -21,11 +22,12 @@ PROTOCOL = 1  # of the harness: bumped when a change of it (not of a method or a
 _HOMES = {  # loaded when asked for: the command line must answer before numpy is there
     "Episodes": "data", "Labeled": "data", "Learner": "data", "Predictor": "data", "Recipe": "data", "Train": "data",
     "Unlabeled": "data",
-    "Method": "method", "Refusal": "method", "Mistake": "mistake", "leaderboard": "api", "run": "api",
+    "Method": "method", "Refusal": "method", "Mistake": "mistake", "compare": "comparison", "leaderboard": "api",
+    "run": "api",
 }  # fmt: skip
 __all__ = [
     "Episodes", "Labeled", "Learner", "Method", "Mistake", "Predictor", "Recipe", "Refusal", "Train", "Unlabeled",
-    "leaderboard", "run",
+    "compare", "leaderboard", "run",
 ]  # fmt: skip
 
 

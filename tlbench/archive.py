@@ -130,6 +130,12 @@ class Packed:
         """
         return row_of(self._all.slice(self.places[key], 1).to_pylist()[0])
 
+    def rows(self) -> list[Row]:
+        """All of them, one a key."""
+        if not self.files:
+            return []
+        return [row_of(values) for values in self._all.take(list(self.places.values())).to_pylist()]
+
 
 def _read(file: Path, names: list[str], few: list[str]) -> pa.Table:
     import pyarrow as pa

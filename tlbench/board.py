@@ -59,7 +59,8 @@ class Board:
         self.changed = frame.changed_since(self.rows)
         self.grids = grids(self.rows)
         self.core = {k: g for k, g in grids(_of_core(self.rows)).items() if _measured(g).any()}
-        self.times: dict[str, float] = {}
+        self.costs = timings.ratios(timings.read(store.folder), self._families())
+        self.times = self._times()
         self.same_task = {k: standings.standings(g, _measured(g) & _same_task(g)) for k, g in self.core.items()}
 
     def text(self) -> str:
@@ -72,6 +73,7 @@ class Board:
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
+        figures.draw(self.core or self.grids, self.costs, folder / "figures")
         table = self.table()
         table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
         table.to_parquet(folder / "board.parquet", index=False)

@@ -198,6 +198,52 @@ def leaderboard(
     raise SystemExit(command.leaderboard(results, file, check))
 
 
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A method.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", "--suite", help="A task or a suite; repeatable [default: all that both have]."),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Labels per class [default: each that both have].")] = None,
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """Two methods on the cells that both have: differences with intervals, and a verdict."""
+    from tlbench import questions
+
+    questions.compare(first, second, task or [], budget, results, as_json)
+
+
+@app.command()
+def why(
+    method: Annotated[str, typer.Argument(help="A method.")],
+    task: Annotated[str, typer.Argument(help="A task, as digits/fonts-photos.")],
+    budget: Annotated[str, typer.Argument(help="Labels per class.")],
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """The rows behind a cell of the board, and the command that makes them again."""
+    from tlbench import questions
+
+    questions.why(method, task, budget, results, as_json)
+
+
+@app.command()
+def recommend(
+    task: Annotated[str, typer.Option("--task", "-t", help="A task, or a card's path.")],
+    budget: Annotated[str, typer.Option(help="Labels per class that you have.")],
+    data_root: DataRoot = None,
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """What to use on a task, from the board's tasks most like it; and what is likely to do harm."""
+    from tlbench import questions
+
+    questions.recommend(task, budget, results, data_root, as_json)
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[str, typer.Argument(help="tasks, methods, budgets or backbones.")],

@@ -5,7 +5,7 @@ A million rows take seconds and some hundred MiB: what repeats is kept as codes,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from tlbench import PROTOCOL, archive, card, frozen
 from tlbench.card import Card
 from tlbench.method import code_digest, shipped
+from tlbench.row import Row
 from tlbench.store import Store
 
 if TYPE_CHECKING:
@@ -31,11 +32,18 @@ CELL = ["method", "task", "budget", "seed"]  # what a row is the measurement of
 
 def load(store: Store) -> pd.DataFrame:
     """Every row of a store; repeated columns are categories, `correct` is bytes, lists are joined by '+'."""
+    return _framed(store.rows.packed.columns(COLUMNS), archive.table(store.rows.lines.values(), COLUMNS))
+
+
+def of(rows: Iterable[Row]) -> pd.DataFrame:
+    """`load` of rows that are at hand."""
+    return _framed(archive.table(rows, COLUMNS))
+
+
+def _framed(*parts: pa.Table) -> pd.DataFrame:
     import pyarrow as pa
 
-    tail = archive.table(store.rows.lines.values(), COLUMNS)
-    parts = [_coded(store.rows.packed.columns(COLUMNS)), _coded(tail)]
-    whole = pa.concat_tables(parts).unify_dictionaries()
+    whole = pa.concat_tables(map(_coded, parts)).unify_dictionaries()
     frame: pd.DataFrame = whole.to_pandas(self_destruct=True)
     return frame
 
@@ -79,6 +87,12 @@ def known(suite: str) -> Card | None:
     """The card of a suite that ships."""
     file = card.card_files().get(suite)
     return card.read(file) if file else None
+
+
+def group(suite: str) -> str:
+    """The dataset family of a suite; one that does not ship is its own."""
+    ours = known(suite)
+    return ours.group if ours else suite
 
 
 def _of_this_card(frame: pd.DataFrame) -> Any:

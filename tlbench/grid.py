@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
-from tlbench.frame import known
+from tlbench.frame import group
 from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.stats import two_way, two_way_packed
 
@@ -98,10 +98,9 @@ def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequen
         own = value[at[name]] if name in at else np.full(shape[1:], np.nan)
         return np.array([np.nan if np.isnan(seeds).all() else np.nanmean(seeds) for seeds in own])
 
-    cards = [known(pair.partition("/")[0]) for pair in pairs]
     return Grid(
         budget, tuple(methods), tuple(family[m] for m in methods), tuple(pairs),
-        tuple(c.group if c else p.partition("/")[0] for c, p in zip(cards, pairs, strict=True)),
+        tuple(group(pair.partition("/")[0]) for pair in pairs),
         tuple(str(t["paradigm"].iloc[0]) for t in tables), tuple(seeds),
         value, imputed, over(reference), over(POOLED) if budget else np.full(shape, np.nan),
         estimate[0], estimate[1], estimate[2], constant(CHANCE), constant(TARGET_FULL), reference,
@@ -148,21 +147,21 @@ class Sheet:
         both = ~np.isnan(self.value) & ~np.isnan(self.value[self.reference])
         told = both & (self.bits != None) & (self.bits[self.reference] != None)  # noqa: E711  (elementwise)
         for seeds in {tuple(row) for row in told[both.any(1)]}:
-            group = np.flatnonzero((told == seeds).all(1) & (both == told).all(1) & any(seeds))
-            if len(group) and not self.episodes:
-                out[:, group] = self._packed(group, np.flatnonzero(seeds))
+            alike = np.flatnonzero((told == seeds).all(1) & (both == told).all(1) & any(seeds))
+            if len(alike) and not self.episodes:
+                out[:, alike] = self._packed(alike, np.flatnonzero(seeds))
         for m in np.flatnonzero(both.any(1) & np.isnan(out[0])):
             found = two_way(self._points(int(m), np.flatnonzero(both[m])))
             out[:, m] = found.mean, found.se, found.df
         return out
 
-    def _packed(self, group: NDArray[np.int64], seeds: NDArray[np.int64]) -> Cube:
-        own, reference = self._bytes(group, seeds), self._bytes(np.array([self.reference]), seeds)
+    def _packed(self, methods: NDArray[np.int64], seeds: NDArray[np.int64]) -> Cube:
+        own, reference = self._bytes(methods, seeds), self._bytes(np.array([self.reference]), seeds)
         return np.stack(two_way_packed(own, np.broadcast_to(reference, own.shape), self.n_test))
 
-    def _bytes(self, group: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.uint8]:
-        joined = b"".join(self.bits[np.ix_(group, seeds)].ravel())
-        return np.frombuffer(joined, np.uint8).reshape(len(group), len(seeds), -1)
+    def _bytes(self, methods: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.uint8]:
+        joined = b"".join(self.bits[np.ix_(methods, seeds)].ravel())
+        return np.frombuffer(joined, np.uint8).reshape(len(methods), len(seeds), -1)
 
     def _points(self, m: int, seeds: NDArray[np.int64]) -> Cube:
         """(S, episodes) differences of an episode's accuracy; (S, 1) of the value where there are no episodes."""

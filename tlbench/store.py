@@ -57,6 +57,10 @@ class Rows(Mapping[str, Row]):
         places = self.packed.places
         return len(places) + sum(key not in places for key in self.lines)
 
+    def every(self) -> list[Row]:
+        """All rows, made at once: quicker than one by one."""
+        return [row for row in self.packed.rows() if row.key not in self.lines] + list(self.lines.values())
+
     def put(self, row: Row) -> None:
         """Take a row in: the first ok row of a key stands."""
         if row.key not in self or not self[row.key].ok:

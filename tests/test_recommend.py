@@ -1,0 +1,203 @@
+"""Advice from the tasks most like one's own: the rule of likeness, the weights, and what is named, by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from held import failed, over, references, refused, row, store, tlbench
+from sklearn.datasets import load_breast_cancer
+
+from tlbench import card, shift
+from tlbench.index import Index
+from tlbench.mistake import Mistake
+from tlbench.recommend import Neighbour, recommend, weighted
+from tlbench.row import Row
+from tlbench.similarity import Sketch, as_words, differences, of_name, of_task
+from tlbench.stats import Estimate
+
+MINE = Sketch("mine/a-b", "classification", "different-domain-same-task", "numbers", 2, 30, 1000, 1.0)
+
+
+def sketch(task: str, **changed: object) -> Sketch:
+    return replace(MINE, task=task, **changed)  # type: ignore[arg-type]
+
+
+def measured(task: str, gains: dict[str, int], budget: int = 5) -> list[Row]:
+    """The references of a task, target-only at 60 points and source-only at 50, and methods with such gains over it."""
+    floor = 60 if budget else 50
+    rows = references(task, (budget,))
+    return rows + [r for m, gain in gains.items() for r in over(m, task, budget, [floor + gain] * 5)]
+
+
+def test_each_part_of_the_rule_is_what_it_says() -> None:
+    other = sketch("x/a-b", paradigm="multi-source", classes=8, features=3, source=100, shift=0.25)
+    assert differences(MINE, other) == pytest.approx(
+        {"paradigm": 10, "input": 0, "classes": 2, "features": 1, "source": 1, "shift": 0.75}
+    )
+    unknown = sketch("x/a-b", classes=None, features=None, source=None, shift=None)
+    assert differences(MINE, unknown) == {
+        "paradigm": 0,
+        "input": 0,
+        "classes": 1,
+        "features": 1,
+        "source": 1,
+        "shift": 1,
+    }
+    images = differences(MINE, sketch("x/a-b", input="images", features=None))
+    assert images is not None
+    assert (images["input"], images["features"]) == (2, 0)
+    assert differences(MINE, sketch("x/a-b", regime="episodes")) is None
+
+
+def test_the_nearest_come_first_and_weigh_by_their_rank() -> None:
+    rows = [r for t in ("far/a-b", "near/a-b", "other/a-b") for r in measured(t, {"dann": 5})]
+    others = [sketch("far/a-b", classes=16), sketch("near/a-b"), sketch("other/a-b", regime="episodes")]
+    found = recommend(Index.of(rows), MINE, others, 5)
+    assert [(n.task, n.unlikeness) for n in found.neighbours] == [("near/a-b", 0), ("far/a-b", 3)]
+    assert [n.weight for n in found.neighbours] == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_no_more_than_five_tasks_count() -> None:
+    tasks = [f"t{i}/a-b" for i in range(7)]
+    rows = [r for t in tasks for r in measured(t, {"dann": 5})]
+    found = recommend(Index.of(rows), MINE, [sketch(t, classes=2 + i) for i, t in enumerate(tasks)], 5)
+    assert [n.task for n in found.neighbours] == tasks[:5]
+
+
+def test_the_gain_is_the_weighted_mean_and_the_better_are_named() -> None:
+    rows = measured("near/a-b", {"dann": 30, "coral": 30, "jan": 3}) + measured(
+        "far/a-b", {"dann": 15, "coral": 12, "jan": 3}
+    )
+    found = recommend(Index.of(rows), MINE, [sketch("near/a-b"), sketch("far/a-b", classes=4)], 5)
+    assert found.advised[0].method == "dann"
+    assert found.advised[0].gain == pytest.approx(30 * 2 / 3 + 15 / 3)
+    assert [c.method for c in found.advised] == ["dann", "coral"]  # coral: 1 ± 1.6 points behind
+    assert found.advised[1].behind == pytest.approx(1)
+    assert found.others == 3  # jan and the references
+    assert found.reference == "target_only"
+
+
+def test_harm_is_told_with_its_evidence() -> None:
+    rows = measured("near/a-b", {"dann": 9, "coral": -20, "jan": -20}) + measured(
+        "far/a-b", {"dann": 9, "coral": 5, "jan": -9}
+    )
+    found = recommend(Index.of(rows), MINE, [sketch("near/a-b"), sketch("far/a-b", classes=4)], 5)
+    # source-only is 10 points below target-only on both
+    assert [(c.method, c.harmed, c.tested, c.worst) for c in found.risky] == [
+        ("jan", 2, 2, pytest.approx(-20)), ("coral", 1, 1, pytest.approx(-20)),
+        ("source_only", 2, 2, pytest.approx(-10)),
+    ]  # fmt: skip
+
+
+def test_without_labels_everything_is_held_against_source_only() -> None:
+    found = recommend(Index.of(measured("near/a-b", {"dann": 20}, budget=0)), MINE, [sketch("near/a-b")], 0)
+    assert found.reference == "source_only"
+    assert found.advised[0].gain == pytest.approx(20)
+    assert {c.method for c in found.advised} == {"dann"}
+
+
+def test_methods_that_failed_or_were_not_run_on_one_of_the_tasks_are_left_out() -> None:
+    rows = measured("near/a-b", {"dann": 9, "coral": 30, "jan": 30}) + measured("far/a-b", {"dann": 9, "jan": 30})
+    rows = [failed(r) if r.method == "jan" and r.seed == 3 else r for r in rows]
+    found = recommend(Index.of(rows), MINE, [sketch("near/a-b"), sketch("far/a-b")], 5)
+    assert (found.advised[0].method, found.unranked) == ("dann", 2)
+
+
+def test_where_nothing_gains_the_reference_is_the_safe_choice() -> None:
+    found = recommend(Index.of(measured("near/a-b", {"dann": -9})), MINE, [sketch("near/a-b")], 5)
+    assert found.advised[0].method == "target_only"
+    assert any("it is the safe choice" in n for n in found.notes)
+    assert any("1 dataset family cannot say how far yours may lie off" in n for n in found.notes)
+    assert found.notes[0] == "evidence from 1 task of 1 dataset family, not from yours"
+    itself = recommend(Index.of(measured(MINE.task, {"dann": 9})), MINE, [MINE], 5)
+    assert itself.notes[0].endswith("this very task among them")
+
+
+def test_from_four_families_on_their_spread_counts() -> None:
+    near = [Neighbour(f"{f}/a-b", f, 0.25, 0.0, {}) for f in "abcd"]
+    own = [Estimate(mean, 0.1, 4) for mean in (0.0, 2.0, 4.0, 6.0)]
+    found = weighted(near, own)
+    assert (found.mean, found.df) == (3, 3)
+    assert found.se == pytest.approx(np.std([0, 2, 4, 6], ddof=1) / 2)
+    few = weighted([replace(n, family="a") for n in near], own)
+    assert (few.se, few.df) == (pytest.approx(0.05), 4)
+
+
+def test_there_is_no_advice_of_nothing() -> None:
+    index = Index.of(measured("near/a-b", {"dann": 9}))
+    with pytest.raises(Mistake, match="no rows at budget 7; there are: 0, 5"):
+        recommend(index, MINE, [sketch("near/a-b")], 7)
+    with pytest.raises(Mistake, match="on a task that is episodes"):
+        recommend(index, replace(MINE, regime="episodes"), [sketch("near/a-b")], 5)
+    with pytest.raises(Mistake, match="no mean over tasks"):
+        recommend(index, replace(MINE, regime="regression"), [sketch("near/a-b")], 5)
+
+
+def test_the_distance_is_near_zero_of_one_domain_and_two_of_two() -> None:
+    random = np.random.default_rng(0)
+    one, same = random.normal(size=(2, 500, 10)).astype(np.float32)
+    assert shift.proxy_distance(one, same) < 0.3
+    assert shift.proxy_distance(one, same + 9) == 2
+    wide = random.normal(size=(60, 5000)).astype(np.float32)
+    assert shift.proxy_distance(wide, wide + 9) == 2
+
+
+def test_a_shipped_task_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path))
+    (task,) = card.find("wdbc_shift")
+    found = of_task(task)
+    assert (found.input, found.classes, found.features) == ("numbers", 2, 30)
+    assert found.shift is not None
+    assert 0 <= found.shift <= 2
+    assert len(list((tmp_path / "distances").iterdir())) == 1
+    monkeypatch.setattr(shift, "_proxy", None)  # not asked again
+    assert of_task(task) == found
+    assert "30 features" in as_words(found)
+
+
+def test_a_task_of_the_board_whose_card_is_not_here_is_known_by_its_rows() -> None:
+    found = of_name(row("dann", "birds/a-b", 5, 0, 60), None)
+    assert found == Sketch(
+        "birds/a-b", "classification", "different-domain-same-task", "numbers", None, None, None, None
+    )
+    assert "domain distance unknown" in as_words(found)
+
+
+@pytest.fixture
+def tumours(tmp_path: Path) -> Path:
+    """A card of two lines beside its tables."""
+    frame = load_breast_cancer(as_frame=True).frame.rename(columns={"target": "label"})
+    smaller = frame["mean radius"] < frame["mean radius"].median()
+    frame[smaller].to_csv(tmp_path / "smaller.csv", index=False)
+    frame[~smaller].to_csv(tmp_path / "larger.csv", index=False)
+    (tmp_path / "tumours.toml").write_text('source = "smaller.csv"\ntarget = "larger.csv"\n')
+    return tmp_path / "tumours.toml"
+
+
+def test_a_card_of_ones_own_gets_advice(tumours: Path) -> None:
+    folder = store(tumours.parent / "results", measured("near/a-b", {"dann": 9, "coral": -9}))
+    words = ("recommend", "--task", tumours, "--budget", "5", "--results", folder)
+    said = tlbench(*words).stdout
+    for part in (
+        "tumours/smaller-larger: classification, different domain, same task, numbers, 2 classes, 30 features, 284",
+        "near/a-b", "not distinguishable from the best", "dann", "negative transfer is likely", "coral",
+        "1 (1 shown by a test)", "evidence from 1 task of 1 dataset family",
+    ):  # fmt: skip
+        assert part in said
+    found = json.loads(tlbench(*words, "--json").stdout)
+    assert [c["method"] for c in found["advised"]] == ["dann"]
+    assert 1 < found["task"]["shift"] <= 2
+
+
+def test_mistakes_are_one_line_and_exit_code_two(tumours: Path) -> None:
+    where = ("--results", store(tumours.parent / "results", measured("near/a-b", {"dann": 9})))
+    assert "no rows at budget 20" in refused("recommend", "--task", tumours, "--budget", "20", *where)
+    assert "is not one budget" in refused("recommend", "--task", tumours, "--budget", "1,5", *where)
+    assert "'digits' names 6 tasks" in refused("recommend", "--task", "digits", "--budget", "5", *where)
+    assert "did you mean 'digits'?" in refused("recommend", "--task", "digts", "--budget", "5", *where)
+    none = refused("recommend", "--task", tumours, "--budget", "5", "--results", tumours.parent / "nowhere")
+    assert "`tlbench run` makes some" in none

@@ -1,0 +1,102 @@
+"""Behind a cell of the board: which rows, what they come to, and the command that makes them again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from held import failed, over, references, refused, row, store, tlbench
+
+from tlbench.mistake import Mistake
+from tlbench.trace import command, ranges, trace
+
+TASK = "birds/a-b"
+RIGHT = [64, 65, 66, 67, 68]
+ROWS = references(TASK, target=60, source=50) + over("dann", TASK, 5, RIGHT) + over("dann", TASK, 0, [40] * 5)
+
+
+def test_every_seed_stands_beside_its_reference() -> None:
+    found = trace(ROWS, "dann", TASK, 5)
+    assert found.reference == "target_only"
+    assert [e.value for e in found.rows] == [pytest.approx(v) for v in RIGHT]
+    assert {e.reference for e in found.rows} == {60.0}
+    assert {e.reference_key for e in found.rows} == {r.key for r in ROWS if r.method == "target_only"}
+    assert (found.line.accuracy, found.line.over_target) == (pytest.approx(66), pytest.approx(6))
+    assert found.line.negative_transfer == "no"
+
+
+def test_without_labels_the_reference_is_source_only() -> None:
+    found = trace(ROWS, "dann", "birds", 0)
+    assert found.reference == "source_only"
+    assert found.line.over_source == pytest.approx(-10)
+    assert found.line.negative_transfer == "yes"
+
+
+def test_a_reference_is_found_where_it_was_run_and_is_not_its_own_reference() -> None:
+    found = trace(ROWS, "target_only", TASK, 5)
+    assert [e.value for e in found.rows] == [60.0] * 5
+    assert {e.reference for e in found.rows} == {None}
+    assert "--budgets 0" in trace(ROWS, "source_only", TASK, 5).again
+
+
+def test_rows_that_do_not_count_are_counted() -> None:
+    tuned = over("dann", TASK, 5, RIGHT, default=False)
+    older = over("dann", TASK, 5, RIGHT, protocol=0)
+    assert trace([*ROWS, *tuned, *older], "dann", TASK, 5).others == 10
+
+
+def test_a_later_row_that_is_ok_stands_for_a_failed_one() -> None:
+    first = failed(row("jan", TASK, 5, 0, 0, time="2026-01-01T00:00:00+00:00"))
+    rows = [*ROWS, first, row("jan", TASK, 5, 0, 70)]
+    found = trace(rows, "jan", TASK, 5)
+    assert ([e.status for e in found.rows], found.others) == (["ok"], 1)
+    assert trace([*ROWS, first], "jan", TASK, 5).rows[0].reason == "ValueError: no"
+
+
+def test_the_command_names_what_a_shell_needs() -> None:
+    digits = over("dann", "digits/fonts-photos", 5, RIGHT)
+    assert command(digits, "dann", "digits/fonts-photos", 5) == (
+        "tlbench run --task digits/fonts-photos --method dann --budgets 5 --seeds 0-4"
+    )
+    own = over("Mine", TASK, 5, RIGHT)
+    assert trace(own, "Mine", TASK, 5).again == (
+        "tlbench run --task path/to/birds.toml --method path/to/file.py:Mine --budgets 5 --seeds 0-4"
+    )
+    assert ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+
+
+def test_the_command_that_why_prints_finds_every_cell(tmp_path: Path) -> None:
+    words = ("--task", "wdbc_shift", "--method", "coral", "--budgets", "5", "--seeds", "0", "--results", tmp_path)
+    assert tlbench("run", *words).returncode == 0
+    said = json.loads(tlbench("why", "coral", "wdbc_shift", "5", "--results", tmp_path, "--json").stdout)
+    again = tlbench(*said["again"].split()[1:], "--results", tmp_path)
+    assert "0 cells computed" in again.stdout
+
+
+def test_the_command_prints_rows_mean_and_gain(tmp_path: Path) -> None:
+    folder = store(tmp_path, ROWS)
+    said = tlbench("why", "dann", "birds", "5", "--results", folder).stdout
+    for part in (
+        "over target_only +6.0",
+        "mean 66.0",
+        "a processor",
+        "cccccccccc",
+        ROWS[-6].key[:12],
+        "again: tlbench run",
+    ):
+        assert part in said
+
+
+def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path) -> None:
+    where = ("--results", store(tmp_path, ROWS + over("dann", "birds/b-a", 5, RIGHT)))
+    assert "did you mean 'dann'?" in refused("why", "dannn", TASK, "5", *where)
+    assert "did you mean 'birds/a-b'?" in refused("why", "dann", "birds/ab", "5", *where)
+    assert "'birds' names 2 tasks" in refused("why", "dann", "birds", "5", *where)
+    assert "it has budgets 0, 5" in refused("why", "dann", TASK, "20", *where)
+    assert "write labels per class" in refused("why", "dann", TASK, "many", *where)
+
+
+def test_a_method_without_a_row_on_the_task_says_so() -> None:
+    with pytest.raises(Mistake, match="it has none on birds/a-b"):
+        trace([*ROWS, *over("jan", "cars/a-b", 5, RIGHT)], "jan", TASK, 5)

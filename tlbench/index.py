@@ -1,0 +1,102 @@
+"""The rows as the board takes them, by what they measured: where a method's and its references' cells are found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tlbench import frame
+from tlbench.card import FULL, Budget
+from tlbench.method import shipped
+from tlbench.mistake import Mistake, suggest
+from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Asked
+from tlbench.row import Row
+
+Seeds = dict[int, Row]
+
+
+@dataclass(frozen=True)
+class Index:
+    """One row a seed of every (method, task, budget): the newest that is ok, else the newest."""
+
+    held: dict[tuple[str, str, Budget], Seeds]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Index:
+        """Of a store's rows; those made otherwise than the board's are left out."""
+        there = {row.key: row for row in rows}
+        held: dict[tuple[str, str, Budget], Seeds] = defaultdict(dict)
+        for key in frame.standing(frame.of(there.values()))["key"]:
+            row = there[key]
+            held[row.method, row.task, row.budget][row.seed] = row
+        return cls(dict(held))
+
+    @property
+    def methods(self) -> list[str]:
+        return sorted({m for m, _, _ in self.held})
+
+    @property
+    def tasks(self) -> list[str]:
+        """Those with a source; target-only's have none and serve all of one target."""
+        return sorted({t for (_, t, _), seeds in self.held.items() if next(iter(seeds.values())).sources})
+
+    def example(self, task: str) -> Row:
+        """One row of a task."""
+        return next(next(iter(seeds.values())) for (_, t, _), seeds in sorted(self.held.items(), key=str) if t == task)
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """Of labels, smallest first; the skyline's is none."""
+        return [*sorted({k for _, _, k in self.held if isinstance(k, int)})]
+
+    def cells(self, method: str, task: str, budget: Budget) -> Seeds:
+        """Seed -> row of a method on a task; what the method ignores was taken away when it was run."""
+        at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
+        target = f"{task.partition('/')[0]}/{task.rpartition('-')[2]}"
+        places = [(method, target, at), (method, task, at), (method, task, budget)]
+        return next((self.held[p] for p in places if p in self.held), {})
+
+    def asked(self, method: str, task: str, budget: Budget) -> Asked:
+        """A line of the board, its references beside it."""
+        own = self.cells(method, task, budget)
+        order = sorted(own)
+        target, source = (self.cells(m, task, budget) for m in (TARGET_ONLY, SOURCE_ONLY))
+        return Asked(
+            task, budget, method,
+            [own[s] for s in order], [target.get(s) for s in order], [source.get(s) for s in order],
+        )  # fmt: skip
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """The tasks that names of tasks, targets ('digits/photos') or suites mean; all where none is named.
+
+        Raises:
+            Mistake: there are no rows of such a task.
+        """
+        found: list[str] = []
+        for name in names:
+            suite, _, pair = name.partition("/")
+            own = [t for t in self.tasks if t == name or (t.startswith(f"{suite}/") and pair in ("", _target(t)))]
+            if not own:
+                known = [*self.tasks, *{t.partition("/")[0] for t in self.tasks}]
+                raise Mistake(f"no rows of a task {name!r}{suggest(name, known)}")
+            found += own
+        return list(dict.fromkeys(found)) if names else self.tasks
+
+    def check(self, method: str) -> None:
+        """Raises Mistake where there is no row of a method."""
+        if method in self.methods:
+            return
+        if method in shipped():
+            raise Mistake(f"no rows of {method!r} yet; make some: tlbench run --task TASK --method {method}")
+        raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}")
+
+    def check_budget(self, budget: Budget) -> None:
+        """Raises Mistake where there is no row at a budget of labels."""
+        if budget not in self.budgets:
+            there = ", ".join(map(str, self.budgets)) or "none; `tlbench run` makes some"
+            raise Mistake(f"no rows at budget {budget}; there are: {there}")
+
+
+def _target(task: str) -> str:
+    return task.rpartition("-")[2]

@@ -1,0 +1,184 @@
+"""What `compare`, `why` and `recommend` print: answers from the rows of a store, and what they stand on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tlbench import card, comparison, similarity, wording
+from tlbench import recommend as advice
+from tlbench.card import Budget
+from tlbench.command import budgets
+from tlbench.comparison import Comparison, Duel
+from tlbench.index import Index
+from tlbench.mistake import Mistake, suggest
+from tlbench.recommend import Candidate, Recommendation
+from tlbench.store import Store, default_folder
+from tlbench.trace import Evidence, Trace, trace
+
+
+def compare(
+    first: str, second: str, names: Sequence[str], budget: str | None, results: Path | None, json_wanted: bool
+) -> None:
+    """Print two methods side by side, a section a budget."""
+    index = Index.of(_store(results).rows.every())
+    found = comparison.of_index(index, first, second, names, None if budget is None else one_budget(budget))
+    if json_wanted:
+        print(json.dumps([asdict(c) for c in found], ensure_ascii=False))
+        return
+    for c in found:
+        title = f"{first} less {second}, {wording.labels(c.budget)}"
+        table(title, ("task", "family", "seeds", first, second, "difference", ""), [_duel(d) for d in c.duels])
+        print(f"{_means(c)}\n{c.verdict}.\n")
+
+
+def one_budget(text: str) -> Budget:
+    """'5' or 'full'.
+
+    Raises:
+        Mistake: it is neither, or several.
+    """
+    found = budgets(text) or ()
+    if len(found) != 1:
+        raise Mistake(f"{text!r} is not one budget; write labels per class as 5")
+    return found[0]
+
+
+def _duel(d: Duel) -> tuple[str, ...]:
+    failed = f"; failed {d.failed[0]} / {d.failed[1]}" if any(d.failed) else ""
+    difference = points(d.difference, d.pm, "+")
+    return (
+        d.task, d.family, str(len(d.seeds)), points(d.first), points(d.second), difference, d.outcome + failed,
+    )  # fmt: skip
+
+
+def _means(c: Comparison) -> str:
+    families = wording.count(c.families, "dataset family", "dataset families")
+    said = f"{c.wins} won, {c.ties} tied, {c.losses} lost of {len(c.duels)}; {c.cells} pairs of cells"
+    if c.mean is None:
+        return said
+    suite = points(c.mean, c.suite_pm, "+")
+    new = points(c.mean, c.new_pm, "+") if c.new_pm is not None else "no interval from one family"
+    return f"{said}\nmean over {families}: these tasks {suite}; new tasks {new}"
+
+
+def why(method: str, task: str, budget: str, results: Path | None, json_wanted: bool) -> None:
+    """Print the rows behind one cell of the board."""
+    found = trace(_store(results).rows.every(), method, task, one_budget(budget))
+    if json_wanted:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    x = found.line
+    header = ("seed", "status", "value %", f"{found.reference} %", "gain", "fit s", "commit", "time", "key")
+    table(f"{x.method} on {x.task}, {wording.labels(x.budget)}", header, [_evidence(e) for e in found.rows])
+    print(_summary(found))
+    print(f"machine: {'; '.join(sorted({e.machine for e in found.rows}))}")
+    for reason in dict.fromkeys(e.reason for e in found.rows if e.reason):
+        print(f"not ok: {reason}")
+    if found.others:
+        print(f"{found.others} more rows of it do not count: other settings, versions, data or weights")
+    print(f"again: {found.again}")
+
+
+def _evidence(e: Evidence) -> tuple[str, ...]:
+    gain = None if e.value is None or e.reference is None else e.value - e.reference
+    commit = "–" if e.commit is None else e.commit[:10] + ("+" if e.dirty else "")
+    return (
+        str(e.seed), e.status, points(e.value), points(e.reference), points(gain, sign="+"),
+        "–" if e.fit_s is None else f"{e.fit_s:.2f}", commit, e.time[:16], e.key[:12],
+    )  # fmt: skip
+
+
+def _summary(found: Trace) -> str:
+    x = found.line
+    over, pm = (
+        (x.over_source, x.over_source_pm) if found.reference == "source_only" else (x.over_target, x.over_target_pm)
+    )
+    said = f"mean {points(x.accuracy, x.accuracy_pm)}"
+    return f"{said}; over {found.reference} {points(over, pm, '+')}; negative transfer: {x.negative_transfer}"
+
+
+def recommend(name: str, budget: str, results: Path | None, root: Path | None, json_wanted: bool) -> None:
+    """Print what to use on a task, and on which tasks of the board that stands.
+
+    Raises:
+        Mistake: the name means several tasks, or the board has nothing to say.
+    """
+    tasks, labels = card.find(name), one_budget(budget)
+    if len(tasks) > 1:
+        raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
+    index = Index.of(_store(results).rows.every())
+    index.check_budget(labels)  # before anything is measured
+    known = (similarity.of_name(index.example(t), root) for t in index.tasks)
+    found = advice.recommend(index, similarity.of_task(tasks[0], root, extract=True), known, labels)
+    if json_wanted:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    _print_advice(found)
+
+
+def _print_advice(r: Recommendation) -> None:
+    print(f"{r.task.task}: {similarity.as_words(r.task)}; {wording.labels(r.budget)}\n")
+    parts = tuple(r.neighbours[0].parts)
+    near = [
+        (n.task, n.family, f"{n.weight:.2f}", f"{n.unlikeness:.2f}", *(f"{n.parts[p]:.2f}" for p in parts))
+        for n in r.neighbours
+    ]
+    table("the tasks most like it", ("task", "family", "weight", "unlike", *parts), near)
+    header = (
+        "method",
+        "family",
+        f"over {r.reference}",
+        "behind the best",
+        "worst task",
+        f"harmed of {len(r.neighbours)}",
+    )
+    table("not distinguishable from the best", header, [_candidate(c) for c in r.advised])
+    if r.risky:
+        table("negative transfer is likely", header, [_candidate(c) for c in r.risky])
+    print(f"{wording.count(r.others, 'other method')} shown to be behind the best; "
+          f"{r.unranked} not measured on all of these tasks, and left out")  # fmt: skip
+    for note in r.notes:
+        print(f"note: {note}")
+
+
+def _candidate(c: Candidate) -> tuple[str, ...]:
+    shown = f" ({c.tested} shown by a test)" if c.tested else ""
+    return (
+        c.method, c.family, points(c.gain, c.gain_pm, "+"), points(c.behind, c.behind_pm), points(c.worst, sign="+"),
+        f"{c.harmed}{shown}",
+    )  # fmt: skip
+
+
+def points(mean: float | None, pm: float | None = None, sign: str = "") -> str:
+    """Percentage points with one decimal, – for none."""
+    if mean is None:
+        return "–"
+    return f"{mean:{sign}.1f}" + ("" if pm is None or pm != pm else f" ± {pm:.1f}")
+
+
+def table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: words to the left, numbers to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for i, name in enumerate(header):
+        number = any(line[i][:1] in "+-0123456789" for line in lines if line[i])
+        drawn.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for line in lines:
+        drawn.add_row(*map(Text, line))
+    console = Console() if sys.stdout.isatty() else Console(width=180)
+    console.print(drawn)
+
+
+def _store(results: Path | None) -> Store:
+    store = Store(results or default_folder())
+    for text in store.warnings():
+        print(f"note: {text}", file=sys.stderr)
+    return store

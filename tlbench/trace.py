@@ -1,0 +1,117 @@
+"""Behind a cell of the board: the rows that it was made of, and the command that makes them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tlbench import card
+from tlbench.card import FULL, Budget
+from tlbench.index import Index
+from tlbench.method import shipped
+from tlbench.mistake import Mistake, suggest
+from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Line, line
+from tlbench.row import Row
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One seed: the row, and its reference's value where there is one. Values are percentage points."""
+
+    key: str
+    seed: int
+    status: str
+    reason: str | None
+    value: float | None
+    reference: float | None
+    reference_key: str | None
+    fit_s: float | None
+    commit: str | None
+    dirty: bool | None
+    machine: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A line of the board with its rows."""
+
+    line: Line
+    reference: str  # what the gain is over
+    rows: tuple[Evidence, ...]
+    others: int  # rows of the same cells in the store that do not count: other settings, versions, data or weights
+    again: str  # a command
+
+
+def trace(rows: Iterable[Row], method: str, task: str, budget: Budget) -> Trace:
+    """The rows behind one line of the board.
+
+    Args:
+        task: 'suite/source-target', or what names one task alone
+
+    Raises:
+        Mistake: there is no such line; says what is close.
+    """
+    rows = list(rows)
+    index = Index.of(rows)
+    index.check(method)
+    name = _task(index, task)
+    asked = index.asked(method, name, budget)
+    if not asked.rows:
+        known = [str(k) for k in index.budgets if index.cells(method, name, k)]
+        there = f"; it has budgets {', '.join(known)}" if known else f"; it has none on {name}"
+        raise Mistake(f"no rows of {method} on {name} at budget {budget}{there}")
+    reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
+    beside = asked.source_only if budget == 0 else asked.target_only
+    own = [r for r in asked.rows if r]
+    evidence = tuple(_evidence(r, b if method != reference else None) for r, b in zip(own, beside, strict=True))
+    places, kept = {(r.method, r.task, r.budget) for r in own}, {r.key for r in own}
+    others = sum((r.method, r.task, r.budget) in places and r.key not in kept for r in rows)
+    return Trace(line(asked), reference, evidence, others, command(own, method, name, budget))
+
+
+def _task(index: Index, name: str) -> str:
+    found = index.chosen([name])
+    if len(found) > 1:
+        raise Mistake(f"{name!r} names {len(found)} tasks; name one{suggest(name, found)}")
+    return found[0]
+
+
+def _evidence(row: Row, reference: Row | None) -> Evidence:
+    def points(r: Row | None) -> float | None:
+        return None if r is None or r.value is None else 100.0 * r.value
+
+    return Evidence(
+        row.key, row.seed, row.status, row.reason, points(row), points(reference), reference.key if reference else None,
+        row.fit_s, row.commit, row.dirty, row.machine, row.time,
+    )  # fmt: skip
+
+
+def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
+    """What a shell is told to make rows again. No row knows the file of a method or card of one's own."""
+    suite = task.partition("/")[0]
+    known = card.card_files().get(suite)
+    at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
+    words = [
+        "tlbench run",
+        f"--task {task if known else f'path/to/{suite}.toml'}",
+        f"--method {method if method in shipped() else f'path/to/file.py:{method}'}",
+        f"--budgets {at}",
+        f"--seeds {ranges(sorted(r.seed for r in rows))}",
+    ]
+    backbones = {r.backbone for r in rows}
+    shipped_card = card.read(known) if known else None
+    if shipped_card and len(backbones) == 1 and not isinstance(shipped_card.backbone, str):
+        words.append(f"--backbone {backbones.pop()}")
+    return " ".join(words)
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """(0, 1, 2, 5) -> '0-2,5'."""
+    parts: list[list[int]] = []
+    for s in seeds:
+        if parts and s == parts[-1][-1] + 1:
+            parts[-1].append(s)
+        else:
+            parts.append([s])
+    return ",".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

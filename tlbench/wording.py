@@ -1,0 +1,69 @@
+"""Which of two methods an interval favours, said in a sentence; budgets and numbers in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlbench.card import FULL, Budget
+from tlbench.stats import SEEDS_TO_TEST, Estimate
+
+LEAST_FAMILIES = 4  # dataset families; fewer say nothing of tasks that are not among them
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a verdict is about, and how much it stands on."""
+
+    first: str
+    second: str
+    budget: Budget
+    tasks: int
+    families: int
+    seeds: int  # of the task that has fewest
+    failed: int  # cells left out
+
+
+def over_families(means: Sequence[float]) -> Estimate | None:
+    """The mean of dataset families' means, for new families: a t interval over them. None with fewer than two."""
+    g = len(means)
+    return Estimate(float(np.mean(means)), float(np.std(means, ddof=1)) / g**0.5, g - 1) if g > 1 else None
+
+
+def verdict(j: Judged, these: Estimate | None, new: Estimate | None) -> tuple[str, str]:
+    """(first, second, alike or insufficient; a sentence), by the interval over families where there are enough.
+
+    Args:
+        these: first less second in points, for new seeds and test examples of the same tasks
+        new: the same for tasks of new dataset families
+    """
+    at = f"at {labels(j.budget)}"
+    if not j.tasks:
+        return "insufficient", f"insufficient {at}: no task in points, and errors in units of their own have no mean"
+    where = f"{count(j.tasks, 'task')} of {count(j.families, 'dataset family', 'dataset families')}"
+    wide = j.families >= LEAST_FAMILIES
+    judged = new if wide else these
+    if judged is None or math.isnan(judged.se) or (not wide and j.seeds < SEEDS_TO_TEST):
+        return (
+            "insufficient",
+            f"insufficient to tell {j.first} from {j.second} {at}: {count(j.seeds, 'seed')} on {where}",
+        )
+    but = "" if wide else f"; these tasks only: {count(j.families, 'family', 'families')} cannot speak for others"
+    but += f"; {count(j.failed, 'failed cell')} left out, which flatters" if j.failed else ""
+    m, pm = judged.mean, judged.half_width()
+    if abs(m) > pm:
+        better, worse, name = (j.first, j.second, "first") if m > 0 else (j.second, j.first, "second")
+        return name, f"{better} is better than {worse} {at}: {abs(m):+.1f} ± {pm:.1f} points on {where}{but}"
+    return "alike", f"{j.first} and {j.second} cannot be told apart {at}: {m:+.1f} ± {pm:.1f} points on {where}{but}"
+
+
+def labels(budget: Budget) -> str:
+    """A budget in words."""
+    return "every label" if budget == FULL else f"{count(int(budget), 'label')} a class"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
