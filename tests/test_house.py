@@ -20,7 +20,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "method", "search",
     "validators", "descent", "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors",
     "transport", "features", "textencoding", "calibration", "loaders", "executors", "inputs", "folds", "jobs",
-    "worker", "scoring", "cell", "trials", "report", "store", "grid", "plan", "sweep", "selection", "board",
+    "worker", "scoring", "cell", "trials", "report", "store", "grid", "plan", "sweep", "lodo",
+    "selection", "board",
     "selftest", "api", "reproduction", "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command",
     "cli",
 ]  # fmt: skip

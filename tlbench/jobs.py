@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tlbench import folds, nets
 from tlbench import method as methods
-from tlbench import nets
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.embed import batch_for
 from tlbench.mistake import Mistake
@@ -106,7 +106,7 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     answer = episode_scores if train.episodes else all_scores
     np.save(folder / "scores.npy", answer(predict, mapped(job["test"]), folder), allow_pickle=False)
     done = synchronized(device)
-    return {
+    report = {
         "fit_s": fitted - start,
         "predict_s": done - fitted,
         "train_samples": METER.samples,
@@ -115,6 +115,9 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "peak_rss_mib": peak_rss_mib(),
         "peak_gpu_mib": torch.cuda.max_memory_allocated(device) / 2**20 if device.startswith("cuda") else None,
     }
+    if job.get("kept"):
+        report |= folds.keep(job, folder, predict, lambda: training(job, folder), all_scores)
+    return report
 
 
 def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
