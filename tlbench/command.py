@@ -203,8 +203,9 @@ def table(lines: Sequence[Line]) -> Table:
 
 def _footer(outcome: Outcome) -> str:
     seeds = sorted({x.seeds for x in outcome.lines})
+    found = len(outcome.plan.cells) - outcome.computed
     said = [
-        f"{outcome.computed} cells computed, {len(outcome.plan.cells) - outcome.computed} found in {outcome.store.file}.",
+        f"{outcome.computed} cells computed, {found} found in {outcome.store.file}.",
         "± is a 95 % interval over seeds and test examples; gains are in points, paired by seed and example; negative "
         "transfer: more than 1 point below target-only (at k = 0: source-only).",
     ]
