@@ -10,8 +10,8 @@ the gain over target-only is of population accuracy, in closed form for a linear
     k = 50, 50 degrees: cv -0.1 / 0.03, source_val -8.1 / 1.00, im +0.0 / 0.00, oracle +0.1 / 0.00
 
 rule, mean gain over target-only in points / share of draws more than 1 point below it. What was simulated before
-(`PUBLISHED`) differs by the draws, 300 here, and under source_val by up to 3 points: ours takes log-loss on 100 samples,
-which asks for a little less of the source than accuracy does.
+(`PUBLISHED`) differs in its draws (300 here), and under source_val by up to 3 points: it does not say how many source
+samples validated, nor by which loss; ours are 100, by log-loss.
 """
 
 from __future__ import annotations
