@@ -22,9 +22,9 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "losses", "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration",
     "loaders", "executors", "machine", "yardstick", "inputs", "folds", "jobs", "worker", "scoring", "cell",
     "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "plan", "forecast", "sweep",
-    "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board", "wording",
-    "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "reproduction", "reproduce",
-    "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "clock", "cli",
+    "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board",
+    "wording", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "reproduction",
+    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "clock", "cli",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tlbench import method as methods
 from tlbench.method import NUMERICS, code_digest, shipped
+from tlbench.mistake import Mistake
 
 
 def under(name: str) -> set[str]:
@@ -49,3 +50,11 @@ def test_a_method_that_extends_a_shipped_one_has_the_parents_code_in_its_digest(
     for part in ("dann", "descent"):
         monkeypatch.setattr(methods, "_code", lambda f, part=part: code(f) + ("\nx = 1" if f.stem == part else ""))
         assert code_digest(file, "Mine") != before, part
+
+
+def test_none_can_be_set_where_a_field_admits_it() -> None:
+    gfk, dann = methods.load("gfk"), methods.load("dann")
+    assert methods.configured(gfk, {"dims": "None"}).dims is None
+    assert methods.configured(gfk, {"dims": "5"}).dims == 5
+    with pytest.raises(Mistake, match="weight takes float, not 'None'"):
+        methods.configured(dann, {"weight": "None"})

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tlbench import plan as plans
+from tlbench import selection
 from tlbench.card import Budget
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share
 from tlbench.method import shipped
-from tlbench.plan import Plan, Request
-from tlbench.report import Asked, Line, line, suite_lines
+from tlbench.plan import DEFAULT, Entry, Plan, Request
+from tlbench.report import Asked, Gap, Line, gap, line, suite_lines
 from tlbench.row import Row
+from tlbench.selection import Reduction, Rule
 from tlbench.store import Store, default_folder
 from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for
 
@@ -44,6 +46,7 @@ class Outcome:
     rows: list[Row]  # of every cell of the plan, in its order
     computed: int  # cells run now; the rest were in the store
     store: Store
+    gaps: list[Gap]  # where the oracle's rule was asked for
 
 
 Tell = Callable[[int, int, float | None, str], None]
@@ -52,6 +55,8 @@ Tell = Callable[[int, int, float | None, str], None]
 def prepared(request: Request, options: Options, workers: Workers, progress: Any = None) -> tuple[Plan, Bench]:
     """A request's plan, and the bench to run it on."""
     plans.check(request)
+    for rule in request.rules:
+        selection.named(rule)
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device)
     conditions = Conditions(options.data_root, options.backbone, device, threads_for(jobs), options.changed_data)
@@ -66,17 +71,51 @@ def execute(request: Request, options: Options, tell: Tell | None = None, progre
     with Workers(modules=preloaded(request.methods), threads=threads_for(jobs)) as workers:
         plan, bench = prepared(request, options, workers, progress)
         store = Store(options.results or default_folder())
+        references = [c for e in plan.entries for c in (*e.target_only, *e.source_only) if c is not None]
+        plan.notices += selection.check(request.rules, searched(plan, request), references, store)
         sweep = swept(plan.cells, bench, store, workers, options, tell)
-    rows = {c: store.rows[bench.key(c)] for c in plan.cells if bench.key(c) in store.rows}
-    asked = [
-        Asked(
-            e.task.name, e.budget, e.method.name,
-            *([rows.get(c) if c else None for c in part] for part in (e.cells, e.target_only, e.source_only)),
-        )
-        for e in plan.entries
-    ]  # fmt: skip
-    lines = [line(a) for a in asked] + suite_lines(asked)
-    return Outcome(plan, lines, list(rows.values()), len(sweep.computed), store)
+        reduction = Reduction(bench, store, workers)
+        tables = [reduced(plan, rule, reduction, request) for rule in map(selection.named, request.rules)]
+    lines = [x for asked in tables for x in [line(a) for a in asked] + suite_lines(asked)]
+    rows = (r for asked in tables for a in asked for part in (a.rows, a.target_only, a.source_only) for r in part if r)
+    run = (store.rows[bench.key(c)] for c in plan.cells if bench.key(c) in store.rows)
+    found = list({r.key: r for group in (run, rows) for r in group}.values())
+    return Outcome(plan, lines, found, len(sweep.computed), store, gaps(tables))
+
+
+def searched(plan: Plan, request: Request) -> list[tuple[Cell, ...]]:
+    """The cells of the methods that were asked for, each with its trials."""
+    asked = (e for e in plan.entries if e.method.name in request.methods or e.method.spec in request.methods)
+    return [e.trials.get(c, (c,)) for e in asked for c in e.cells]
+
+
+def reduced(plan: Plan, rule: Rule, reduction: Reduction, request: Request) -> list[Asked]:
+    """The lines of a rule, each method against references that the same rule chose from as many trials.
+
+    A method that the rule cannot be asked of is left out; a reference keeps its default.
+    """
+
+    def chosen(entry: Entry, cells: Sequence[Cell | None]) -> list[Row | None]:
+        return [reduction.row(rule, entry.trials.get(c, (c,))) if c else None for c in cells]
+
+    named, asked = set(request.methods), []
+    can = {id(e) for e in plan.entries if not rule.why_not(e.cells[0])}
+    with_one = {(e.task, e.budget) for e in plan.entries if id(e) in can and e.method.spec in named}
+    for e in plan.entries:
+        if (e.task, e.budget) in with_one and (id(e) in can or e.method.spec not in named):
+            rows, target, source = (chosen(e, part) for part in (e.cells, e.target_only, e.source_only))
+            asked.append(Asked(e.task.name, e.budget, e.method.name, rows, target, source, rule.name))
+    return asked
+
+
+def gaps(tables: Sequence[Sequence[Asked]]) -> list[Gap]:
+    """The selection gap of every rule below the oracle's, line by line."""
+    rest: dict[tuple[str, Budget, str], list[Asked]] = {}
+    for a in (a for asked in tables for a in asked if selection.named(a.rule).ranked):
+        rest.setdefault((a.task, a.budget, a.method), []).append(a)
+    oracles = [a for asked in tables for a in asked if not selection.named(a.rule).ranked]
+    found = (gap(a, rest.get((a.task, a.budget, a.method), [])) for a in oracles)
+    return [g for g in found if g is not None]
 
 
 def swept(
@@ -106,6 +145,8 @@ def run(
     *,
     full: bool = False,
     settings: Mapping[str, object] | None = None,
+    rules: str | Sequence[str] = DEFAULT,
+    trials: int | None = None,
     options: Options | None = None,
 ) -> Any:
     """Run methods on tasks and return the rows, references included.
@@ -117,9 +158,11 @@ def run(
         seeds: None takes the card's quick profile
         full: core budgets and all seeds instead of the quick profile
         settings: hyperparameters by name
+        rules: of model selection; see `tlbench list rules`
+        trials: of a search, the published default among them; None: 8 for a method that takes gradient steps, else 20
 
     Returns:
-        pandas.DataFrame, one row a cell; the columns are documented in results/README.md
+        pandas.DataFrame, one row a cell, a trial or a rule's choice; the columns are documented in results/README.md
 
     Raises:
         Mistake: something is misspelt, missing or of the wrong type; one line says what.
@@ -133,6 +176,8 @@ def run(
         seeds=tuple(seeds) if seeds is not None else None,
         settings={name: str(value) for name, value in (settings or {}).items()},
         full=full,
+        rules=_several(rules),
+        trials=trials,
     )
     outcome = execute(request, options or Options())
     return pd.DataFrame([row.values() for row in outcome.rows])

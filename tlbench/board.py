@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import core, frame, standings, tables
+from tlbench import core, figures, frame, standings, tables
 from tlbench.card import PARADIGMS, Budget
 from tlbench.frame import known
 from tlbench.grid import Grid, grids
 from tlbench.mistake import Mistake
 from tlbench.standings import Standing
 from tlbench.store import Store
+from tlbench.timings import Timings, ratios
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,21 +60,22 @@ class Board:
         self.changed = frame.changed_since(self.rows)
         self.grids = grids(self.rows)
         self.core = {k: g for k, g in grids(_of_core(self.rows)).items() if _measured(g).any()}
-        self.costs = timings.ratios(timings.read(store.folder), self._families())
-        self.times = self._times()
+        self.costs = _costs(store)
+        self.times = dict(zip(self.costs["method"], self.costs["ratio"], strict=True))
         self.same_task = {k: standings.standings(g, _measured(g) & _same_task(g)) for k, g in self.core.items()}
 
     def text(self) -> str:
         """Everything between the markers."""
         if not self.grids:
             return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
-        parts = [self._provenance(), *self._headlines(), *self._harm(), *self._paradigms(), *self._suites()]
-        return "\n".join(parts)
+        parts = [self._provenance(), *self._headlines(), *self._harm(), *self._pictures(), *self._costs()]
+        return "\n".join([*parts, *self._selection(), *self._paradigms(), *self._suites()])
 
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
-        figures.draw(self.core or self.grids, self.costs, folder / "figures")
+        costs = self.costs[["method", "ratio"]].rename(columns={"ratio": "time_ratio"})
+        figures.draw(self.core or self.grids, costs, folder / "figures")
         table = self.table()
         table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
         table.to_parquet(folder / "board.parquet", index=False)
@@ -120,6 +122,34 @@ class Board:
         turns = tables.turning_points(self.core)
         return ["## Negative transfer", "", tables.harm(self.same_task, turns), ""]
 
+    def _pictures(self) -> list[str]:
+        names = [f"heatmap_{k}.svg" for k in self.core] + [f"pareto_{k}.svg" for k in self.core if len(self.costs)]
+        links = [f"![{n.removesuffix('.svg').replace('_', ', k = ')}](results/figures/{n})" for n in names]
+        return (
+            ["## Pictures", "", *links, "![accuracy against labels](results/figures/curves.svg)", ""] if links else []
+        )
+
+    def _costs(self) -> list[str]:
+        if not len(self.costs):
+            return []
+        left = int(self.costs["left_out"].sum())
+        said = (
+            "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same target "
+            f"in the same session, its interval over dataset families. {left} noisy or contended timings are left out."
+        )
+        return ["## Cost", "", said, "", tables.costs(self.costs), ""]
+
+    def _selection(self) -> list[str]:
+        chosen = self.all[(self.all["rule"].astype(str) != "default") & (self.all["status"] == "ok")]
+        chosen = chosen[chosen["trials"].notna()]
+        if not len(chosen):
+            return []
+        said = (
+            "Mean of the metric where a rule chose among the same trials of every method and reference. `oracle_last` "
+            "looks at held-out labels of the target: a ceiling, never ranked; the gap is what a rule loses against it."
+        )
+        return ["## Selection", "", said, "", tables.selection(chosen), ""]
+
     def _by_paradigm(self) -> dict[str, Placed]:
         found: dict[str, Placed] = {}
         for name in PARADIGMS:
@@ -156,6 +186,16 @@ class Board:
                     parts += [f"#### {name}, {_labels(k)}", "", tables.suite(own, self.changed), ""]
             parts += ["</details>", ""]
         return parts
+
+
+def _costs(store: Store) -> pd.DataFrame:
+    """Ratios of time at the published settings, on the kind of machine that most were timed on."""
+    timed = [t for t in Timings(store.folder).found if t.default]
+    found = ratios(timed, {t.suite: frame.group(t.suite) for t in timed})
+    if not len(found):
+        return found
+    most = found.groupby("machine_class")["timed"].sum().idxmax()
+    return found[(found["machine_class"] == most) & found["ratio"].notna()]
 
 
 def _of_core(rows: pd.DataFrame) -> pd.DataFrame:

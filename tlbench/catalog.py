@@ -15,9 +15,10 @@ from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake, suggest
+from tlbench.selection import RULES
 from tlbench.weights import weights_file
 
-KINDS = ("tasks", "methods", "budgets", "backbones")
+KINDS = ("tasks", "methods", "budgets", "backbones", "rules")
 
 
 def show_list(what: str, as_json: bool) -> None:
@@ -28,7 +29,8 @@ def show_list(what: str, as_json: bool) -> None:
     """
     if what not in KINDS:
         raise Mistake(f"list {what}: unknown{suggest(what, KINDS)}")
-    entries = {"tasks": _tasks, "methods": _methods, "budgets": _budgets, "backbones": _backbones}[what]()
+    made = {"tasks": _tasks, "methods": _methods, "budgets": _budgets, "backbones": _backbones, "rules": _rules}
+    entries = made[what]()
     if as_json:
         print(json.dumps(entries, ensure_ascii=False))
         return
@@ -68,6 +70,14 @@ def _backbones() -> list[dict[str, Any]]:
         c = backbone.read(name)
         pretrained.append({"name": name, "summary": f"{c.summary} [{there}]", "weights": str(file) if file else None})
     return built_in + pretrained
+
+
+def _rules() -> list[dict[str, Any]]:
+    """Each with the labels that it touches."""
+    return [
+        {"name": r.name, "summary": f"{r.summary} [{r.touches}]", "touches": r.touches, "ranked": r.ranked}
+        for r in RULES.values()
+    ]
 
 
 def show(name: str, as_json: bool) -> None:

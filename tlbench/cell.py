@@ -36,10 +36,17 @@ class Cell:
     method: Description
     budget: Budget
     seed: int
+    trial: int | None = None  # of the method's search; its predictions are kept for a rule of selection
 
     @property
     def label(self) -> str:
-        return f"{self.method.name} on {self.task.name}, budget {self.budget}, seed {self.seed}"
+        trial = f", trial {self.trial}" if self.trial else ""
+        return f"{self.method.name} on {self.task.name}, budget {self.budget}, seed {self.seed}{trial}"
+
+    @property
+    def published(self) -> bool:
+        """Whether it runs the published hyperparameters, nothing set."""
+        return self.method.config == {f.name: f.default for f in self.method.fields}
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Bench:
     _sources: dict[Place, tuple[Domain, splits.Indices, dict[str, str]]] = field(default_factory=dict)
     _untested: dict[tuple[Place, Place], splits.Indices] = field(default_factory=dict)
     _keys: dict[Cell, str] = field(default_factory=dict)
+    _held: dict[tuple[Task, int], dict[str, Any]] = field(default_factory=dict)
 
     def domain(self, card: Card, name: str, seed: int) -> Domain:
         return loaders.load(card, name, self.conditions.data_root, seed)
@@ -265,6 +273,39 @@ class Bench:
             )
         return paths, self._untested[place, target], domain.classes
 
+    def held_back(self, cell: Cell, workers: Workers) -> dict[str, Any]:
+        """Paths of the inputs that a rule of selection may look at, and their labels: the validation part of each
+        source that has the target's classes, and the oracle's part of the target."""
+        if (cell.task, cell.seed) not in self._held:
+            self._held[cell.task, cell.seed] = self._held_back(cell.task, cell.seed, workers)
+        return self._held[cell.task, cell.seed]
+
+    def _held_back(self, task: Task, seed: int, workers: Workers) -> dict[str, Any]:
+        card, split = task.card, self.split(task, seed)
+        target, oracle = split.domain, split.partition.oracle_val
+        place = self._place(card, task.target, seed)
+        paths, labels = [], [target.y[:0]]
+        for name in task.sampled if card.same_task and card.protocol != "published" else ():
+            source = self._place(card, name, seed)
+            domain = self.domain(*source)
+            _, rows = splits.source_rows(domain, f"{card.name}/{name}")
+            rows = rows[splits.untested(domain, rows, target, split.partition)]
+            if len(rows):
+                paths.append(str(self._packed(source, rows, "validation", workers)))
+                labels.append(domain.y[rows])
+        return {
+            "source_val": paths,
+            "source_y": np.concatenate(labels),
+            "oracle_val": [str(self._packed(place, oracle, "oracle", workers))] if len(oracle) else [],
+            "oracle_y": target.y[oracle],
+        }
+
+    def unlabeled(self, cell: Cell, most: int, workers: Workers) -> np.ndarray[Any, Any]:
+        """The first unlabelled inputs of a cell, at most `most`."""
+        place = self._place(cell.task.card, cell.task.target, cell.seed)
+        taken: np.ndarray[Any, Any] = self._inputs(place, workers)[self.split(cell.task, cell.seed).unlabeled[:most]]
+        return taken
+
     def row(self, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs: int, wall_s: float) -> Row:
         """Score a finished job. The labels are here and were never there."""
         status, reason = ended.report.get("status"), ended.report.get("reason")
@@ -313,11 +354,12 @@ class Bench:
             target=task.target,
             budget=cell.budget,
             seed=cell.seed,
-            rule="default",
+            rule="trial" if cell.trial else "default",
+            trial=0 if cell.trial is None and cell.published else cell.trial,
             method=cell.method.name,
             family=cell.method.family,
             config=cell.method.config,
-            default=cell.method.config == {f.name: f.default for f in cell.method.fields},
+            default=cell.published,
             metric=card.metric,
             n_shots=len(split.shots(cell.budget)),
             device=self.conditions.device,

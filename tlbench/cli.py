@@ -72,6 +72,12 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="As 0-4 or 0,3,7.")] = None,
     full: Annotated[bool, typer.Option("--full", help="The card's core budgets and all its seeds.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option("--rule", help="Choose hyperparameters so; repeatable; see `list rules`.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="To choose from [default: 8; 20 for a method without gradient steps].")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
@@ -101,6 +107,8 @@ def run(
         command.seeds(seeds),
         command.settings(set_ or []),
         full,
+        tuple(dict.fromkeys(rule or ["default"])),
+        trials,
         grid,
         command.ALL in (method or []),
     )
@@ -246,7 +254,7 @@ def recommend(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(help="tasks, methods, budgets or backbones.")],
+    what: Annotated[str, typer.Argument(help="tasks, methods, budgets, backbones or rules.")],
     as_json: AsJson = False,
 ) -> None:
     """What there is."""

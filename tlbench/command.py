@@ -20,8 +20,9 @@ from tlbench.cell import Bench, Cell
 from tlbench.executors.local import Workers
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
-from tlbench.report import HEADER, Line, as_json, cells
+from tlbench.plan import DEFAULT, Request
+from tlbench.report import HEADER, Gap, Line, as_json, cells
+from tlbench.selection import RULES
 from tlbench.store import Store, default_folder
 from tlbench.sweep import Sweep, default_jobs
 
@@ -143,7 +144,9 @@ def run(request: Request, options: Options, json_wanted: bool) -> int:
     if json_wanted:
         print(json.dumps(_as_json(outcome), ensure_ascii=False))
     else:
-        print_table(outcome.lines)
+        for rule in request.rules:
+            print_rule(rule, [x for x in outcome.lines if x.rule == rule])
+        print_gaps(outcome.gaps)
         print(_footer(outcome))
     return 0
 
@@ -155,8 +158,31 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
         "store": str(outcome.store.file),
         "notices": outcome.plan.notices,
         "lines": as_json(outcome.lines),
+        "gaps": [asdict(g) for g in outcome.gaps],
         "rows": [row.values() for row in outcome.rows],
     }
+
+
+def print_rule(name: str, lines: Sequence[Line]) -> None:
+    """The table of a rule; one that is not the published default says what was looked at."""
+    rule = RULES[name]
+    if name != DEFAULT:
+        apart = "" if rule.ranked else "; never ranked"
+        print(f"rule {name}: {rule.summary} (labels touched: {rule.touches}{apart})")
+    print_table(lines)
+
+
+def print_gaps(gaps: Sequence[Gap]) -> None:
+    """What each rule leaves below the oracle's choice."""
+    if not gaps:
+        return
+    print("selection gap: points of each rule below the oracle's choice, on the test samples")
+    for g in gaps:
+        below = ", ".join(f"{rule} {'–' if x is None else f'{x:.1f}'}" for rule, x in g.below.items())
+        print(
+            f"  {g.task}, k = {g.budget}, {g.method}: oracle {g.oracle:.1f}; {below or 'no other rule was asked for'}"
+        )
+    print()
 
 
 def print_table(lines: Sequence[Line]) -> None:
@@ -187,8 +213,9 @@ def table(lines: Sequence[Line]) -> Table:
 
 def _footer(outcome: Outcome) -> str:
     seeds = sorted({x.seeds for x in outcome.lines})
+    found = len(outcome.plan.cells) - outcome.computed
     said = [
-        f"{outcome.computed} cells computed, {len(outcome.rows) - outcome.computed} found in {outcome.store.file}.",
+        f"{outcome.computed} cells computed, {found} found in {outcome.store.file}.",
         "± is a 95 % interval over seeds and test examples; gains are in points, paired by seed and example; negative "
         "transfer: more than 1 point below target-only (at k = 0: source-only).",
     ]
@@ -237,14 +264,14 @@ def worker(file: Path, index: int, results: Path | None) -> int:
         bench = Bench(line["conditions"])
         described = plans.describe([line["method"]], {}, workers)[line["method"]]
         task = card.named(line["task"], line["card"])
-        cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"])
+        cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
         if bench.key(cell) != line["key"]:
             raise Mistake(
                 f"{file}:{index + 1}: {cell.label}: data, weights or code here differ from where the plan was made; "
                 "bring both to the same state and write the plan anew"
             )
         part = store.shard(results or default_folder(), index)
-        sweep = Sweep([cell], bench, part, workers)
+        sweep = Sweep([cell], bench, part, workers, kept=results or default_folder())
         sweep.run()
     row = part.rows[bench.key(cell)]
     print(f"{cell.label}: {row.status}{f', {row.reason}' if row.reason else ''}; row in {part.file}")

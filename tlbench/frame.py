@@ -24,7 +24,7 @@ COLUMNS = (
     "key", "status", "suite", "task", "version", "paradigm", "regime", "sources", "target", "budget", "seed", "rule",
     "method", "family", "default", "metric", "value", "n_test", "episodes", "correct", "jobs", "backbone", "weights",
     "precision", "data", "source_data", "split", "method_digest", "protocol", "tlbench", "torch", "machine", "commit",
-    "dirty", "time",
+    "dirty", "time", "trials",
 )  # fmt: skip
 LISTS = ("sources", "source_data")  # joined by '+'
 CELL = ["method", "task", "budget", "seed"]  # what a row is the measurement of

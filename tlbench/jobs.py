@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tlbench import folds, nets
 from tlbench import method as methods
-from tlbench import nets
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.embed import batch_for
 from tlbench.energy import Energy
@@ -127,6 +127,8 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     if job.get("timed"):
         test = None if train.episodes else mapped(job["test"])  # an episode is no one sample
         report |= timed(predict, test, lambda: method.fit(train, seed), loops)
+    if job.get("kept"):
+        report |= folds.keep(job, folder, predict, lambda: training(job, folder), all_scores)
     ended = synchronized(device)
     return {**report, "extra_s": ended - done, "rest_s": answering - fitted, "done": done}
 

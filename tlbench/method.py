@@ -19,8 +19,8 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, get_type_hints, runtime_checkable
+from types import ModuleType, NoneType
+from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
@@ -167,13 +167,16 @@ def configured(cls: type[Any], settings: dict[str, str]) -> Any:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    hints, values = get_type_hints(cls), {}
+    hints, values = get_type_hints(cls), dict[str, Any]()
     known = {f.name for f in fields(cls)}
     for name, text in settings.items():
         if name not in known:
             raise Mistake(f"--set {name}={text}: {cls.__name__} has no field {name!r}{suggest(name, known)}")
         adapter: TypeAdapter[Any] = TypeAdapter(hints[name])
         try:
+            if text == "None" and NoneType in get_args(hints[name]):
+                values[name] = None
+                continue
             values[name] = adapter.validate_strings(text)
         except ValidationError:
             kind = _type_name(hints[name])

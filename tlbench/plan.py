@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tlbench import __version__, cachedir, card, core, loaders
+from tlbench import __version__, cachedir, card, core, loaders, search
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
 from tlbench.cell import Bench, Cell, Conditions
@@ -21,6 +21,7 @@ from tlbench.mistake import Mistake, suggest
 from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.split import sha
 
+DEFAULT = "default"  # the rule that chooses nothing
 REFERENCES = (TARGET_ONLY, SOURCE_ONLY)
 AGAIN = ("target_again", "source_again")  # the references once more: how much harm there seems to be where none is
 BESIDE = ("source_plus_target", TARGET_FULL, *AGAIN)  # what a full run shows beside them
@@ -41,13 +42,18 @@ class Request:
     seeds: tuple[int, ...] | None = None
     settings: dict[str, str] = field(default_factory=dict)
     full: bool = False
+    rules: tuple[str, ...] = (DEFAULT,)  # of model selection
+    trials: int | None = None  # that a rule chooses from, trial 0 among them; None: as many as `search` says
     grid: str | None = None  # whose tasks are asked for too, at its budgets and seeds
     every: bool = False  # all methods that ship were asked for: what one cannot do is left out, not refused
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table to be: its cells and its references' cells, seed by seed."""
+    """A line of the table to be: its cells and its references' cells, seed by seed.
+
+    Where there is a search, each seed has as many trials of each, of which the cells are the first.
+    """
 
     task: Task
     budget: Budget
@@ -55,6 +61,7 @@ class Entry:
     cells: tuple[Cell, ...]
     target_only: tuple[Cell | None, ...]
     source_only: tuple[Cell | None, ...]
+    trials: dict[Cell, tuple[Cell, ...]] = field(default_factory=dict)  # of a cell, itself first
 
 
 @dataclass
@@ -69,7 +76,8 @@ class Plan:
     def cells(self) -> list[Cell]:
         """Every cell once: methods first come first, references among them."""
         groups = (e.cells + e.target_only + e.source_only for e in self.entries)
-        return list(dict.fromkeys(c for group in groups for c in group if c is not None))
+        first = dict.fromkeys(c for group in groups for c in group if c is not None)
+        return list(first | dict.fromkeys(c for e in self.entries for own in e.trials.values() for c in own))
 
 
 def check(request: Request) -> list[Task]:
@@ -83,6 +91,8 @@ def check(request: Request) -> list[Task]:
     for budget in request.budgets or ():
         if budget not in ALL_BUDGETS and not (isinstance(budget, int) and 0 <= budget <= 100_000):
             raise Mistake(f"--budgets: unknown budget {budget!r}{suggest(str(budget), map(str, ALL_BUDGETS))}")
+    if request.trials and request.trials > search.MOST:
+        raise Mistake(f"--trials {request.trials}: the design of a search has {search.MOST} at most")
     for seed in request.seeds or ():
         if seed < 0:
             raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
@@ -105,6 +115,8 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
         raise Mistake(next(iter(lacking.values())))
     plan.notices += [f"left out: {said}" for said in lacking.values()]
     here = present(plan, tasks, bench)
+    searched = set(request.rules) != {DEFAULT}
+    designs = {n: request.trials or search.trials_of(d) for n, d in described.items()} if searched else {}
     asked = [name for name in request.methods if name not in lacking]
     names = [*dict.fromkeys([*asked, *REFERENCES, *(BESIDE if request.full or request.grid else ())])]
     for task in here:
@@ -117,28 +129,35 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
                 continue
             for name in names:
                 if _applies(described[name], task, budget) or (name in asked and not request.every):
-                    plan.entries.append(_entry(task, budget, seeds, described, name))
+                    plan.entries.append(_entry(task, budget, seeds, described, name, designs.get(name, 0)))
     if not plan.entries:
         raise Mistake("; ".join(plan.notices) or "nothing to run: name a --task and a --method")
     return plan
 
 
-def _entry(task: Task, budget: Budget, seeds: Sequence[int], described: dict[str, Description], name: str) -> Entry:
-    def at(reference: str, seed: int) -> Cell | None:
-        known = described[reference]
-        return cell(task, known, budget, seed) if _applies(known, task, budget) else None
+def _entry(
+    task: Task, budget: Budget, seeds: Sequence[int], described: dict[str, Description], name: str, trials: int
+) -> Entry:
+    number = len(search.design(described[name], trials)) if trials else 0  # a short list of choices has fewer
 
-    return Entry(
-        task,
-        budget,
-        described[name],
-        tuple(cell(task, described[name], budget, s) for s in seeds),
-        tuple(at(TARGET_ONLY, s) for s in seeds),
-        tuple(at(SOURCE_ONLY, s) for s in seeds),
-    )
+    def at(method: str, seed: int) -> Cell:
+        return cell(task, described[method], budget, seed, 0 if number else None)
+
+    def reference(method: str) -> tuple[Cell | None, ...]:
+        applies = _applies(described[method], task, budget)
+        return tuple(at(method, s) if applies else None for s in seeds)
+
+    cells, target, source = tuple(at(name, s) for s in seeds), reference(TARGET_ONLY), reference(SOURCE_ONLY)
+    searched = {c: trials_of(c, number) for c in (*cells, *target, *source) if c is not None and number}
+    return Entry(task, budget, described[name], cells, target, source, searched)
 
 
-def cell(task: Task, method: Description, budget: Budget, seed: int) -> Cell:
+def trials_of(c: Cell, n: int) -> tuple[Cell, ...]:
+    """The first `n` trials of a cell's method on the same task, itself first."""
+    return tuple(replace(c, method=d, trial=i) for i, d in enumerate(search.design(c.method, n)))
+
+
+def cell(task: Task, method: Description, budget: Budget, seed: int, trial: int | None = None) -> Cell:
     """The cell with what the method ignores taken away, so that what cannot differ is run once.
 
     A skyline has every label at every budget. The shots of episodes are in them, and cannot be taken away.
@@ -147,7 +166,7 @@ def cell(task: Task, method: Description, budget: Budget, seed: int) -> Cell:
         task = task.without_sources()
     if task.card.regime != "episodes":
         budget = FULL if "every label" in method.needs else 0 if "shots" in method.ignores else budget
-    return Cell(task, method, budget, seed)
+    return Cell(task, method, budget, seed, trial)
 
 
 def refusal(c: Cell) -> str | None:
@@ -284,6 +303,7 @@ def write(file: Path, cells: Sequence[Cell], bench: Bench) -> None:
             "config": x.method.config,
             "budget": x.budget,
             "seed": x.seed,
+            "trial": x.trial,
             "key": bench.key(x),
             "conditions": where,
         }
@@ -307,6 +327,7 @@ def read(file: Path, index: int) -> dict[str, Any]:
     try:
         line = json.loads(lines[index])
         wanted = {name: line[name] for name in ("task", "card", "method", "config", "budget", "seed", "key")}
+        wanted["trial"] = line.get("trial")
         return {**wanted, "conditions": Conditions(**{**line["conditions"], "data_root": _path(line)})}
     except (ValueError, KeyError, TypeError):
         raise Mistake(f"{file}:{index + 1}: not a line of a plan; write it anew with --plan-only") from None

@@ -38,6 +38,18 @@ class Line:
     peak_mib: float | None
     note: str = ""
     metric: str = "accuracy"
+    rule: str = "default"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a rule's choice stays below the oracle's, in points: mean over the seeds that have both."""
+
+    task: str
+    budget: Budget
+    method: str
+    oracle: float  # what the oracle's choice scores on the test samples
+    below: dict[str, float | None]  # by rule
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Asked:
     rows: Sequence[Row | None]
     target_only: Sequence[Row | None]
     source_only: Sequence[Row | None]
+    rule: str = "default"
 
 
 def line(asked: Asked) -> Line:
@@ -84,7 +97,20 @@ def line(asked: Asked) -> Line:
         peak_mib=max((r.peak_rss_mib or 0.0 for r in ok), default=None),
         note=_note(asked.rows),
         metric=next((r.metric for r in asked.rows if r), "accuracy"),
+        rule=asked.rule,
     )
+
+
+def gap(oracle: Asked, others: Sequence[Asked]) -> Gap | None:
+    """The selection gap of other rules' lines of the same method, task and budget."""
+    ok = [r for r in oracle.rows if r and r.ok]
+    if not ok:
+        return None
+    below = {}
+    for other in others:
+        found = paired(oracle.rows, other.rows)
+        below[other.rule] = found[0].mean if found else None
+    return Gap(oracle.task, oracle.budget, oracle.method, float(np.mean([r.points.mean() for r in ok])), below)
 
 
 def paired(rows: Sequence[Row | None], references: Sequence[Row | None]) -> tuple[Estimate, int] | None:
@@ -135,6 +161,7 @@ def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> 
         peak_mib=max((x.peak_mib or 0.0 for x in lines), default=None),
         note=next((x.note for x in lines if x.note), ""),
         metric=lines[0].metric,
+        rule=lines[0].rule,
     )
 
 

@@ -49,16 +49,16 @@ def read_boxes(file: Path, n: int) -> np.ndarray[Any, Any]:
     return _checked(boxes)
 
 
-def read_scores(file: Path, n: int, k: int) -> np.ndarray[Any, Any]:
+def read_scores(file: Path, n: int, k: int, finite: bool = True) -> np.ndarray[Any, Any]:
     """The scores a worker wrote.
 
     Raises:
-        ValueError: not an (n, k) array of finite floating-point numbers; says what it is instead.
+        ValueError: not an (n, k) array of floating-point numbers, or they are not `finite`; says what it is instead.
     """
     scores = _read(file, 16 * n * k + 4096)
     if scores.shape != (n, k):
         raise ValueError(f"scores have shape {scores.shape}; {n} test samples by {k} classes are owed")
-    return _checked(scores)
+    return _checked(scores, finite)
 
 
 def _read(file: Path, most: int) -> np.ndarray[Any, Any]:
@@ -69,10 +69,10 @@ def _read(file: Path, most: int) -> np.ndarray[Any, Any]:
         raise ValueError(f"no readable scores ({error})") from None
 
 
-def _checked(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _checked(scores: np.ndarray[Any, Any], finite: bool = True) -> np.ndarray[Any, Any]:
     if scores.dtype not in (np.float32, np.float64):
         raise ValueError(f"scores are {scores.dtype}; float32 or float64 is owed")
     bad = ~np.isfinite(scores).all(tuple(range(1, scores.ndim)))
-    if bad.any():
+    if finite and bad.any():
         raise ValueError(f"scores of {int(bad.sum())} of {len(scores)} test samples are not finite (NaN or infinity)")
     return np.asarray(scores)

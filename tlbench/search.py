@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from tlbench.method import Description, Field
@@ -49,6 +50,11 @@ def design(method: Description, n: int) -> tuple[Description, ...]:
     """
     if not 1 <= n <= MOST:
         raise ValueError(f"{n} trials; the design has 1 to {MOST}")
+    return _design(method)[:n]
+
+
+@cache  # by identity: a cell's method is compared by it
+def _design(method: Description) -> tuple[Description, ...]:
     known = {f.name: f for f in method.fields}
     knobs = [name for name in sorted(method.search) if method.config[name] == known[name].default]
     configs = [method.config]
@@ -56,7 +62,7 @@ def design(method: Description, n: int) -> tuple[Description, ...]:
         moved = {k: value(known[k], method.search[k], position(k, i)) for k in knobs}
         if {**method.config, **moved} not in configs:
             configs.append({**method.config, **moved})
-    return (method, *(replace(method, config=config) for config in configs[1:n]))
+    return (method, *(replace(method, config=config) for config in configs[1:]))
 
 
 def value(field: Field, space: tuple[Any, ...], u: float) -> Any:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from typing import Any
 
 import tlbench
 from tlbench import plan as plans
+from tlbench import trials
 from tlbench.cell import Bench, Cell
 from tlbench.executors.local import Ended, ServerDied, Workers, forget, usable_cores
 from tlbench.jail import Limits
@@ -43,14 +44,24 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     retry_failed: bool = False
     tell: Callable[[int, int, float | None, str], None] = field(default=lambda done, of, left, label: None)
+    kept: Path | None = None  # the folder that holds the trials' predictions; None: the store's
     computed: list[Row] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _idle_deaths: int = 0  # of the server, one after the other, with nothing to blame
 
     def missing(self) -> list[Cell]:
-        """The cells without a row; with `retry_failed`, also those whose row is a failure."""
-        found = ((c, self.store.rows.get(self.bench.key(c))) for c in self.cells)
-        return [c for c, row in found if row is None or (self.retry_failed and row.status == "failed")]
+        """The cells without a row, or without the predictions that are to be kept; with `retry_failed`, also those
+        whose row is a failure."""
+        return [c for c in self.cells if self._lacks(c)]
+
+    def _lacks(self, cell: Cell) -> bool:
+        row = self.store.rows.get(self.bench.key(cell))
+        if row is None or (row.ok and trials.keeps(cell) and not self._kept(cell).exists()):
+            return True
+        return self.retry_failed and row.status == "failed"
+
+    def _kept(self, cell: Cell) -> Path:
+        return trials.file(self.kept or self.store.folder, self.bench.key(cell))
 
     def run(self) -> None:
         """Run what is missing. Every finished cell is stored before the next one starts."""
@@ -84,20 +95,28 @@ class Sweep:
 
     def _start(self, cell: Cell, running: dict[int, tuple[Cell, float]]) -> None:
         self.store.refresh()
-        if self.bench.key(cell) in self.store.rows and not self.retry_failed:
+        if not self._lacks(cell):
             return  # another run on this store was faster
         if why := plans.refusal(cell):
             self._keep(self.bench.described(cell, "refused", why, provenance()))
             return
         self.workers.warm(wait=True)  # its start-up is nobody's time
         started, folder = time.perf_counter(), self.workers.folder()
-        job = self.bench.job(cell, self.workers, folder)
-        running[self.workers.submit(job, folder, self.limits)] = (cell, started)
+        job, limits = self.bench.job(cell, self.workers, folder), self.limits
+        if trials.keeps(cell):
+            job["kept"] = trials.asked(self.bench, cell, self.workers)
+            limits = replace(limits, seconds=limits.seconds * (1 + trials.n_folds(cell)))
+        running[self.workers.submit(job, folder, limits)] = (cell, started)
 
     def _finish(self, cell: Cell, ended: Ended, wall: float) -> None:
         self._seconds[cell.method.name].append(wall)
         self._idle_deaths = 0
         row = self.bench.row(cell, ended, provenance(), self.jobs, wall)
+        if row.ok and trials.keeps(cell):
+            try:
+                trials.keep(self._kept(cell), self.bench, cell, ended, self.workers)
+            except ValueError as error:
+                row = self.bench.described(cell, "failed", str(error), provenance(), self.jobs)
         forget(ended)
         self._keep(row)
 

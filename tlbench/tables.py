@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from tlbench.plan import AGAIN
 from tlbench.standings import MARGINS, Harm, Standing
 from tlbench.stats import Estimate
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORACLE = "oracle_last"
 DAGGER = " †"  # after a method whose code has changed since it was measured
 
 
@@ -142,6 +147,43 @@ def suite(grid: Grid, changed: set[str]) -> str:
             cells = [_cell(grid, int(i), t) for t in range(len(grid.tasks))]
             rows.append([grid.methods[i] + DAGGER * (grid.methods[i] in changed), *cells])
     return markdown(["method", *(t.partition("/")[2] for t in grid.tasks)], rows, left=1)
+
+
+COSTS = {  # column -> how many digits
+    "ratio": 2, "fit_s": 2, "first_step_s": 3, "step_ms": 2, "train_samples_per_s": 0, "infer_samples_per_s": 0,
+    "infer_latency_ms": 2, "infer_latency_p95_ms": 2, "peak_rss_mib": 0, "peak_gpu_mib": 0, "step_gflops": 3,
+    "energy_j": 0,
+}  # fmt: skip
+
+
+def costs(frame: pd.DataFrame) -> str:
+    """What methods take, the cheapest first: of `timings.ratios`."""
+    rows = []
+    for one in frame.to_dict("records"):
+        low, high = float(one["low"]), float(one["high"])
+        bounds = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+        cells = [number(float(one[c]), d) for c, d in COSTS.items()]
+        rows.append([str(one["method"]), cells[0] + bounds, *cells[1:], str(one["timed"])])
+    return markdown(["method", *COSTS, "timings"], rows, left=1)
+
+
+def selection(frame: pd.DataFrame) -> str:
+    """Rules of selection beside each other: means over the tasks and seeds that every rule of a line chose on."""
+    frame = frame.assign(rule=frame["rule"].astype(str), method=frame["method"].astype(str))
+    rules = sorted(set(frame["rule"]), key=lambda r: (r == ORACLE, r))
+    rows = []
+    for (method, budget), own in frame.groupby(["method", frame["budget"].astype(str)], observed=True):
+        wide = own.pivot_table(index=["task", "seed"], columns="rule", values="value", observed=True)
+        both = 100 * wide.dropna()
+        if not len(both):
+            continue
+        mean = both.mean()
+        gaps = [
+            f" (−{mean[ORACLE] - mean[r]:.1f})" if ORACLE in mean and r in mean and r != ORACLE else "" for r in rules
+        ]
+        cells = [number(mean.get(r)) + gap for r, gap in zip(rules, gaps, strict=True)]
+        rows.append([method, budget, str(len(both)), *cells])
+    return markdown(["method", "k", "task-seeds", *rules], rows, left=1)
 
 
 def _cell(grid: Grid, i: int, t: int) -> str:

@@ -1,0 +1,285 @@
+"""Rules of model selection: what each is shown, what it chooses, and that no withheld label moves anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlbench import api, card, search, selection, trials
+from tlbench import plan as plans
+from tlbench import validators as v
+from tlbench.api import Options
+from tlbench.card import Card
+from tlbench.cell import Bench, Cell, Conditions
+from tlbench.data import Domain
+from tlbench.executors.local import Workers
+from tlbench.method import Description
+from tlbench.mistake import Mistake
+from tlbench.plan import Request
+from tlbench.row import Row
+from tlbench.selection import RULES, Evidence, Reduction
+from tlbench.split import Split
+from tlbench.store import Store
+from tlbench.sweep import Sweep
+
+TASK = "wdbc_shift"
+LOCAL = [name for name in RULES if name != "lodo"]
+Array = np.ndarray[Any, Any]
+
+
+def asked(rules: tuple[str, ...], **more: Any) -> Request:
+    wanted: dict[str, Any] = {"tasks": (TASK,), "methods": ("dann",), "budgets": (5,), "seeds": (0,)}
+    return Request(**{**wanted, "settings": {"steps": "3"}, "rules": rules, "trials": 3, **more})
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> api.Outcome:
+    """DANN and its references under every rule, on measurements of cells."""
+    folder = tmp_path_factory.mktemp("selection") / "results"
+    return api.execute(asked(tuple(LOCAL)), Options(results=folder, device="cpu", jobs=1))
+
+
+def of(outcome: api.Outcome, rule: str, method: str = "dann") -> Row:
+    return next(r for r in outcome.rows if r.rule == rule and r.method == method)
+
+
+def of_trials(outcome: api.Outcome, method: str = "dann") -> list[Row]:
+    rows = [r for r in outcome.rows if r.method == method and r.rule in ("default", "trial")]
+    return sorted(rows, key=lambda r: r.trial or 0)
+
+
+def kept(outcome: api.Outcome, row: Row) -> dict[str, Array]:
+    with np.load(trials.file(outcome.store.folder, row.key), allow_pickle=False) as held:
+        return dict(held)
+
+
+def test_the_highest_score_is_chosen_ties_go_to_the_smaller_index_and_what_is_not_finite_comes_last() -> None:
+    choose = RULES["cv"].choose
+    assert choose([0.1, 0.3, 0.3]) == 1
+    assert choose([np.nan, -5.0, np.inf]) == 1
+    assert choose([-np.inf, np.nan]) == 0
+
+
+def shown(*trial: list[list[float]], labels: list[int], part: str, weights: list[float]) -> list[Evidence]:
+    y, w = {part: np.array(labels)}, np.array(weights)
+    return [Evidence({part: np.log(np.array(p))}, y, lambda: w) for p in trial]
+
+
+@pytest.mark.parametrize(
+    ("rule", "part", "first", "second"),
+    [
+        ("cv", "shots", -np.log([0.9, 0.4]).mean(), -np.log([0.6, 0.7]).mean()),  # 0.51 and 0.43
+        ("source_val", "source_val", -np.log([0.9, 0.4]).mean(), -np.log([0.6, 0.7]).mean()),
+        ("iwcv", "source_val", -np.log([0.9, 0.4]) @ [0.8, 0.2], -np.log([0.6, 0.7]) @ [0.8, 0.2]),  # 0.27 and 0.48
+        ("oracle_last", "oracle_val", -0.5, -1.0),
+    ],
+)
+def test_a_rule_chooses_as_by_hand(rule: str, part: str, first: float, second: float) -> None:
+    """One model is sure and wrong once, the other is right twice; weighted by the first sample the sure one wins."""
+    found = shown([[0.9, 0.1], [0.6, 0.4]], [[0.6, 0.4], [0.3, 0.7]], labels=[0, 1], part=part, weights=[4.0, 1.0])
+    score = RULES[rule].score
+    assert score is not None
+    assert [score(e) for e in found] == pytest.approx([-first, -second])
+
+
+def test_numbers_are_judged_by_their_squared_errors() -> None:
+    e = Evidence({"shots": np.array([[1.0], [3.0]])}, {"shots": np.array([0.0, 1.0])}, lambda: np.ones(2))
+    assert RULES["cv"].score is not None
+    assert RULES["cv"].score(e) == -2.5
+
+
+def test_the_references_are_chosen_by_the_same_rule_from_as_many_trials(outcome: api.Outcome) -> None:
+    for method in ("dann", "target_only", "source_only"):
+        assert [r.trial for r in of_trials(outcome, method)] == [0, 1, 2]
+        assert of(outcome, "im", method).trials == 3
+    own, reference = of_trials(outcome, "dann"), of_trials(outcome, "target_only")
+    assert [r.config["lr"] for r in own] == [r.config["lr"] for r in reference]
+    assert of(outcome, "cv", "target_only").trials == 3
+    assert not [r for r in outcome.rows if r.rule == "cv" and r.method == "source_only"]  # it has no shots: its default
+    assert any("under rule cv source_only keeps its default" in text for text in outcome.plan.notices)
+
+
+def test_cross_validation_is_what_the_kept_predictions_say(outcome: api.Outcome) -> None:
+    rows, bench = of_trials(outcome), Bench(Conditions())
+    task = card.find(TASK)[0]
+    split = bench.split(task, 0)
+    shots = split.shots(5)
+    held = [kept(outcome, row) for row in rows]
+    losses = [float(v.log_losses(h["shots"], split.domain.y[shots]).mean()) for h in held]
+    chosen = of(outcome, "cv")
+    assert chosen.trial == int(np.argmin(losses))
+    same = ("value", "correct", "config", "fit_s", "split", "method_digest", "seed", "budget")
+    assert all(getattr(chosen, name) == getattr(rows[chosen.trial], name) for name in same)
+    others = sum(r.fit_s or 0 for i, r in enumerate(rows) if i != chosen.trial)
+    assert chosen.tune_s == pytest.approx(others + sum(float(h["folds_s"]) for h in held), abs=1e-5)
+    assert chosen.total_s == pytest.approx((chosen.tune_s or 0) + (chosen.fit_s or 0), abs=1e-5)
+    assert not chosen.default  # and so it is on no board
+    assert len({r.key for r in outcome.rows}) == len(outcome.rows)
+
+
+def test_what_is_kept_has_a_row_a_sample_and_no_label(outcome: api.Outcome) -> None:
+    task = card.find(TASK)[0]
+    split = Bench(Conditions()).split(task, 0)
+    held = kept(outcome, of_trials(outcome)[1])
+    assert set(held) == {"test", "unlabeled", "source_val", "oracle_val", "shots", "folds_s"}
+    assert {a.dtype for name, a in held.items() if name != "folds_s"} == {np.dtype(np.float32)}
+    sizes = {"test": split.partition.test, "oracle_val": split.partition.oracle_val, "shots": split.shots(5)}
+    assert {name: held[name].shape for name in sizes} == {name: (len(rows), 2) for name, rows in sizes.items()}
+    assert held["unlabeled"].shape == (len(split.unlabeled), 2)
+    right = held["test"].argmax(1) == split.domain.y[split.partition.test]
+    assert np.array_equal(right, of_trials(outcome)[1].bits())
+    assert set(kept(outcome, of_trials(outcome, "target_only")[0])) == {*set(held) - {"source_val"}}
+
+
+def test_the_oracle_is_apart_and_its_gap_is_to_every_rule(outcome: api.Outcome) -> None:
+    assert [name for name, rule in RULES.items() if not rule.ranked] == ["oracle_last"]
+    gap = next(g for g in outcome.gaps if g.method == "dann")
+    assert set(gap.below) == {*LOCAL} - {"oracle_last"}
+    oracle, cv = of(outcome, "oracle_last"), of(outcome, "cv")
+    assert gap.below["cv"] == pytest.approx(100 * ((oracle.value or 0) - (cv.value or 0)))
+
+
+def test_trial_0_is_the_default_cell_and_is_run_again_only_for_its_predictions(tmp_path: Path) -> None:
+    options = Options(results=tmp_path / "results", device="cpu", jobs=1)
+    plain = api.execute(asked(("default",), trials=None), options)
+    assert (plain.computed, (tmp_path / "results" / "trials").exists()) == (3, False)
+    chosen = api.execute(asked(("cv",), trials=2), options)
+    assert chosen.computed == 6  # the three defaults' predictions were not kept
+    lines = chosen.store.file.read_text().splitlines()
+    again = api.execute(asked(("cv",), trials=2), options)
+    assert (again.computed, again.store.file.read_text().splitlines()) == (0, lines)
+    first = next(r for r in plain.rows if r.method == "dann")
+    assert chosen.store.rows[first.key] == first  # the first row stands
+    trials.file(options.results or tmp_path, first.key).unlink()
+    assert api.execute(asked(("cv",), trials=2), options).computed == 1
+
+
+@dataclass
+class Permuted(Bench):
+    """A scorer that holds other labels for the test and the oracle's samples."""
+
+    def split(self, task: card.Task, seed: int) -> Split:
+        plain = Bench(self.conditions).split(task, seed)
+        return replace(plain, domain=self.domain(task.card, task.target, seed))
+
+    def domain(self, c: Card, name: str, seed: int) -> Domain:
+        plain, task = super().domain(c, name, seed), card.tasks_of(c)[0]
+        if name != task.target:
+            return plain
+        y, cut = plain.y.copy(), Bench(self.conditions).split(task, 0).partition
+        for part in (cut.test, cut.oracle_val):
+            y[part] = np.random.default_rng(0).permutation(y[part])
+        return replace(plain, y=y)
+
+
+def test_permuted_test_labels_move_no_prediction_and_no_choice(tmp_path: Path) -> None:
+    task, found, choices, values = card.find(TASK)[0], [], [], []
+    for kind in (Bench, Permuted):
+        bench = kind(Conditions(changed_data=True))
+        store = Store(tmp_path / kind.__name__)
+        with Workers(modules=api.preloaded(["dann"])) as workers:
+            described = plans.describe(["dann"], {"steps": "3"}, workers)
+            own = plans.trials_of(plans.cell(task, described["dann"], 5, 0, 0), 3)
+            Sweep(own, bench, store, workers).run()
+            rows = [store.rows[bench.key(c)] for c in own]
+            reduction = Reduction(bench, store, workers)
+            chosen = {name: reduction.row(RULES[name], own) for name in LOCAL}
+        held = [np.load(trials.file(store.folder, row.key), allow_pickle=False) for row in rows]
+        found.append([{part: h[part].tobytes() for part in h.files if part != "folds_s"} for h in held])
+        choices.append({name: row.trial for name, row in chosen.items() if row and name != "oracle_last"})
+        values.append([row.value for row in rows])
+    assert set(found[0][0]) == {"test", "unlabeled", "source_val", "oracle_val", "shots"}
+    assert found[0] == found[1]
+    assert len(choices[0]) == len(LOCAL) - 1
+    assert choices[0] == choices[1]
+    assert values[0] != values[1]  # the scorers do hold different labels
+
+
+CANNOT: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown": ({"rules": ("cvv",)}, "--rule cvv: unknown; did you mean 'cv'?"),
+    "one label": ({"rules": ("cv",), "budgets": (1,)}, "it needs 2 labels a class of the target"),
+    "no source": ({"rules": ("source_val",), "methods": ("target_only",)}, "it needs labelled source samples"),
+    "other classes": (
+        {"rules": ("iwcv",), "tasks": ("digits_parity/fonts",), "methods": ("finetune",)},
+        "it needs sources that have the target's classes",
+    ),
+    "numbers": ({"rules": ("im",), "tasks": ("cal7",), "methods": ("multitask",)}, "it is for classification"),
+    "alone": ({"rules": ("lodo",)}, "no group of datasets but 'wdbc' has trials of dann at budget 5"),
+    "too many": ({"rules": ("cv",), "trials": 23}, "--trials 23: the design of a search has 22 at most"),
+}
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_a_rule_that_cannot_be_asked_is_a_mistake_in_one_line(name: str, tmp_path: Path) -> None:
+    more, said = CANNOT[name]
+    with pytest.raises(Mistake) as error:
+        api.execute(asked(**{"rules": ("cv",), **more}), Options(results=tmp_path, device="cpu", jobs=1))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_a_rule_that_can_be_asked_at_some_budgets_is_left_out_at_the_others(tmp_path: Path) -> None:
+    options = Options(results=tmp_path, device="cpu", jobs=1)
+    found = api.execute(asked(("cv",), budgets=(1, 2), trials=1), options)
+    assert {x.budget for x in found.lines} == {2}
+    assert any(text.startswith("left out under rule cv") for text in found.plan.notices)
+
+
+def description(*fields: str) -> Description:
+    from tlbench.method import Field
+
+    known = tuple(Field(name, "int", 1) for name in fields)
+    return Description("m", "m", "o", "", "", (), (), ("classification",), (), "", known, {}, {}, "d")
+
+
+def test_folds_are_dealt_class_by_class_whatever_the_seed() -> None:
+    task = card.find(TASK)[0]
+    split = Bench(Conditions()).split(task, 0)
+    few, many = description("steps"), description("depth")
+    assert [trials.n_folds(Cell(task, many, k, 0)) for k in (0, 1, 2, 4, 20, "full")] == [0, 0, 2, 4, 5, 5]
+    assert [trials.n_folds(Cell(task, few, k, 0)) for k in (0, 1, 2, 20, "full")] == [0, 0, 2, 2, 2]
+    assert not search.descends(many)
+    shots = split.shots(5)
+    fold = trials.fold_of(split, shots, 5)
+    for c in (0, 1):
+        assert sorted(fold[split.domain.y[shots] == c]) == [0, 1, 2, 3, 4]
+    turned = np.random.default_rng(0).permutation(len(shots))
+    assert np.array_equal(trials.fold_of(split, shots[turned], 5), fold[turned])
+    other = Bench(Conditions()).split(task, 1)
+    assert np.array_equal(trials.fold_of(other, shots, 5), fold)
+    assert len(trials.fold_of(split, shots, 0)) == 0
+
+
+def test_what_was_kept_is_read_only_as_plain_arrays_of_the_right_length(tmp_path: Path) -> None:
+    good: dict[str, Array] = {"folds_s": np.float64(1.5), "shots": np.zeros((4, 2), np.float32)}  # type: ignore[dict-item]
+    file = tmp_path / "a.npz"
+    read: Callable[[], trials.Kept | None] = lambda: trials.read(file, {"shots": 4})  # noqa: E731
+    assert read() is None
+    np.savez(file, **good)  # type: ignore[arg-type]
+    found = read()
+    assert found is not None
+    assert found.folds_s == 1.5
+    for bad in (np.zeros((3, 2), np.float32), np.zeros((4, 2)), np.array([[object()]] * 4)):
+        np.savez(file, **{**good, "shots": bad})  # type: ignore[arg-type]
+        assert read() is None
+    file.write_bytes(b"PK broken")
+    assert read() is None
+
+
+def test_rules_are_listed_with_the_labels_that_they_touch(capsys: pytest.CaptureFixture[str]) -> None:
+    from tlbench import catalog
+
+    catalog.show_list("rules", as_json=False)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == list(RULES)
+    assert said[1].endswith("[the k shots]")
+    for rule in RULES.values():
+        assert set(rule.labels) <= set(rule.looks) or rule.score is None
+        assert (rule.touches.startswith("none")) == (not rule.labels)
+    assert selection.named("snd").labels == ()
