@@ -134,8 +134,9 @@ class Board:
             return []
         left = int(self.costs["left_out"].sum())
         said = (
-            "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same target "
-            f"in the same session, its interval over dataset families. {left} noisy or contended timings are left out."
+            "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
+            f"target in the same session, its interval over dataset families. {left} noisy or contended timings are "
+            "left out."
         )
         return ["## Cost", "", said, "", tables.costs(self.costs), ""]
 
