@@ -163,7 +163,7 @@ def costs(frame: pd.DataFrame) -> str:
         low, high = float(one["low"]), float(one["high"])
         bounds = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
         cells = [number(float(one[c]), d) for c, d in COSTS.items()]
-        rows.append([str(one["method"]), cells[0] + bounds, *cells[1:], str(one["timed"])])
+        rows.append([f"{one['method']}", cells[0] + bounds, *cells[1:], f"{one['timed']}"])
     return markdown(["method", *COSTS, "timings"], rows, left=1)
 
 
@@ -171,18 +171,16 @@ def selection(frame: pd.DataFrame) -> str:
     """Rules of selection beside each other: means over the tasks and seeds that every rule of a line chose on."""
     frame = frame.assign(rule=frame["rule"].astype(str), method=frame["method"].astype(str))
     rules = sorted(set(frame["rule"]), key=lambda r: (r == ORACLE, r))
-    rows = []
-    for (method, budget), own in frame.groupby(["method", frame["budget"].astype(str)], observed=True):
+    rows: list[list[str]] = []
+    for names, own in frame.assign(k=frame["budget"].astype(str)).groupby(["method", "k"], observed=True):
         wide = own.pivot_table(index=["task", "seed"], columns="rule", values="value", observed=True)
         both = 100 * wide.dropna()
         if not len(both):
             continue
-        mean = both.mean()
-        gaps = [
-            f" (−{mean[ORACLE] - mean[r]:.1f})" if ORACLE in mean and r in mean and r != ORACLE else "" for r in rules
-        ]
-        cells = [number(mean.get(r)) + gap for r, gap in zip(rules, gaps, strict=True)]
-        rows.append([method, budget, str(len(both)), *cells])
+        mean = {str(r): float(v) for r, v in both.mean().items()}
+        gap = {r: f" (gap {mean[ORACLE] - v:.1f})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
+        cells = [number(mean.get(r)) + gap.get(r, "") for r in rules]
+        rows.append([*map(str, names), str(len(both)), *cells])
     return markdown(["method", "k", "task-seeds", *rules], rows, left=1)
 
 
