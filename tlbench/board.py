@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import core, figures, frame, standings, tables
+from tlbench import core, figures, frame, standings, stats, tables
 from tlbench.card import PARADIGMS, Budget
 from tlbench.frame import known
 from tlbench.grid import Grid, grids
@@ -119,8 +119,17 @@ class Board:
     def _harm(self) -> list[str]:
         if not any(self.same_task.values()):
             return []
-        turns = tables.turning_points(self.core)
-        return ["## Negative transfer", "", tables.harm(self.same_task, turns), ""]
+        turns, parts = tables.turning_points(self.core), ["## Negative transfer", ""]
+        for k, rows in self.same_task.items():
+            if rows:
+                families = {g for t, g in zip(self.core[k].tasks, self.core[k].groups, strict=True) if _for_all(t)}
+                few = len(families) < stats.FAMILIES_TO_BOUND
+                why = (
+                    f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
+                )
+                said = f"A task is harmed where the mean over seeds is below {self.core[k].reference}'s{why}."
+                parts += [f"### Harm with {_labels(k)}", "", said, "", tables.harm(rows, turns), ""]
+        return parts
 
     def _pictures(self) -> list[str]:
         names = [f"heatmap_{k}.svg" for k in self.core] + [f"pareto_{k}.svg" for k in self.core if len(self.costs)]

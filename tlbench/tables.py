@@ -9,8 +9,9 @@ import numpy as np
 
 from tlbench import stats
 from tlbench.card import Budget
-from tlbench.grid import Grid
+from tlbench.grid import CHANCE, Grid
 from tlbench.plan import AGAIN
+from tlbench.report import TARGET_FULL
 from tlbench.standings import MARGINS, Harm, Standing
 from tlbench.stats import Estimate
 
@@ -86,36 +87,40 @@ def short(rows: Sequence[Standing], changed: set[str]) -> str:
     return markdown(header, [[_standing(s, {}, changed)[i] for i in place] for s in rows], left=1)
 
 
-def harm(standings: Mapping[Budget, Sequence[Standing]], turns: dict[str, str]) -> str:
-    """Negative transfer: how often, how sure, how much, and from how many labels on. The A/A floor comes first.
+def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
+    """Negative transfer at one budget: how often, how sure, how much. The A/A floor first, then the most harmful.
 
     Args:
         turns: method -> in words, the budgets from which its sources harm
     """
-    by = {(s.method, k): s.harm for k, rows in standings.items() for s in rows if s.harm}
-    methods = sorted({m for m, _ in by}, key=lambda m: (m not in AGAIN, m))
-    header = ["method", "harmful from k ="]
-    for k in standings:
-        margins = "/".join(f"{m:g}" for m in MARGINS)
-        header += [f"k = {k}: harmed by > {margins}", "rate [95 %]", "sure: −/+", "severity", "worst"]
+    margins = "/".join(f"{m:g}" for m in MARGINS)
+    header = (
+        "method",
+        f"harmed by > {margins}",
+        "rate [95 %]",
+        "sure: −/+",
+        "severity",
+        "CVaR20",
+        "worst",
+        "harms from",
+    )
+    known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
+    known.sort(key=lambda x: (x[0] not in AGAIN, -x[1].rate.value, -x[1].severity, x[0]))
     rows = []
-    for method in methods:
-        cells = [f"**{method}** (A/A floor)" if method in AGAIN else method, turns.get(method, "–")]
-        for k in standings:
-            cells += _harm(by.get((method, k)))
-        rows.append(cells)
-    return markdown(header, rows)
+    for method, h in known:
+        name = f"**{method}** (A/A floor)" if method in AGAIN else method
+        rows.append([name, *_harm(h), turns.get(method, "–")])
+    return markdown(header, rows, left=1)
 
 
-def _harm(h: Harm | None) -> list[str]:
-    if h is None:
-        return ["–"] * 5
+def _harm(h: Harm) -> list[str]:
     rate = f"{100 * h.rate.value:.0f} %"
     if h.rate.low is not None and h.rate.high is not None:
         rate += f" [{100 * h.rate.low:.0f}, {100 * h.rate.high:.0f}]"
     sure = f"{h.negative}/{h.positive}" if h.tested else "not tested"
     worst = f"{number(-h.worst, sign=True)} ({h.worst_task})"
-    return [f"{'/'.join(map(str, h.counts))} of {h.tasks}", rate, sure, number(h.severity), worst]
+    counts = f"{'/'.join(map(str, h.counts))} of {h.tasks}"
+    return [counts, rate, sure, number(h.severity), number(-h.cvar, sign=True), worst]
 
 
 def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
