@@ -65,6 +65,7 @@ def test_methods_are_ranked_on_the_core_grids_tasks_that_everybody_can_do(tmp_pa
     assert "### 5 labels a class" in text
     assert "3 tasks of 2 dataset families (digits, wdbc), 5 seeds; gains over target_only" in text
     assert "**target_again** (A/A floor)" in text
+    assert "insufficient tasks, no pair could be told apart" in text
     assert "#### same domain, different task, 5 labels a class" in text
     assert "handwritten-fonts" in text  # with its suite
     assert "nan" not in text.lower().replace("finance", "")

@@ -145,6 +145,19 @@ def test_the_budget_at_which_the_source_becomes_harmful_is_counted_task_by_task(
     assert tables.turning_points(at)["dann"] == "3 of 4 tasks, median 20"
 
 
+def test_with_few_families_no_pair_could_be_told_apart_and_with_many_the_sure_ones_are(tmp_path: Path) -> None:
+    few = made(tmp_path / "1", answers(dann=0.9))
+    assert standings.told_apart(few, ["dann", "target_only"]) is None
+    many = tuple(f"toy{i}/a-b" for i in range(8))
+    random = np.random.default_rng(0)
+    found = {m: random.random((8, 5, 80)) < a for m, a in {"target_only": 0.5, "dann": 0.9, "copy": 0.5}.items()}
+    g = grid.of(frame.standing(frame.load(stored(tmp_path / "2", study(found, many)))), 5)
+    pairs = standings.told_apart(g, ["dann", "target_only", "copy"])
+    assert pairs is not None
+    told = {(p.first, p.second): p.adjusted < 0.05 for p in pairs}
+    assert told == {("dann", "target_only"): True, ("dann", "copy"): True, ("target_only", "copy"): False}
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 5), st.integers(2, 6), st.booleans())
 def test_the_fast_bootstrap_of_means_is_the_general_one(

@@ -113,7 +113,14 @@ class Board:
         for k, rows in self.same_task.items():
             if rows:
                 own = standings.part(self.core[k], _measured(self.core[k]) & _same_task(self.core[k]))
-                parts += [f"### {_labels(k)}", "", _of(own, k), "", tables.standing(rows, self.times, self.changed), ""]
+                parts += [
+                    f"### {_labels(k)}",
+                    "",
+                    f"{_of(own, k)} {_apart(own, rows)}",
+                    "",
+                    tables.standing(rows, self.times, self.changed),
+                    "",
+                ]
         return parts
 
     def _harm(self) -> list[str]:
@@ -244,6 +251,15 @@ def _of(g: Grid, k: Budget) -> str:
         f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "
         f"{len(g.seeds)} seeds; gains over {g.reference}."
     )
+
+
+def _apart(g: Grid, rows: list[Standing]) -> str:
+    ranked = [s.method for s in rows if s.ranked]
+    pairs = standings.told_apart(g, ranked)
+    said = f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} ranked methods"
+    if pairs is None:
+        return f"{said}: insufficient tasks, no pair could be told apart."
+    return f"{said}: {sum(p.adjusted < 0.05 for p in pairs)} of {len(pairs)} pairs are told apart."
 
 
 def _suite_caption(name: str, rows: pd.DataFrame) -> str:

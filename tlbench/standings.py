@@ -12,12 +12,14 @@ from tlbench import stats
 from tlbench.grid import CHANCE, Cube, Grid
 from tlbench.plan import AGAIN
 from tlbench.ranking import (
+    Pair,
     bootstrap_means,
     iqm,
     probability_of_improvement,
     rank_intervals,
     ranks,
     tie_groups,
+    wilcoxon_holm,
     win_tie_loss,
 )
 from tlbench.report import TARGET_FULL
@@ -147,6 +149,13 @@ def harm_of(grid: Grid, i: int) -> Harm | None:
         int((words == "negative").sum()), int((words == "positive").sum()), int((words != "not tested").sum()),
         stats.severity(gap), stats.cvar(gap), stats.worst(gap), tasks[int(np.argmax(gap))],
     )  # fmt: skip
+
+
+def told_apart(grid: Grid, names: Sequence[str]) -> tuple[Pair, ...] | None:
+    """Every pair of methods by Wilcoxon and Holm over dataset families; None where no pair could be told apart."""
+    rows = [grid.methods.index(n) for n in names]
+    means = stats.family_means(grid.value[rows].mean(2).T, grid.groups).T
+    return wilcoxon_holm(means, names) if len(names) > 1 else None
 
 
 def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
