@@ -64,7 +64,7 @@ def _table(cells: list[tuple[str, str, int, int]], suite: str, target: str, rand
         "paradigm": "different-domain-same-task", "regime": "classification", "rule": "default", "default": True,
         "family": [f"family{len(m) + int(m[-1] in '0246')}" for m in method], "metric": "accuracy",
         "value": value, "n_test": EXAMPLES,
-        "correct": [b.tobytes() for b in bits], "split": [f"{task} {s}" for s in seed], "protocol": PROTOCOL,
+        "correct": [b.tobytes() for b in bits], "split": [f"{target} {s}" for s in seed], "protocol": PROTOCOL,
         "fit_s": random.random(len(cells)), "config": json.dumps({"lr": 0.01}), "time": "2026-01-01T00:00:00+00:00",
         "method_digest": [hashlib.sha256(m.encode()).hexdigest() for m in method], "backbone": "convnet",
         "data": "d" * 64, "jobs": 1, "threads": 1, "device": "cpu", "n_shots": 10, "tlbench": "0", "torch": "2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from tlbench import core, figures, frame, standings, stats, tables
 from tlbench.card import PARADIGMS, Budget
-from tlbench.frame import known
+from tlbench.frame import known, words
 from tlbench.grid import Grid, grids
 from tlbench.mistake import Mistake
 from tlbench.standings import Standing
@@ -91,12 +92,13 @@ class Board:
 
     def _provenance(self) -> str:
         rows, tasks = self.rows, {t for g in self.grids.values() for t in g.tasks}
-        counts = rows["status"].astype(str).value_counts()
+        counts = Counter(words(rows["status"]))
         said = ", ".join(f"{counts.get(s, 0):,} {s}" for s in ("ok", "failed", "refused"))
         groups = {x for g in self.grids.values() for x in g.groups}
-        versions = " and ".join(sorted(set(rows["tlbench"].astype(str) + " on torch " + rows["torch"].astype(str))))
-        machines = "; ".join(sorted(set(rows["machine"].astype(str))))
-        commits = ", ".join(sorted(set(rows["commit"].astype(object).dropna().astype(str).str[:7]))) or "none"
+        pairs = rows[["tlbench", "torch"]].drop_duplicates()
+        versions = " and ".join(sorted(f"{ours} on torch {torch}" for ours, torch in pairs.astype(str).to_numpy()))
+        machines = "; ".join(sorted(set(words(rows["machine"]))))
+        commits = ", ".join(sorted({c[:7] for c in set(words(rows["commit"])) if c})) or "none"
         dirty = int((rows["dirty"] == True).sum())  # noqa: E712  (null is neither)
         uncommitted = f", {dirty:,} rows with changes uncommitted" if dirty else ""
         dagger = f" {len(self.changed)} methods marked † have changed since." if self.changed else ""
@@ -157,7 +159,7 @@ class Board:
         return ["## Cost", "", said, "", tables.costs(self.costs), ""]
 
     def _selection(self) -> list[str]:
-        chosen = self.all[(self.all["rule"].astype(str) != "default") & (self.all["status"] == "ok")]
+        chosen = self.all[(words(self.all["rule"]) != "default") & (words(self.all["status"]) == "ok")]
         chosen = chosen[chosen["trials"].notna()]
         if not len(chosen):
             return []
@@ -219,8 +221,7 @@ def _of_core(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the core grid's tasks and of their targets by themselves, with its seeds."""
     held = core.named(core.BOARD)
     alone = {f"{t.partition('/')[0]}/{t.rpartition('-')[2]}" for t in held.tasks}
-    task = rows["task"].astype(str)
-    return rows[task.isin({*held.tasks, *alone}) & (rows["seed"] < held.seeds)]
+    return rows[rows["task"].isin({*held.tasks, *alone}) & (rows["seed"] < held.seeds)]
 
 
 def _measured(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -263,8 +264,8 @@ def _apart(g: Grid, rows: list[Standing]) -> str:
 
 
 def _suite_caption(name: str, rows: pd.DataFrame) -> str:
-    own = rows[rows["suite"].astype(str) == name]
-    backbones = ", ".join(sorted(set(own["backbone"].astype(str))))
+    own = rows[rows["suite"] == name]
+    backbones = ", ".join(sorted(set(words(own["backbone"]))))
     metric = METRICS[str(own["metric"].iloc[0])]
     return f"{metric}, and in brackets the gain over the reference with its 95 % interval; backbone {backbones}."
 

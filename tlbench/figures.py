@@ -23,6 +23,7 @@ __all__ = ["curves", "draw", "heatmap", "pareto"]
 
 CELL = (0.36, 0.17)  # inches of a cell of the heatmap
 HINT = f"{HARMED} harmed · {DOUBTFUL} harmed, not shown by a test · * mean of the tasks that it has · blank: not run"
+MOST_NUMBERS = 4000
 LARGEST = 30.0  # points; a larger gain has the darkest colour too
 
 
@@ -62,7 +63,7 @@ def _heatmap(grid: Grid, file: Path) -> Path:
         figure, axes = plt.subplots(figsize=size)
         axes.pcolormesh(
             np.ma.masked_invalid(values), cmap=sns.color_palette("vlag_r", as_cmap=True), vmin=-limit, vmax=limit,
-            edgecolors="face", linewidth=0.2, clip_on=False,
+            edgecolors="face", linewidth=0.2, clip_on=False, rasterized=values.size > MOST_NUMBERS,
         )  # fmt: skip
         axes.invert_yaxis()
         axes.spines[:].set_visible(False)
@@ -94,6 +95,13 @@ def _rows(grid: Grid, means: Array) -> list[int]:
 
 
 def _numbers(axes: Axes, grid: Grid, rows: list[int], columns: list[int], limit: float) -> None:
+    """The gain in every cell, with its sign of harm; the sign alone where so many numbers could not be read."""
+    if len(rows) * len(columns) > MOST_NUMBERS:
+        signs = np.array([[sign(grid, m, t) for t in columns] for m in rows])
+        for marker, said in (("v", HARMED), (".", DOUBTFUL)):
+            down, right = np.nonzero(signs == said)
+            axes.scatter(right + 0.5, down + 0.5, s=3, marker=marker, color=svg.ON_LIGHT, linewidths=0)
+        return
     for y, m in enumerate(rows):
         for x, t in enumerate(columns):
             if np.isfinite(gain := grid.mean[m, t]):

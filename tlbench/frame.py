@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlbench import PROTOCOL, archive, card, frozen
 from tlbench.card import Card
@@ -67,10 +68,10 @@ def standing(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that count, one a cell: published settings, ranked cards of this version, frozen data and splits,
     this protocol; of a suite those on the network that most are on; of a method those of one version of its code;
     of a cell the newest that is ok."""
-    kept = frame[frame["default"] & (frame["protocol"] == PROTOCOL) & (frame["rule"] == "default")]
+    kept = frame[frame["default"] & (frame["protocol"] == PROTOCOL) & (words(frame["rule"]) == "default")]
     for keep in (_of_this_card, _frozen, _alike, _one_code):
         kept = kept[keep(kept)]
-    order = kept.assign(ok=kept["status"] == "ok").sort_values(["ok", "time", "key"], kind="stable")
+    order = kept.assign(ok=words(kept["status"]) == "ok").sort_values(["ok", "time", "key"], kind="stable")
     once: pd.DataFrame = order.drop_duplicates(CELL, keep="last").drop(columns="ok")
     return once
 
@@ -87,6 +88,12 @@ def known(suite: str) -> Card | None:
     """The card of a suite that ships."""
     file = card.card_files().get(suite)
     return card.read(file) if file else None
+
+
+def words(column: pd.Series) -> NDArray[np.object_]:
+    """(n,) texts of a column of categories; pandas' own way there is ten times slower."""
+    names = np.append(np.asarray(column.cat.categories, dtype=object), "")  # -1, the last, is null
+    return names[column.cat.codes.to_numpy()]
 
 
 def group(suite: str) -> str:
@@ -123,8 +130,7 @@ def _frozen(frame: pd.DataFrame) -> Any:
 def _alike(frame: pd.DataFrame) -> Any:
     """Rows on a suite's commonest network; target-only may lack its weights, where the checkpoint is the source."""
     kind = ["backbone", "precision", "weights"]
-    plain = {name: frame[name].astype(object).fillna("") for name in kind}
-    kinds = frame.assign(**plain, alone=frame["sources"].astype(object) == "")
+    kinds = frame.assign(**{name: words(frame[name]) for name in kind}, alone=words(frame["sources"]) == "")
     commonest: dict[str, tuple[str, str, str]] = {}
     for suite, own in kinds.groupby("suite", observed=True):
         counts = own.groupby(kind, observed=True).size()
@@ -148,6 +154,6 @@ def _one_code(frame: pd.DataFrame) -> Any:
 
 def changed_since(frame: pd.DataFrame) -> set[str]:
     """Methods that ship whose code is no longer the one that their rows were measured with."""
-    pairs = frame[["method", "method_digest"]].astype(str).drop_duplicates()
+    pairs = frame[["method", "method_digest"]].drop_duplicates().astype(str)
     ours = shipped()
     return {m for m, d in pairs.itertuples(index=False, name=None) if m in ours and code_digest(ours[m]) != d}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
-from tlbench.frame import group
+from tlbench.frame import group, words
 from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.stats import two_way, two_way_packed
 
@@ -51,36 +51,36 @@ class Grid:
 
 def grids(frame: pd.DataFrame) -> dict[Budget, Grid]:
     """A grid for every budget that a task with a source was measured at, of `frame.standing` rows."""
-    pairs = frame[frame["sources"].astype(object) != ""]
-    found = [b for b in pairs["budget"].astype(str).unique() if b != FULL]
+    pairs = frame[words(frame["sources"]) != ""]
+    found = [b for b in set(words(pairs["budget"])) if b != FULL]
     budgets: list[Budget] = sorted(int(b) for b in found)
     return {k: grid for k in budgets if (grid := of(frame, k)).tasks}
 
 
 def of(frame: pd.DataFrame, budget: Budget) -> Grid:
     """The grid of one budget: every task that has its reference there."""
-    at = frame["budget"].astype(str).to_numpy()
     reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
-    method, task = frame["method"].astype(str).to_numpy(), frame["task"].astype(str).to_numpy()
+    method, at = words(frame["method"]), words(frame["budget"])
     everywhere = ((method == SOURCE_ONLY) & (at == "0")) | ((method == TARGET_FULL) & (at == FULL))
     own = frame[(at == str(budget)) | everywhere]
-    pairs = sorted(set(task[(at == str(budget)) & (frame["sources"].astype(object) != "")]))
-    tables = [(pair, _of_task(own, pair)) for pair in pairs]
-    tables = [(pair, rows) for pair, rows in tables if reference in set(rows["method"].astype(str))]
+    task = words(own["task"])
+    places = {name: np.asarray(rows) for name, rows in own.groupby(task, sort=False).indices.items()}
+    paired = (words(own["budget"]) == str(budget)) & (words(own["sources"]) != "")
+    tables = [(pair, own.iloc[_of_task(places, pair)]) for pair in sorted(set(task[paired]))]
+    tables = [(pair, rows) for pair, rows in tables if reference in words(rows["method"])]
     return _filled(budget, reference, [pair for pair, _ in tables], [rows for _, rows in tables])
 
 
-def _of_task(frame: pd.DataFrame, pair: str) -> pd.DataFrame:
-    """The rows of a pair, and those that were run without its source."""
+def _of_task(places: dict[str, NDArray[np.int64]], pair: str) -> NDArray[np.int64]:
+    """Where the rows of a pair are, and those that were run without its source."""
     suite, _, domains = pair.partition("/")
-    alone = f"{suite}/{domains.rpartition('-')[2]}"
-    task = frame["task"]
-    wanted = [c for c in (pair, alone) if c in task.cat.categories]
-    return frame[task.isin(wanted)]
+    wanted = (pair, f"{suite}/{domains.rpartition('-')[2]}")
+    return np.sort(np.concatenate([places[name] for name in wanted if name in places]))
 
 
 def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequence[pd.DataFrame]) -> Grid:
-    family = {m: f for t in tables for m, f in zip(t["method"].astype(str), t["family"].astype(str), strict=True)}
+    few = [t[["method", "family"]].drop_duplicates() for t in tables]
+    family = {m: f for t in few for m, f in zip(words(t["method"]), words(t["family"]), strict=True)}
     methods, seeds = sorted(family), sorted({int(s) for t in tables for s in t["seed"].unique()})
     shape = (len(methods), len(pairs), len(seeds))
     value, imputed = np.full(shape, np.nan), np.zeros(shape, bool)
@@ -123,13 +123,13 @@ class Sheet:
     def of(cls, rows: pd.DataFrame, methods: Sequence[str], seeds: Sequence[int], reference: str) -> Sheet:
         """Fill in; a failed cell gets the worst of the references and chance, as it would to somebody who fell back."""
         at, when = {m: i for i, m in enumerate(methods)}, {s: i for i, s in enumerate(seeds)}
-        i = np.array([at[m] for m in rows["method"].astype(str)], int)
-        j = np.array([when[int(s)] for s in rows["seed"]], int)
-        ok = (rows["status"] == "ok").to_numpy()
+        i = np.array([at[m] for m in words(rows["method"])], int)
+        j = np.array([when[int(s)] for s in rows["seed"].to_numpy()], int)
+        status = words(rows["status"])
+        ok, failed = status == "ok", status == "failed"
         value, bits = np.full((len(at), len(when)), np.nan), np.full((len(at), len(when)), None, object)
         value[i[ok], j[ok]] = 100.0 * rows["value"].to_numpy(float)[ok]
         bits[i[ok], j[ok]] = rows["correct"].to_numpy(object)[ok]
-        failed = (rows["status"] == "failed").to_numpy()
         imputed = np.zeros(value.shape, bool)
         imputed[i[failed], j[failed]] = True
         fallback = [value[at[m]] for m in (TARGET_ONLY, SOURCE_ONLY, CHANCE) if m in at]

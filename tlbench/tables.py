@@ -145,11 +145,12 @@ def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
 
 def suite(grid: Grid, changed: set[str]) -> str:
     """One suite's tasks: each method's points, and its gain with a 95 % interval where there is one."""
-    rows = []
+    rows, seeds = [], (~np.isnan(grid.value)).sum(2)
+    means = np.nansum(grid.value, axis=2) / np.maximum(seeds, 1)
     order = np.argsort(-np.nan_to_num(grid.value, nan=-1e9).mean((1, 2)), kind="stable")
     for i in order:
         if not np.isnan(grid.value[i]).all():
-            cells = [_cell(grid, int(i), t) for t in range(len(grid.tasks))]
+            cells = [_cell(grid, int(i), t, seeds[i, t], means[i, t]) for t in range(len(grid.tasks))]
             rows.append([grid.methods[i] + DAGGER * (grid.methods[i] in changed), *cells])
     return markdown(["method", *(t.partition("/")[2] for t in grid.tasks)], rows, left=1)
 
@@ -189,14 +190,12 @@ def selection(frame: pd.DataFrame) -> str:
     return markdown(["method", "k", "task-seeds", *rules], rows, left=1)
 
 
-def _cell(grid: Grid, i: int, t: int) -> str:
-    value = grid.value[i, t]
-    if np.isnan(value).all():
+def _cell(grid: Grid, i: int, t: int, seeds: int, mean: float) -> str:
+    if not seeds:
         return "–"
     failed = " (failed)" if grid.imputed[i, t].any() else ""
-    seeds = int((~np.isnan(value)).sum())
     few = f" ({seeds} seeds)" if seeds < len(grid.seeds) else ""
-    text = number(float(np.nanmean(value)))
+    text = number(mean)
     if grid.methods[i] == grid.reference or np.isnan(grid.mean[i, t]):
         return text + failed + few
     return f"{text} ({interval(Estimate(grid.mean[i, t], grid.se[i, t], grid.df[i, t]))}){failed}{few}"
