@@ -61,6 +61,10 @@ def test_methods_are_ranked_on_the_core_grids_tasks_that_everybody_can_do(tmp_pa
         assert by["dann"].harm.tasks == 3
         assert by["source_only" if k == 0 else "target_only"].gain.mean == 0
     text = found.text()
+    assert "## In short" in text
+    harmed = sum(s.harm is not None and s.harm.counts[1] > 0 for s in found.same_task[5] if s.ranked)
+    ranked = [s for s in found.same_task[5] if s.ranked and s.harm]
+    assert f"| 5 | {len(ranked)} | {sum(s.gain.mean > 0 for s in ranked)} | {harmed} |" in text
     assert "### no label" in text
     assert "### 5 labels a class" in text
     assert "3 tasks of 2 dataset families (digits, wdbc), 5 seeds; gains over target_only" in text

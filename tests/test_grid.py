@@ -11,6 +11,7 @@ from made import answered, failure, stored, study
 
 from tlbench import frame, grid, report, store
 from tlbench.grid import Grid
+from tlbench.method import code_digest, shipped
 from tlbench.row import Row
 from tlbench.stats import two_way
 from tlbench.store import Store
@@ -135,6 +136,17 @@ def test_rows_made_otherwise_do_not_stand(tmp_path: Path, changed: dict[str, obj
     rows = study(draws(), TASKS)
     other = [answered("dann", 9, np.ones(N, bool), **changed)]
     assert len(frame.standing(frame.load(stored(tmp_path, [*rows, *other])))) == len(rows)
+
+
+def test_of_a_method_that_ships_the_code_that_ships_stands(tmp_path: Path) -> None:
+    ours = code_digest(shipped()["dann"])
+    rows = study(draws(), TASKS)
+    mine = answered("dann", 0, np.ones(N, bool), method_digest=ours, time="2026-01-01T00:00:00+00:00")
+    kept = frame.standing(frame.load(stored(tmp_path, [*rows, mine])))
+    own = kept[frame.words(kept["method"]) == "dann"]
+    assert list(frame.words(own["method_digest"])) == [ours]  # one row, against fifteen of other code
+    assert "dann" not in frame.changed_since(kept)
+    assert "coral" in frame.changed_since(kept)
 
 
 def test_target_only_may_start_without_the_weights_that_are_the_source(tmp_path: Path) -> None:

@@ -184,7 +184,8 @@ def rows_of(t: Table, entry: Entry, d: Description, accuracies: list[float], **c
 
 def rendered(t: Table, d: Description, rows: list[Row], tmp_path: Path) -> str:
     store = Store(tmp_path)
-    store.rows.update({r.key: r for r in rows})
+    for r in rows:
+        store.rows.put(r)
     return reproduction.render([(t, {e.label: d for e in t.row})], store)
 
 
@@ -224,7 +225,8 @@ def test_a_row_is_held_against_its_peers_interval(known: Description, tmp_path: 
 
 def _store(place: Path, rows: list[Row]) -> Store:
     store = Store(place)
-    store.rows.update({r.key: r for r in rows})
+    for r in rows:
+        store.rows.put(r)
     return store
 
 

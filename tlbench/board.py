@@ -69,7 +69,14 @@ class Board:
         """Everything between the markers."""
         if not self.grids:
             return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
-        parts = [self._provenance(), *self._headlines(), *self._harm(), *self._pictures(), *self._costs()]
+        parts = [
+            self._provenance(),
+            *self._short(),
+            *self._headlines(),
+            *self._harm(),
+            *self._pictures(),
+            *self._costs(),
+        ]
         return "\n".join([*parts, *self._selection(), *self._paradigms(), *self._suites()])
 
     def export(self, folder: Path) -> None:
@@ -107,6 +114,13 @@ class Board:
             f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
             f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters.\n"
         )
+
+    def _short(self) -> list[str]:
+        if not any(self.same_task.values()):
+            return []
+        families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
+        tops = [tables.summary(self.same_task), "", families, "", tables.by_family(self.same_task)]
+        return ["## In short", "", *tops, ""]
 
     def _headlines(self) -> list[str]:
         if not any(self.same_task.values()):

@@ -6,6 +6,7 @@ A million rows take seconds and some hundred MiB: what repeats is kept as codes,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,15 +146,25 @@ def _alike(frame: pd.DataFrame) -> Any:
 
 
 def _one_code(frame: pd.DataFrame) -> Any:
-    """Rows of the version of a method's code that most of its rows were measured with; of two, the newer."""
+    """Rows of one version of a method's code: the one that ships, if it was measured, else that of most rows."""
     by = frame.groupby(["method", "method_digest"], observed=True)["time"].agg(["size", "max"]).reset_index()
-    by = by.sort_values(["size", "max"]).drop_duplicates("method", keep="last")
+    by = by.assign(ours=[_ships(m, d) for m, d in by[["method", "method_digest"]].astype(str).to_numpy()])
+    by = by.sort_values(["ours", "size", "max"]).drop_duplicates("method", keep="last")
     chosen = dict(zip(by["method"].astype(str), by["method_digest"].astype(str), strict=True))
     return _per(frame, ["method", "method_digest"], lambda method, digest: chosen[method] == digest)
+
+
+def _ships(method: str, digest: str) -> bool:
+    """Whether this is the code of a method that ships, as it is now."""
+    return method in shipped() and _digest(method) == digest
+
+
+@cache
+def _digest(method: str) -> str:
+    return code_digest(shipped()[method])
 
 
 def changed_since(frame: pd.DataFrame) -> set[str]:
     """Methods that ship whose code is no longer the one that their rows were measured with."""
     pairs = frame[["method", "method_digest"]].drop_duplicates().astype(str)
-    ours = shipped()
-    return {m for m, d in pairs.itertuples(index=False, name=None) if m in ours and code_digest(ours[m]) != d}
+    return {m for m, d in pairs.itertuples(index=False, name=None) if m in shipped() and not _ships(m, d)}

@@ -87,6 +87,41 @@ def short(rows: Sequence[Standing], changed: set[str]) -> str:
     return markdown(header, [[_standing(s, {}, changed)[i] for i in place] for s in rows], left=1)
 
 
+def summary(standings: Mapping[Budget, Sequence[Standing]]) -> str:
+    """A line a budget: how many ranked methods help and harm, and the floor under that."""
+    header = ("k", "ranked", "above the reference", "harm some task", "surely", "mean rate of harm", "A/A floor")
+    rows = []
+    for k, own in standings.items():
+        ranked = [s for s in own if s.ranked and s.harm]
+        harms = [s.harm for s in ranked if s.harm]
+        floor = [s.harm.rate.value for s in own if s.method == AGAIN[k == 0] and s.harm]
+        if ranked:
+            cells = (len(ranked), sum(s.gain.mean > 0 for s in ranked), sum(h.counts[1] > 0 for h in harms))
+            rate = f"{100 * np.mean([h.rate.value for h in harms]):.0f} %"
+            sure = str(sum(h.negative > 0 for h in harms))
+            rows.append([str(k), *map(str, cells), sure, rate, f"{100 * floor[0]:.0f} %" if floor else "–"])
+    return markdown(header, rows, left=1)
+
+
+def by_family(standings: Mapping[Budget, Sequence[Standing]]) -> str:
+    """Algorithm family by budget: the mean gain of its ranked methods, and the best of them."""
+    found: dict[str, dict[Budget, list[Standing]]] = {}
+    for k, own in standings.items():
+        for s in own:
+            if s.ranked:
+                found.setdefault(s.family, {}).setdefault(k, []).append(s)
+    rows = []
+    for family, at in sorted(found.items()):
+        cells = []
+        for k in standings:
+            own = at.get(k, [])
+            best = max(own, key=lambda s: s.gain.mean, default=None)
+            mean = number(float(np.mean([s.gain.mean for s in own])) if own else None, sign=True)
+            cells.append(f"{mean} ({best.method} {number(best.gain.mean, sign=True)})" if best else "–")
+        rows.append([family, *cells])
+    return markdown(["family", *(f"k = {k}" for k in standings)], rows, left=1)
+
+
 def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
     """Negative transfer at one budget: how often, how sure, how much. The A/A floor first, then the most harmful.
 
