@@ -129,3 +129,18 @@ def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -
     text = Board(stored(tmp_path, rows(tasks=(OTHER,)))).text()
     assert "nobody is ranked" in text
     assert "handwritten-fonts" in text
+
+
+def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> None:
+    chosen = []
+    for rule, right in (("cv", 0.5), ("im", 0.25), ("oracle_last", 0.75)):
+        bits = np.arange(60) < 60 * right
+        answers = {"dann": np.tile(bits, (1, 5, 1))}
+        chosen += study(answers, PAIRS[:1], rule=rule, default=False, trial=3, trials=8, time=f"2026-{rule}")
+    plain = Board(stored(tmp_path / "1", rows()))
+    found = Board(stored(tmp_path / "2", [*rows(), *chosen]))
+    assert repr(found.same_task) == repr(plain.same_task)
+    assert "## Selection" not in plain.text()
+    text = found.text()
+    assert "| method | k | task-seeds | cv | im | oracle_last |" in text
+    assert "| dann | 5 | 5 | 50.0 (gap 25.0) | 25.0 (gap 50.0) | 75.0 |" in text

@@ -9,11 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from made import stored, study
 from test_cli import tlbench
 
-from tlbench import api, machine
+from tlbench import api, frozen, machine
 from tlbench.api import Options
+from tlbench.board import Board
 from tlbench.mistake import Mistake
 from tlbench.row import COLUMNS as ROW_COLUMNS
 from tlbench.store import Store
@@ -205,3 +208,24 @@ def test_every_column_is_documented() -> None:
     text = README.read_text()
     for name in (*COLUMNS, *ROW_COLUMNS):
         assert f"`{name}`" in text, name
+
+
+def test_the_board_shows_what_counts_as_a_ratio_to_the_reference(
+    made: list[Timing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    answers = {m: draw.random((1, 5, 30)) < 0.5 for m in ("target_only", "source_only", "coral")}
+    held = Timings(tmp_path)
+    for t in made:
+        fit = {"coral": 3.0, "adda": 7.0}.get(t.method, 2.0)
+        held.append(replace(t, default=True, noisy=False, contended=t.method == "adda", fit_s=fit))
+    shown = Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))).text()
+    assert "No rows yet" in shown  # their splits are invented
+    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
+    text = Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))).text()
+    assert "## Cost" in text
+    cost = text.partition("## Cost")[2]
+    assert "| coral | 1.50 |" in cost
+    assert "| target_only | 1.00 |" in cost
+    assert "| adda |" not in cost.partition("\n## ")[0]
+    assert f"{sum(t.method == 'adda' for t in made)} noisy or contended timings are left out" in text

@@ -61,7 +61,7 @@ class Board:
         self.changed = frame.changed_since(self.rows)
         self.grids = grids(self.rows)
         self.core = {k: g for k, g in grids(_of_core(self.rows)).items() if _measured(g).any()}
-        self.costs = _costs(store)
+        self.costs, self.untimed = _costs(store)
         self.times = dict(zip(self.costs["method"], self.costs["ratio"], strict=True))
         self.same_task = {k: standings.standings(g, _measured(g) & _same_task(g)) for k, g in self.core.items()}
 
@@ -164,11 +164,10 @@ class Board:
     def _costs(self) -> list[str]:
         if not len(self.costs):
             return []
-        left = int(self.costs["left_out"].sum())
         said = (
             "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
-            f"target in the same session, its interval over dataset families. {left} noisy or contended timings are "
-            "left out."
+            "target in the same session, its interval over dataset families. "
+            f"{self.untimed} noisy or contended timings are left out."
         )
         return ["## Cost", "", said, "", tables.costs(self.costs), ""]
 
@@ -221,14 +220,15 @@ class Board:
         return parts
 
 
-def _costs(store: Store) -> pd.DataFrame:
-    """Ratios of time at the published settings, on the kind of machine that most were timed on."""
+def _costs(store: Store) -> tuple[pd.DataFrame, int]:
+    """Ratios of time at the published settings, on the kind of machine that most were timed on; timings left out."""
     timed = [t for t in Timings(store.folder).found if t.default]
     found = ratios(timed, {t.suite: frame.group(t.suite) for t in timed})
     if not len(found):
-        return found
+        return found, 0
     most = found.groupby("machine_class")["timed"].sum().idxmax()
-    return found[(found["machine_class"] == most) & found["ratio"].notna()]
+    found = found[found["machine_class"] == most]
+    return found[found["ratio"].notna()], int(found["left_out"].sum())
 
 
 def _of_core(rows: pd.DataFrame) -> pd.DataFrame:
