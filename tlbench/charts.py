@@ -11,8 +11,9 @@ import numpy as np
 
 from tlbench import svg
 from tlbench.card import Budget
-from tlbench.gains import REFERENCES, average, best, counted, judged, labels, level, shared
+from tlbench.gains import REFERENCES, average, best, counted, judged, level, shared
 from tlbench.grid import Grid
+from tlbench.wording import labels
 
 if TYPE_CHECKING:
     import pandas as pd

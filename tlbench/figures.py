@@ -12,8 +12,9 @@ import numpy as np
 from tlbench import svg
 from tlbench.card import Budget
 from tlbench.charts import curves, pareto
-from tlbench.gains import DOUBTFUL, HARMED, Array, average, counted, judged, labels, sign
+from tlbench.gains import DOUBTFUL, HARMED, Array, average, counted, judged, sign
 from tlbench.grid import Grid
+from tlbench.wording import labels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -85,8 +85,3 @@ def sign(grid: Grid, method: int, task: int) -> str:
     if said == "no" or said.startswith("no,"):
         return "+" if round(gain) > 0 else "−" if round(gain) < 0 else ""
     return HARMED if said == "yes" else DOUBTFUL
-
-
-def labels(budget: Budget) -> str:
-    """A budget in words."""
-    return "every label" if budget == FULL else f"{budget} label{'' if budget == 1 else 's'} a class"

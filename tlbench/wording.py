@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from tlbench import stats
 from tlbench.card import FULL, Budget
 from tlbench.stats import SEEDS_TO_TEST, Estimate
 
@@ -29,8 +28,7 @@ class Judged:
 
 def over_families(means: Sequence[float]) -> Estimate | None:
     """The mean of dataset families' means, for new families: a t interval over them. None with fewer than two."""
-    g = len(means)
-    return Estimate(float(np.mean(means)), float(np.std(means, ddof=1)) / g**0.5, g - 1) if g > 1 else None
+    return stats.over_families(means, [str(i) for i in range(len(means))]) if len(means) > 1 else None
 
 
 def verdict(j: Judged, these: Estimate | None, new: Estimate | None) -> tuple[str, str]:
