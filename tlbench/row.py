@@ -79,6 +79,7 @@ class Row:
     step_gflops: float | None = None
     energy_j: float | None = None
     arithmetic: str | None = None  # of training: fp32, tf32, bf16
+    jail: int | None = None  # how far the method's process was confined: 0, 1 or 2
 
     @property
     def ok(self) -> bool:
