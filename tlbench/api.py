@@ -35,6 +35,7 @@ class Options:
     memory_limit: int | None = None  # MiB a cell; None shares the machine's memory among the jobs
     retry_failed: bool = False
     changed_data: bool = False
+    amp: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
         selection.named(rule)
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device)
-    conditions = Conditions(options.data_root, options.backbone, device, threads_for(jobs), options.changed_data)
+    conditions = Conditions(
+        options.data_root, options.backbone, device, threads_for(jobs), options.changed_data, options.amp
+    )
     bench = Bench(conditions, progress or (lambda what, done, of: None))
     described = plans.describe(request.methods, request.settings, workers)
     return plans.make(request, bench, described), bench

@@ -58,6 +58,7 @@ class Conditions:
     device: str = "cpu"
     threads: int = 1
     changed_data: bool = False  # go on where the data are not those of the published results
+    amp: bool = False  # train and predict in mixed precision, bfloat16
 
 
 @dataclass
@@ -160,6 +161,7 @@ class Bench:
             "method": cell.method.digest,
             "config": cell.method.config,
             "seed": cell.seed,
+            **({"amp": True} if self.conditions.amp else {}),  # full precision, the rule, is not said
         }
         return sha(json.dumps(said, sort_keys=True, separators=(",", ":")))
 
@@ -243,6 +245,7 @@ class Bench:
             "recipe": asdict(card.recipe),
             "device": self.conditions.device,
             "threads": self.conditions.threads,
+            "amp": self.conditions.amp,
         }
 
     def _large_unlabeled(self, place: Place, split: Split, workers: Workers) -> str | None:
@@ -355,11 +358,11 @@ class Bench:
             budget=cell.budget,
             seed=cell.seed,
             rule="trial" if cell.trial else "default",
-            trial=0 if cell.trial is None and cell.published else cell.trial,
+            trial=0 if cell.trial is None and cell.published and not self.conditions.amp else cell.trial,
             method=cell.method.name,
             family=cell.method.family,
             config=cell.method.config,
-            default=cell.published,
+            default=cell.published and not self.conditions.amp,
             metric=card.metric,
             n_shots=len(split.shots(cell.budget)),
             device=self.conditions.device,

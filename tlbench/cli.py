@@ -80,6 +80,7 @@ def run(
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision (bfloat16); its rows are on no board.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
     memory_limit: Annotated[
@@ -114,7 +115,9 @@ def run(
     )
     if not (request.tasks or grid) or not request.methods:
         raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
-    options = Options(results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data)
+    options = Options(
+        results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp
+    )
     if dry_run:
         command.forecast(request, options, as_json)
     elif plan_only is not None:
@@ -132,6 +135,7 @@ def time(
     set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision (bfloat16); its rows are on no board.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads a cell computes with.")] = 1,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
     memory_limit: Annotated[int | None, typer.Option(min=64, help="MiB a cell may take.")] = None,
@@ -150,7 +154,9 @@ def time(
     request = Request(
         tuple(task), tuple(method), command.budgets(budgets), command.seeds(seeds), command.settings(set_ or [])
     )  # fmt: skip
-    options = Options(results, data_root, backbone, device, 1, time_limit, memory_limit, changed_data=changed_data)
+    options = Options(
+        results, data_root, backbone, device, 1, time_limit, memory_limit, changed_data=changed_data, amp=amp
+    )
     raise SystemExit(clock.time(request, options, threads, as_json))
 
 

@@ -97,6 +97,14 @@ def training(job: dict[str, Any], folder: Path) -> Train:
 
 
 def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A cell; in mixed precision, where asked for, products and convolutions are bfloat16 and weights float32."""
+    kind, mixed = job["device"].partition(":")[0], bool(job.get("amp"))
+    # No cache: it would hold the first step's weights until the end.
+    with torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False):
+        return measured(job, folder)
+
+
+def measured(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Fit, then predict the test inputs once; the scores go to scores.npy as they came."""
     torch.set_num_threads(int(job["threads"]))
     torch.manual_seed(int(job["seed"]))
@@ -121,7 +129,7 @@ def cell(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "peak_rss_mib": peak_rss_mib(),
         "peak_gpu_mib": torch.cuda.max_memory_allocated(device) / 2**20 if device.startswith("cuda") else None,
         "energy_j": joules,
-        "arithmetic": arithmetic(device),
+        "arithmetic": "bf16" if job.get("amp") else arithmetic(device),
         **steps,
     }
     if job.get("timed"):
@@ -169,7 +177,7 @@ def checked(scores: object, n: int) -> Tensor:
         raise TypeError(f"the predictor returned {type(scores).__name__}, not a tensor of class scores")
     if scores.ndim not in (2, 3) or len(scores) != n:
         raise ValueError(f"the predictor returned shape {tuple(scores.shape)} for {n} inputs")
-    return scores.detach().cpu()
+    return (scores.float() if scores.dtype == torch.bfloat16 else scores).detach().cpu()
 
 
 def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
