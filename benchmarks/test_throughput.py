@@ -33,7 +33,8 @@ def printed(*words: str, weights: Path) -> Any:
 
 
 @pytest.mark.timeout(1200)
-def test_images_through_a_resnet50(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["tf32", "bf16"])
+def test_images_through_a_resnet50(kind: str, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU here")
     if not (Path(os.environ.get("TLBENCH_DATA", "")) / "office_caltech10" / "images" / "amazon").is_dir():
@@ -43,19 +44,19 @@ def test_images_through_a_resnet50(tmp_path: Path) -> None:
 
     save_file(timm.create_model("resnet50").state_dict(), tmp_path / "resnet50.safetensors")
     seconds = printed("calibrate", weights=tmp_path)["seconds"]
-    for words, kind in ((), "tf32"), (("--amp",), "bf16"):
-        rate = 2 * 8192**3 / seconds[f"gemm_{kind}_8192"] / 1e12
-        timings = printed(
-            "time", "--task", TASK, "--method", "dann", "--method", "finetune", "--budgets", "5", "--seeds", "0",
-            "--set", "steps=200", "--backbone", "resnet50", "--results", str(tmp_path), *words, weights=tmp_path,
-        )  # fmt: skip
-        for t in timings:
-            took = t["step_gflops"] / t["step_ms"]  # 10^9 operations a millisecond are 10^12 a second
-            print(
-                f"\n{t['gpu']}, {kind}, {t['method']}: {t['train_samples_per_s']:.0f} samples/s to train, "
-                f"{t['infer_samples_per_s']:.0f} to predict, {t['step_ms']:.1f} ms a step of {t['step_gflops']:.0f} "
-                f"GFLOP, {took:.1f} TFLOP/s: {100 * took / rate:.0f} % of {rate:.0f} (products of 8192); "
-                f"{t['peak_gpu_mib']:.0f} MiB"
-            )
-            assert 0 < took < rate
-            assert t["arithmetic"] == kind
+    rate = 2 * 8192**3 / seconds[f"gemm_{kind}_8192"] / 1e12
+    timings = printed(
+        "time", "--task", TASK, "--method", "dann", "--method", "finetune", "--budgets", "5", "--seeds", "0",
+        "--set", "steps=200", "--backbone", "resnet50", "--results", str(tmp_path), *(["--amp"] * (kind == "bf16")),
+        weights=tmp_path,
+    )  # fmt: skip
+    for t in timings:
+        took = t["step_gflops"] / t["step_ms"]  # 10^9 operations a millisecond are 10^12 a second
+        print(
+            f"\n{t['gpu']}, {kind}, {t['method']}: {t['train_samples_per_s']:.0f} samples/s to train, "
+            f"{t['infer_samples_per_s']:.0f} to predict, {t['step_ms']:.1f} ms a step of {t['step_gflops']:.0f} "
+            f"GFLOP, {took:.1f} TFLOP/s: {100 * took / rate:.0f} % of {rate:.0f} (products of 8192); "
+            f"{t['peak_gpu_mib']:.0f} MiB, {t['energy_j']} J"
+        )
+        assert 0 < took < rate
+        assert t["arithmetic"] == kind
