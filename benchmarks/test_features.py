@@ -16,7 +16,7 @@ from torch import nn
 from tlbench import backbone
 from tlbench.features import Frozen, Shape, rows
 from tlbench.inputs import native_bf16
-from tlbench.nets import timm_trunk
+from tlbench.trunks import timm_trunk
 
 IMAGES = 192
 ROUNDS = 3

@@ -125,6 +125,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--oracle-table", metavar="FILE", help="run the oracle tests alone and write their table to FILE")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """One process writes the table: it must have run every test itself."""
+    if config.getoption("--oracle-table"):
+        config.option.numprocesses = 0
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FOUND] = []
 

@@ -9,6 +9,7 @@ import pytest
 from agreement import (
     agrees,
     pytest_addoption,
+    pytest_cmdline_main,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_sessionfinish,
@@ -20,6 +21,7 @@ from tlbench import backbone
 __all__ = [
     "agrees",
     "pytest_addoption",
+    "pytest_cmdline_main",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_sessionfinish",

@@ -28,10 +28,10 @@ def uv(*words: str, seconds: int = 400) -> subprocess.CompletedProcess[str]:
     if found is None:
         pytest.skip("there is no uv to build the peer's environment with")
     alone = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    alone |= {"OMP_NUM_THREADS": "1", "UV_COMPILE_BYTECODE": "0"}  # each environment is used once
     try:
         return subprocess.run(
-            [found, *words], cwd=ROOT, env=alone | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-            timeout=seconds,
+            [found, *words], cwd=ROOT, env=alone, capture_output=True, text=True, timeout=seconds,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         pytest.skip(f"uv {words[0]} was not done in {seconds} s")
@@ -71,5 +71,5 @@ def test_learn2learn_says_what_is_frozen_and_learns_what_ours_does(tmp_path: Pat
     done = uv(*meta, "python", str(ORACLES / "make_learn2learn.py"), str(tmp_path / "again.npz"))
     assert done.returncode == 0, done.stderr
     unchanged("learn2learn", tmp_path / "again.npz")
-    done = uv(*meta, "pytest", "-q", "tests/test_meta.py", "-k", "learn2learns_does")
+    done = uv(*meta, "pytest", "-q", "-n", "0", "tests/test_meta.py", "-k", "learn2learns_does")
     assert "2 passed" in done.stdout, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """Rules of selection where the truth is known: CAL-1, source and target centroids fused, alpha the one knob.
 
 Eleven alphas from 0 (target-only, the first trial) to 1 (source-only). A rule of ours chooses from what it is shown;
-the gain over target-only is of population accuracy, in closed form for a linear rule. Printed with `pytest -s`:
+the gain over target-only is of population accuracy, in closed form for a linear rule. Printed with `pytest -n 0 -s`:
 
     k = 5, 20 degrees:  cv +5.7 / 0.00, source_val +6.8 / 0.00, im +5.2 / 0.00, oracle +7.0 / 0.00
     k = 5, 50 degrees:  cv +1.5 / 0.13, source_val -0.6 / 0.51, im +0.7 / 0.00, oracle +3.7 / 0.00

@@ -9,9 +9,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import scipy  # whose `stats` loads for half a second: when it is first used, and a mistake is told before
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta, false_discovery_control, norm
-from scipy.stats import t as student
 
 MARGIN = 1.0  # points below the reference that count as negative transfer
 SEEDS_TO_TEST = 5  # fewer cannot reject anything worth rejecting
@@ -24,7 +23,7 @@ Matrix = NDArray[np.floating[Any]]
 @cache
 def quantile(p: float, df: float) -> float:
     """Of Student's t. A board asks for the same few a hundred thousand times."""
-    return float(student.ppf(p, df))
+    return float(scipy.stats.t.ppf(p, df))
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Estimate:
         """One-sided p-value of mean > null."""
         if self.se == 0:
             return float(self.mean <= null)
-        return float(student.sf((self.mean - null) / self.se, self.df))
+        return float(scipy.stats.t.sf((self.mean - null) / self.se, self.df))
 
 
 def two_way(d: Matrix) -> Estimate:
@@ -178,7 +177,7 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(p, dtype=float)
     adjusted, known = np.full(values.shape, np.nan), ~np.isnan(values)
     if known.any():
-        adjusted[known] = false_discovery_control(values[known])
+        adjusted[known] = scipy.stats.false_discovery_control(values[known])
     return adjusted
 
 
@@ -186,7 +185,7 @@ def p_greater(mean: ArrayLike, se: ArrayLike, df: ArrayLike) -> NDArray[np.float
     """`Estimate.p_greater()` of arrays: one-sided p-values of means > 0."""
     x, e = np.asarray(mean, dtype=float), np.asarray(se, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = student.sf(x / e, df)
+        p = scipy.stats.t.sf(x / e, df)
     return np.asarray(np.where(e == 0, np.where(np.isnan(x), np.nan, x <= 0), p), dtype=float)
 
 
@@ -242,12 +241,12 @@ def _effective(x: Matrix, cells: int) -> float:
     n = float(g)  # where families agree wholly, each is one cell
     if 0 < p < 1:
         n = cells / max(1.0, float(x.var(ddof=1)) / g / (p * (1 - p) / cells))
-    ratio = float(norm.ppf(0.975) / student.ppf(0.975, g - 1))
+    ratio = float(scipy.stats.norm.ppf(0.975) / scipy.stats.t.ppf(0.975, g - 1))
     return min(max(n, 1.0), float(cells)) * ratio**2
 
 
 def _wilson(p: float, n: float) -> tuple[float, float]:
-    z = float(norm.ppf(0.975))
+    z = float(scipy.stats.norm.ppf(0.975))
     centre, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     low, high = ((centre + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
     return (0.0 if p == 0 else low), (1.0 if p == 1 else high)
@@ -255,8 +254,8 @@ def _wilson(p: float, n: float) -> tuple[float, float]:
 
 def _clopper_pearson(p: float, n: float) -> tuple[float, float]:
     k = p * n
-    low = 0.0 if p == 0 else float(beta.ppf(0.025, k, n - k + 1))
-    return low, 1.0 if p == 1 else float(beta.ppf(0.975, k + 1, n - k))
+    low = 0.0 if p == 0 else float(scipy.stats.beta.ppf(0.025, k, n - k + 1))
+    return low, 1.0 if p == 1 else float(scipy.stats.beta.ppf(0.975, k + 1, n - k))
 
 
 def severity(gap: ArrayLike) -> float:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy  # a part of it is loaded when it is first used
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax, xlogy
 
 Array = NDArray[np.float64]
 LARGEST = -float(np.log(np.finfo(np.float64).eps))  # of a sample's log-loss: scikit-learn's clip of probabilities
@@ -20,7 +20,7 @@ PIXELS = 16  # a side to which images are averaged before their domain is told
 
 def log_losses(scores: Array, y: NDArray[np.int64]) -> Array:
     """(n, k) scores, (n,) labels -> (n,) minus the log of the label's probability, at most 36."""
-    found: Array = -log_softmax(np.asarray(scores, float), axis=1)[np.arange(len(y)), y]
+    found: Array = -scipy.special.log_softmax(np.asarray(scores, float), axis=1)[np.arange(len(y)), y]
     return np.minimum(found, LARGEST)
 
 
@@ -87,14 +87,14 @@ def devn_risk(losses: Array, weights: Array) -> float:
 
 def mutual_information(scores: Array) -> float:
     """H(mean p) - H(p): sure of each sample, and undecided of all. Without the first term, collapse would win."""
-    p = softmax(np.asarray(scores, float), axis=1)
+    p = scipy.special.softmax(np.asarray(scores, float), axis=1)
     mean = p.mean(0)
-    return float(-xlogy(mean, mean).sum() + xlogy(p, p).sum(1).mean())
+    return float(-scipy.special.xlogy(mean, mean).sum() + scipy.special.xlogy(p, p).sum(1).mean())
 
 
 def nuclear_norm(scores: Array) -> float:
     """The nuclear norm of the (n, k) probabilities over n (Cui et al., CVPR 2020)."""
-    return float(np.linalg.norm(softmax(np.asarray(scores, float), axis=1), "nuc")) / len(scores)
+    return float(np.linalg.norm(scipy.special.softmax(np.asarray(scores, float), axis=1), "nuc")) / len(scores)
 
 
 def neighbourhood_density(scores: Array, temperature: float = SND_T) -> float:
@@ -102,9 +102,9 @@ def neighbourhood_density(scores: Array, temperature: float = SND_T) -> float:
 
     Similarities are cosines of probabilities over the temperature, in a softmax over the other samples.
     """
-    p = softmax(np.asarray(scores, float), axis=1)
+    p = scipy.special.softmax(np.asarray(scores, float), axis=1)
     p /= np.linalg.norm(p, axis=1, keepdims=True)
     near = p @ p.T / temperature
     np.fill_diagonal(near, -np.inf)
-    near = softmax(near, axis=1)
-    return float(-xlogy(near, near).sum(1).mean())
+    near = scipy.special.softmax(near, axis=1)
+    return float(-scipy.special.xlogy(near, near).sum(1).mean())
