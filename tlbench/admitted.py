@@ -99,10 +99,10 @@ def _ours() -> list[Path]:
 
 @cache
 def _datasets() -> list[Path]:
-    """The datasets inside this Python's libraries, tlbench's generators of data, and other Pythons' libraries."""
+    """The datasets inside Python's libraries, of whatever Python, and tlbench's generators of data."""
     others = [p.resolve() for lib in ("/usr/lib", "/usr/local/lib") for p in Path(lib).glob("python3*/*-packages")]
-    own = [site / name for site in sites() for name in DATASETS]
-    return [*own, _ours()[0] / "calibration", *(p for p in others if p not in sites())]
+    inside = [site / name for site in (*sites(), *others) for name in DATASETS]
+    return [place for place in (*inside, _ours()[0] / "calibration") if place.exists()]
 
 
 def code_of(spec: str) -> list[Path]:

@@ -10,10 +10,12 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # system calls: the same numbers on every architecture
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << i for i in range(6))
@@ -34,14 +36,18 @@ def abi() -> int:
     """The version of Landlock that this kernel has; 0 where there is none, or it is switched off."""
     if sys.platform != "linux":
         return 0
-    return max(0, _call(CREATE, None, 0, 1))
+    return max(0, _create(b"", 0, 1))
 
 
-def _call(number: int, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    words = [a if isinstance(a, bytes) or a is None else ctypes.c_long(int(str(a))) for a in arguments]
-    return int(libc.syscall(ctypes.c_long(number), *words))
+@cache
+def _syscall(number: int, *kinds: Any) -> Callable[..., int]:
+    """A system call by its number; some hundred rules a job are worth looking it up once."""
+    call = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, *kinds, use_errno=True)(("syscall", ctypes.CDLL(None)))
+    return partial(call, number)
+
+
+def _create(attribute: bytes, size: int, flags: int) -> int:
+    return _syscall(CREATE, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint32)(attribute or None, size, flags)
 
 
 def handled(version: int) -> int:
@@ -61,12 +67,12 @@ def apply(rules: Iterable[Rule]) -> None:
     rights = handled(version)
     words = [rights, *([TCP] if version >= 4 else []), *([SCOPES] if version >= 6 else [])]
     attribute = pack(f"{len(words)}Q", *words)
-    ruleset = _checked(_call(CREATE, attribute, len(attribute), 0))
+    ruleset = _checked(_create(attribute, len(attribute), 0))
     try:
         for path, allowed in rules:
             with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 _admit(ruleset, path, allowed & rights)
-        _checked(_call(RESTRICT, ruleset, 0))
+        _checked(_syscall(RESTRICT, ctypes.c_int, ctypes.c_uint32)(ruleset, 0))
     finally:
         os.close(ruleset)
 
@@ -77,7 +83,8 @@ def _admit(ruleset: int, path: Path, allowed: int) -> None:
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             allowed &= OF_FILES
         if allowed:
-            _checked(_call(ADD, ruleset, 1, pack("=Qi", allowed, fd), 0))
+            add = _syscall(ADD, ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+            _checked(add(ruleset, 1, pack("=Qi", allowed, fd), 0))
     finally:
         os.close(fd)
 

@@ -31,11 +31,13 @@ class Child:
         now, limits = time.monotonic(), self.limits
         if now - self.born > limits.seconds:
             return f"took longer than the limit of {limits.seconds:g} s"
-        taken = [of_process(pid) for pid in (self.pid, *descendants(self.pid))]
-        if sum(memory for memory, _ in taken) > limits.memory_mib + 1024:
-            return f"used more memory than the limit of {limits.memory_mib} MiB"
+        family = [self.pid, *descendants(self.pid)]
+        taken = [of_process(pid) for pid in family]
         if sum(threads for _, threads in taken) > limits.threads:
             return f"had more processes and threads than the limit of {limits.threads}"
+        memory = taken[0][0] if len(family) == 1 else sum(map(part_of_memory, family))
+        if memory > limits.memory_mib + 1024:
+            return f"used more memory than the limit of {limits.memory_mib} MiB"
         if now < self._look:
             return ""
         used, files = scratch(self.folder, self.pid, limits.scratch_files)
@@ -57,6 +59,16 @@ def of_process(pid: int) -> tuple[float, int]:
         return memory / 2**10, int(said["Threads"])
     except (OSError, IndexError, ValueError, KeyError):
         return 0.0, 0
+
+
+def part_of_memory(pid: int) -> float:
+    """As the first of `of_process`, but pages that processes share are shared out among them."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            said = [line.split() for line in rollup]
+        return sum(int(words[1]) for words in said if words[0] in ("Pss_Anon:", "Pss_Shmem:")) / 2**10
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def descendants(pid: int) -> Iterator[int]:
