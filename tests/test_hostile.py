@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,13 +83,13 @@ class Tried:
 
 
 @pytest.fixture(scope="module")
-def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
     rows, places = {}, {}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         for level in (0,) if jail.missing() else (0, 1):
             places[level] = tmp_path_factory.mktemp(f"level{level}")
             rows |= {(name, level): row for name, row in attempts(places[level], level, listening).items()}
-    yield Tried(rows, places)
+    return Tried(rows, places)
 
 
 def attempts(place: Path, level: int, listening: socket.socket) -> dict[str, Row]:

@@ -26,7 +26,7 @@ class FillsUnseen:
     def fit(self, train, seed):
         held = []
         for i in range(400):
-            held.append(open(f"file{i}", "wb"))  # noqa: SIM115: kept open
+            held.append(open(f"file{i}", "wb"))  # noqa: SIM115
             held[-1].write(bytes(1 << 20))
             os.unlink(f"file{i}")
         os.read(os.pipe()[0], 1)
