@@ -16,6 +16,7 @@ from tlbench import api, jail
 from tlbench.api import Options
 from tlbench.cell import Cell
 from tlbench.jail import Limits
+from tlbench.method import Description
 from tlbench.plan import Request, absolute, described
 from tlbench.row import Row
 from tlbench.store import Store
@@ -24,7 +25,7 @@ from tlbench.sweep import Sweep
 HERE = Path(__file__).parent / "hostile"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "security.md"
 MARKS = "<!-- hostile methods -->", "<!-- end -->"
-LIMITS = Limits(seconds=8, memory_mib=300, file_mib=8, scratch_mib=64, threads=100)
+LIMITS = Limits(seconds=60, memory_mib=300, file_mib=8, scratch_mib=64, threads=100)
 TASK = "wdbc_shift/wdbc_biased-wdbc"
 needs_level_1 = pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
 
@@ -40,7 +41,7 @@ def deeds() -> dict[str, tuple[Path, str]]:
 
 
 STOPPED = {  # what a row's reason says, at level 0 and at level 1; None: it is an ok row, and the deed was in vain
-    "LooksUp": (None, r"PermissionError: .*breast_cancer\.csv.*"),
+    "LooksUp": (None, r"PermissionError: .*sklearn/datasets/data.*"),
     "ReadsStore": (r"Did: read \d+ bytes .*", r"PermissionError: .*rows\.jsonl.*"),
     "ReadsData": (r"Did: read tumour .*", r"PermissionError: .*secret\.csv.*"),
     "ListsData": (r"Did: saw .*secret\.csv.*", r"PermissionError: .*"),
@@ -59,13 +60,13 @@ STOPPED = {  # what a row's reason says, at level 0 and at level 1; None: it is 
     "RunsProgram": (r"Did: ran it .*", r"PermissionError: \[Errno 1\].*"),
     "ForksForever": (r"had more processes and threads than the limit of 100", r"PermissionError: \[Errno 1\].*"),
     "ForksAway": (None, r"PermissionError: \[Errno 1\].*"),
-    "Hangs": (r"took longer than the limit of 8 s",) * 2,
+    "Hangs": (r"took longer than the limit of 2 s",) * 2,
     "FillsDisk": (r"filled its folder beyond the limit of 64 MiB .*",) * 2,
     "FillsUnseen": (r"filled its folder beyond the limit of 64 MiB .*",) * 2,
     "Allocates": (r"ran out of its memory.*",) * 2,
     "Prints": (r"OSError: \[Errno 27\] File too large.*",) * 2,
     "StopsClock": (r"its own clock counts 0\.\d s, in which it cannot have used \d\.\d s of CPU",) * 2,
-    "PatchesHarness": (r"it spent 3\.\d s beside fitting and predicting",) * 2,
+    "PatchesHarness": (r"it spent \d\.\d s beside fitting and predicting",) * 2,
     "Forges": (r"its own clock counts 0\.\d s of the \d\.\d s that it ran",) * 2,
     "Leaves": (r"ended with code 0 and without a report",) * 2,
     "OtherRows": (r"ValueError: the predictor returned shape \(114, 2\) for 113 inputs.*",) * 2,
@@ -84,15 +85,15 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
-    rows, places = {}, {}
+    rows, places, methods = {}, {}, dict[str, Description]()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         for level in (0,) if jail.missing() else (0, 1):
             places[level] = tmp_path_factory.mktemp(f"level{level}")
-            rows |= {(name, level): row for name, row in attempts(places[level], level, listening).items()}
+            rows |= {(name, level): row for name, row in attempts(places[level], level, listening, methods).items()}
     return Tried(rows, places)
 
 
-def attempts(place: Path, level: int, listening: socket.socket) -> dict[str, Row]:
+def attempts(place: Path, level: int, listening: socket.socket, methods: dict[str, Description]) -> dict[str, Row]:
     """One row a hostile method."""
     (place / "rows.jsonl").write_text("true labels\n")
     (place / "secret.csv").write_text("tumour")
@@ -102,12 +103,18 @@ def attempts(place: Path, level: int, listening: socket.socket) -> dict[str, Row
         plan, bench = api.prepared(Request((TASK,), ("chance",), (5,), (0,)), options, workers)
         task, cells = next(c.task for c in plan.cells if c.method.name == "chance"), {}
         for name, (file, _) in deeds().items():
-            method = described(absolute(f"{file}:{name}"), {}, workers)
+            if name not in methods:  # once for all levels
+                methods[name] = described(absolute(f"{file}:{name}"), {}, workers)
+            method = methods[name]
             config = {"place": where.get(name, str(place))} if method.config else {}
             cells[Cell(task, replace(method, config=config), 5, 0)] = name
-        sweep = Sweep(list(cells), bench, Store(options.results or place), workers, jobs=2, limits=LIMITS)
-        sweep.run()
-    return {row.method.rpartition(":")[2]: row for row in sweep.computed}
+        store, found = Store(place / "results"), {}
+        for hangs, limits in ((False, LIMITS), (True, replace(LIMITS, seconds=2))):
+            chosen = [cell for cell, name in cells.items() if (name == "Hangs") == hangs]
+            sweep = Sweep(chosen, bench, store, workers, jobs=2, limits=limits)
+            sweep.run()
+            found |= {row.method.rpartition(":")[2]: row for row in sweep.computed}
+    return found
 
 
 def test_every_hostile_method_is_judged() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tlbench.mistake import Mistake
 
-LIBRARIES = ("/usr", "/lib", "/bin", "/etc", "/sys", "/proc", "/dev")
+NEEDED = ("/", "/usr", "/lib", "/bin", "/etc", "/sys", "/proc", "/dev")
 
 
 def command(
@@ -33,9 +33,8 @@ def command(
 
 def outermost(hidden: Sequence[Path]) -> list[Path]:
     """Folders that exist, without those inside another, in order; never one that all else lies in."""
-    real = sorted({p.resolve() for p in hidden if p.is_dir()})
-    kept = [p for p in real if len(p.parts) > 1 and not any(o in p.parents for o in real)]
-    return [p for p in kept if str(p) not in LIBRARIES]
+    real = sorted({p.resolve() for p in hidden if p.is_dir()} - {Path(p) for p in NEEDED})
+    return [p for p in real if not any(o in p.parents for o in real)]
 
 
 def check() -> None:

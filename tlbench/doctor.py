@@ -50,7 +50,9 @@ def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
 def _jail() -> str:
     """The level at which methods run here unless told otherwise, and what there is beyond it."""
     level, note = jail.resolve("auto")
-    more = "" if note else f", Landlock {landlock.abi()}; bubblewrap {'is' if shutil.which('bwrap') else 'not'} installed"
+    more = (
+        "" if note else f", Landlock {landlock.abi()}; bubblewrap {'is' if shutil.which('bwrap') else 'not'} installed"
+    )
     return f"level {level}{more}"
 
 
