@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -178,3 +179,20 @@ def test_the_table_of_the_document_is_what_happens(tried: Tried) -> None:
         DOCUMENT.write_text(f"{before}{start}\n{made}\n{end}{after}")
     else:
         assert rest.partition(MARKS[1])[0].strip() == made
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(jail.missing()) or not shutil.which("bwrap"), reason="no level 2 here")
+def test_at_level_2_what_is_hidden_cannot_even_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("")
+    options = Options(tmp_path, device="cpu", jail="2")
+    with api.started(options) as workers:
+        plan, bench = api.prepared(Request((TASK,), ("chance",), (5,), (0,)), options, workers)
+        honest = next(c for c in plan.cells if c.method.name == "chance")
+        method = described(f"{HERE / 'hidden.py'}:Stats", {}, workers)
+        hostile = replace(honest, method=replace(method, config={"place": str(tmp_path)}))
+        sweep = Sweep([hostile, honest], bench, Store(tmp_path), workers)
+        sweep.run()
+    stopped, done = sweep.computed
+    assert (stopped.status, done.status, stopped.jail, done.jail) == ("failed", "ok", 2, 2)
+    assert re.fullmatch(r"FileNotFoundError: .*rows\.jsonl.*", stopped.reason or "")

@@ -105,6 +105,7 @@ class Workers:
         command = [sys.executable, "-m", "tlbench.worker"]
         if self.jail == 2 and self._scratch is not None:
             bubblewrap.check()
+            environment["TMPDIR"] = str(self._scratch)  # the one place that it may write to
             command = bubblewrap.command(command, [*hidden(), *self.hidden], shown(), self._scratch)
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
