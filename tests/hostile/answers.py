@@ -26,9 +26,7 @@ class StopsClock:
     def fit(self, train, seed):
         now = time.perf_counter()
         time.perf_counter = lambda: now
-        start = time.process_time()
-        while time.process_time() - start < 2.0:
-            pass
+        time.sleep(3.0)
         return zeros(train)
 
 
