@@ -42,11 +42,8 @@ def rules(folder: Path, inputs: Iterable[Path], method: str | None, device: str)
     if device.startswith("cuda"):
         found += [(Path(path), READ) for path in OF_CUDA]
         found += [(path, DEVICE) for path in sorted(Path("/dev").glob("nvidia*"))]
-        found += [
-            (Path("/dev"), LIST),
-            (Path("/dev/dxg"), DEVICE),
-            (Path("/proc/self/task"), READ | WRITE_FILE),
-        ]  # threads are given names
+        found += [(Path("/dev"), LIST), (Path("/dev/dxg"), DEVICE)]
+        found.append((Path("/proc/self/task"), READ | WRITE_FILE))  # its threads are given names
     return found
 
 
