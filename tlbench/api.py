@@ -12,7 +12,7 @@ from tlbench import selection
 from tlbench.card import Budget
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
-from tlbench.jail import Limits, memory_share
+from tlbench.jail import Limits, memory_share, resolve
 from tlbench.method import shipped
 from tlbench.plan import DEFAULT, Entry, Plan, Request
 from tlbench.report import Asked, Gap, Line, gap, line, suite_lines
@@ -36,6 +36,7 @@ class Options:
     retry_failed: bool = False
     changed_data: bool = False
     amp: bool = False
+    jail: str = "auto"  # 0, 1 or 2: how far a method's process is confined; auto: the higher of 0 and 1 that there is
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,25 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     )
     bench = Bench(conditions, progress or (lambda what, done, of: None))
     described = plans.describe(request.methods, request.settings, workers)
-    return plans.make(request, bench, described), bench
+    plan = plans.make(request, bench, described)
+    plan.notices += filter(None, [resolve(options.jail)[1]])
+    return plan, bench
+
+
+def started(options: Options, modules: Sequence[str] = (), threads: int = 1) -> Workers:
+    """Workers that confine as the options say.
+
+    Raises:
+        Mistake: this machine cannot.
+    """
+    hidden = [options.results or default_folder(), *([options.data_root] if options.data_root else [])]
+    return Workers(modules=modules, threads=threads, jail=resolve(options.jail)[0], hidden=hidden)
 
 
 def execute(request: Request, options: Options, tell: Tell | None = None, progress: Any = None) -> Outcome:
     """Run what a request means and is not in the store; aggregate all of it."""
     jobs = options.jobs or default_jobs(resolve_device(options.device))
-    with Workers(modules=preloaded(request.methods), threads=threads_for(jobs)) as workers:
+    with started(options, preloaded(request.methods), threads_for(jobs)) as workers:
         plan, bench = prepared(request, options, workers, progress)
         store = Store(options.results or default_folder())
         references = [c for e in plan.entries for c in (*e.target_only, *e.source_only) if c is not None]

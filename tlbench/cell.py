@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import PROTOCOL, backbone, episodes, frozen, inputs, loaders
+from tlbench import PROTOCOL, backbone, episodes, frozen, honesty, inputs, loaders
 from tlbench import split as splits
 from tlbench.card import IMAGE_LOADERS, Budget, Card, Task
 from tlbench.data import Domain
@@ -315,6 +315,7 @@ class Bench:
         measured: dict[str, Any] = {}
         if status == "ok":
             try:
+                honesty.check(ended, self.conditions.threads)
                 split = self.split(cell.task, cell.seed)
                 score = scored(ended.folder / "scores.npy", split, cell.budget)
                 measured = {**score, **costs(ended.report, int(score["n_test"]), wall_s)}
@@ -322,6 +323,7 @@ class Bench:
                 status, reason = "failed", str(error)
         if status not in ("ok", "refused"):  # a 'mistake' too: the store knows no fourth status
             status = "failed"
+        measured["jail"] = ended.jail
         return self.described(cell, status, str(reason) if reason else None, provenance, jobs, measured)
 
     def described(

@@ -24,6 +24,7 @@ app.add_typer(new_app, name="new")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Results = Annotated[Path | None, typer.Option("--results", help="The store [default: results/ of the checkout].")]
+Jail = Annotated[str, typer.Option(help="How far methods are confined: auto, 0, 1 or 2; see docs/security.md.")]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Where the data is, before TLBENCH_DATA.")]
 
 
@@ -92,6 +93,7 @@ def run(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
     ] = False,
+    jail: Jail = "auto",
     plan_only: Annotated[Path | None, typer.Option(help="Write the cells still to run to this file and stop.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")] = False,
     as_json: AsJson = False,
@@ -116,7 +118,7 @@ def run(
     if not (request.tasks or grid) or not request.methods:
         raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
     options = Options(
-        results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp
+        results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp, jail
     )
     if dry_run:
         command.forecast(request, options, as_json)
@@ -144,6 +146,7 @@ def time(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
     ] = False,
+    jail: Jail = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Time methods and their references one cell at a time, on a machine that is measured before and after."""
@@ -155,7 +158,7 @@ def time(
         tuple(task), tuple(method), command.budgets(budgets), command.seeds(seeds), command.settings(set_ or [])
     )  # fmt: skip
     options = Options(
-        results, data_root, backbone, device, 1, time_limit, memory_limit, changed_data=changed_data, amp=amp
+        results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, jail
     )
     raise SystemExit(clock.time(request, options, threads, as_json))
 
@@ -177,11 +180,12 @@ def worker(
     plan: Annotated[Path, typer.Option(help="A file written by `run --plan-only`.")],
     index: Annotated[int, typer.Option(min=0, help="Which of its cells, from 0.")],
     results: Results = None,
+    jail: Jail = "auto",
 ) -> None:
     """Run one cell of a plan and write its row to a shard of its own: what a cluster's scheduler calls."""
     from tlbench import command
 
-    raise SystemExit(command.worker(plan, index, results))
+    raise SystemExit(command.worker(plan, index, results, jail))
 
 
 @app.command()

@@ -27,7 +27,7 @@ def time(request: Request, options: Options, threads: int, json_wanted: bool) ->
     """Time a request's cells and their references one by one. Returns 1 when a cell could not be timed."""
     check_threads(threads)
     request = requested(request)
-    with bar() as shown, Workers(modules=api.preloaded(request.methods), threads=threads) as workers:
+    with bar() as shown, api.started(options, api.preloaded(request.methods), threads) as workers:
         plan, bench = api.prepared(request, options, workers, shown.extraction)
         bench.conditions = replace(bench.conditions, threads=threads)
         timings = Timings(options.results or default_folder())

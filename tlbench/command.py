@@ -17,7 +17,7 @@ from tlbench import plan as plans
 from tlbench.api import Options, Outcome
 from tlbench.card import FULL, Budget
 from tlbench.cell import Bench, Cell
-from tlbench.executors.local import Workers
+from tlbench.jail import resolve
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
 from tlbench.plan import DEFAULT, Request
@@ -232,7 +232,7 @@ def _footer(outcome: Outcome) -> str:
 
 def plan(request: Request, options: Options, file: Path) -> None:
     """Write the cells of a request that are not in the store."""
-    with Workers() as workers:
+    with api.started(options) as workers:
         made, bench = api.prepared(request, options, workers)
         rows = Store(options.results or default_folder()).rows
         todo = [c for c in made.cells if bench.key(c) not in rows]
@@ -246,7 +246,7 @@ def forecast(request: Request, options: Options, json_wanted: bool) -> None:
     """Say what a request would take: cells, time, memory, disk."""
     from tlbench import forecast as forecasts
 
-    with Workers() as workers:
+    with api.started(options) as workers:
         made, bench = api.prepared(request, options, workers)
     held = Store(options.results or default_folder())
     jobs = options.jobs or default_jobs(bench.conditions.device)
@@ -257,10 +257,11 @@ def forecast(request: Request, options: Options, json_wanted: bool) -> None:
     print(json.dumps(asdict(found)) if json_wanted else forecasts.sentence(found))
 
 
-def worker(file: Path, index: int, results: Path | None) -> int:
+def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> int:
     """Run one cell of a plan. Returns 1 when the cell failed."""
     line = plans.read(file, index)
-    with Workers(modules=api.preloaded([line["method"]]), threads=line["conditions"].threads) as workers:
+    options = Options(results, line["conditions"].data_root, jail=jail)
+    with api.started(options, api.preloaded([line["method"]]), line["conditions"].threads) as workers:
         bench = Bench(line["conditions"])
         described = plans.describe([line["method"]], {}, workers)[line["method"]]
         task = card.named(line["task"], line["card"])
@@ -274,6 +275,8 @@ def worker(file: Path, index: int, results: Path | None) -> int:
         sweep = Sweep([cell], bench, part, workers, kept=results or default_folder())
         sweep.run()
     row = part.rows[bench.key(cell)]
+    if note := resolve(jail)[1]:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{cell.label}: {row.status}{f', {row.reason}' if row.reason else ''}; row in {part.file}")
     return 0 if row.ok else 1
 

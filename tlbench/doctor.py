@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tlbench
-from tlbench import backbone, cachedir, fetch
+from tlbench import backbone, cachedir, fetch, jail, landlock
 from tlbench.executors.local import Workers, usable_cores
 from tlbench.inputs import native_bf16
 from tlbench.machine import driver
@@ -37,6 +37,7 @@ def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
         "native_bf16": native_bf16(),
         "gpus": report.get("cuda", []),
         "driver": driver(),
+        "jail": _jail(),
         "worker": "ok" if report["status"] == "ok" else report["reason"],
         "data": data,
         "weights": weights,
@@ -44,6 +45,15 @@ def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
         "free_gib": {str(p): round(shutil.disk_usage(p).free / 2**30, 1) for p in (cachedir.folder(), _parent(folder))},
     }
     return {**found, "missing": _missing(found)}
+
+
+def _jail() -> str:
+    """The level at which methods run here unless told otherwise, and what there is beyond it."""
+    level, note = jail.resolve("auto")
+    more = (
+        "" if note else f", Landlock {landlock.abi()}; bubblewrap {'is' if shutil.which('bwrap') else 'not'} installed"
+    )
+    return f"level {level}{more}"
 
 
 def _versions() -> dict[str, str]:
@@ -80,6 +90,8 @@ def _missing(found: dict[str, Any]) -> list[str]:
         said.append("no backbone's weights are at hand: image tasks need `tlbench data pull mobilenetv2_100`")
     if found["worker"] != "ok":
         said.append(f"the worker does not come up: {found['worker']}")
+    if note := jail.resolve("auto")[1]:
+        said.append(note)
     if sys.platform not in ("linux", "darwin"):
         said.append(f"{sys.platform} cannot fork: tlbench runs on Linux and macOS")
     said += [
@@ -105,6 +117,7 @@ def show(data_root: Path | None, results: Path | None, as_json: bool) -> None:
         "native_bf16",
         "gpus",
         "driver",
+        "jail",
         "worker",
     ):
         print(f"{name:<12} {found[name] if found[name] not in (None, []) else 'none'}")

@@ -119,6 +119,7 @@ def standardized(x: NDArray[np.float64]) -> NDArray[np.float32]:
 def _extract(
     domain: Domain, transform: Transform, out: Path, workers: Workers, device: str, progress: Progress
 ) -> None:
+    workers = workers.outside()
     folder = workers.folder()
     listed, counter = folder / "files.txt", folder / "progress.txt"
     if domain.texts:

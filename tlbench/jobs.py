@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     except Mistake as mistake:
         return {"status": "mistake", "reason": one_line(mistake)}
     except Exception as error:
-        traceback.print_exc()  # into the child's log
+        with suppress(OSError):  # its log may be as long as a file may be
+            traceback.print_exc()  # into the child's log
         return {"status": "failed", "reason": _reason(error, job)}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlbench import frozen, plan, published, reproduction
-from tlbench.api import Options, Tell, preloaded, swept
+from tlbench.api import Options, Tell, preloaded, started, swept
 from tlbench.card import Task
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
@@ -45,7 +45,7 @@ class Reproduction:
         conditions = Conditions(self.options.data_root, None, device, threads_for(jobs), self.options.changed_data)
         bench = Bench(conditions, progress)
         methods = [e.method for t in self.tables for e in t.row]
-        with Workers(modules=preloaded(methods), threads=threads_for(jobs)) as workers:
+        with started(self.options, preloaded(methods), threads_for(jobs)) as workers:
             self._check_settings(workers)
             cells = [c for t in self.tables for c in self._cells(t, bench, workers)]
             if not cells:

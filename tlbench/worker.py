@@ -4,7 +4,7 @@
 job.json. It forks; the child runs the job, writes report.json beside it and is gone. The server answers one JSON
 line when a child ends. It holds no array, no label and no name of a class; a child holds what its own job lists:
 the training arrays, the shots' labels, and, once `fit` has returned, the test inputs. The scorer stays with the
-process that asked. What is not stopped here is a method that goes looking for files: that takes a jail.
+process that asked. A child that runs foreign code is locked up first, as `jail` says; where that fails, nothing runs.
 """
 
 from __future__ import annotations
@@ -19,24 +19,15 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench.jail import Limits, confine, resident_mib
+from tlbench import jail
+from tlbench.jail import Limits
+from tlbench.watchdog import Child, kill, kill_strays
 
-TICK_S = 0.05  # how often memory and time of running children are looked at
-PR_SET_PDEATHSIG = 1
-
-
-@dataclass
-class Child:
-    """A running job as the server sees it."""
-
-    id: int
-    limits: Limits
-    deadline: float
-    fate: str = ""  # why the server killed it
+TICK_S = 0.05  # how often running children are looked at
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def serve() -> None:
@@ -45,6 +36,8 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever else prints must not break the protocol
     with os.fdopen(os.dup(0), "rb", buffering=0) as first:  # unbuffered: the next line is for select
         preload(json.loads(first.readline()))
+    if sys.platform == "linux":  # what a job leaves behind falls to this process, which ends it
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     print(json.dumps({"ready": os.getpid()}), file=out)
     children: dict[int, Child] = {}
     wake_read, wake_write = os.pipe()
@@ -66,7 +59,8 @@ def serve() -> None:
             data = os.read(0, 1 << 16)
             if not data:
                 for pid in children:
-                    _kill(pid)
+                    kill(pid)
+                kill_strays(set())
                 return
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
@@ -84,26 +78,31 @@ def preload(wanted: dict[str, Any]) -> None:
         "tlbench.nets",
         "tlbench.descent",
         "tlbench.embed",
+        "tlbench.jobs",
         *wanted.get("modules", ()),
     ):
         with suppress(ImportError):  # the child that needs it will say so in its report
             importlib.import_module(name)
+    if wanted.get("jail"):
+        from tlbench import admitted
+
+        admitted.libraries()  # looked for once
     torch = sys.modules["torch"]
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # the first optimiser imports half of torch
 
 
 def _fork(job: dict[str, Any], children: dict[int, Child], ours: tuple[int, ...]) -> None:
-    limits = Limits(**job["limits"])
+    limits, folder = Limits(**job["limits"]), Path(job["folder"])
     pid = os.fork()
     if pid:
-        children[pid] = Child(job["id"], limits, time.monotonic() + limits.seconds)
+        children[pid] = Child(job["id"], pid, folder, limits)
         return
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         for fd in ours:
             os.close(fd)
-        code = run_job(Path(job["folder"]), limits)
+        code = run_job(folder, limits, int(job["jail"]))
     except BaseException:
         with suppress(BaseException):
             traceback.print_exc()
@@ -115,46 +114,38 @@ def _fork(job: dict[str, Any], children: dict[int, Child], ours: tuple[int, ...]
 
 
 def _watch(children: dict[int, Child]) -> None:
-    now = time.monotonic()
-    for pid, child in children.items():
-        if not child.fate and now > child.deadline:
-            child.fate = f"took longer than the limit of {child.limits.seconds:g} s"
-        elif not child.fate and resident_mib(pid) > child.limits.memory_mib + 1024:
-            child.fate = f"used more memory than the limit of {child.limits.memory_mib} MiB"
-        else:
-            continue
-        _kill(pid)
-
-
-def _kill(pid: int) -> None:
-    for kill in (os.killpg, os.kill):  # its whole group; itself, if it has no group of its own yet
-        with suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
+    for child in children.values():
+        if not child.fate and (fate := child.judged()):
+            child.fate = fate
+            kill(child.pid)
 
 
 def _reap(children: dict[int, Child]) -> list[dict[str, Any]]:
     ended = []
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status, used = os.wait4(-1, os.WNOHANG)
         if pid == 0:
             break
         child = children.pop(pid, None)
         if child is None:
             continue
-        _kill(pid)  # what it left behind in its group
+        lived = time.monotonic() - child.born
+        kill(pid)  # what it left behind in its group
+        kill_strays(set(children))
         code = os.waitstatus_to_exitcode(status)
         fate = child.fate or (f"was killed by {signal.Signals(-code).name}" if code < 0 else "")
-        ended.append({"id": child.id, "code": code, "fate": fate})
+        seen = {"lived_s": lived, "cpu_s": used.ru_utime + used.ru_stime}
+        ended.append({"id": child.id, "code": code, "fate": fate, **seen})
     return ended
 
 
-def run_job(folder: Path, limits: Limits) -> int:
-    """The child: bind it, run the job, write the report. Returns the exit code."""
+def run_job(folder: Path, limits: Limits, level: int) -> int:
+    """The child: bind it, lock it up, run the job, write the report. Returns the exit code."""
     started = time.perf_counter()
     job = json.loads((folder / "job.json").read_text())
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    confine(limits, job.get("device", "cpu"))
+    jail.confine(limits, job.get("device", "cpu"))
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     null = os.open(os.devnull, os.O_RDONLY)
     for old, new in ((null, 0), (log, 1), (log, 2)):
@@ -162,6 +153,9 @@ def run_job(folder: Path, limits: Limits) -> int:
     os.close(log)
     os.close(null)
     os.chdir(folder)
+    if level and (why := lock(job, folder)):
+        _write(folder, {"status": "failed", "reason": why})
+        return 1
     jobs = importlib.import_module("tlbench.jobs")
     report = jobs.run({**job, "started": started}, folder)
     used = os.times()
@@ -169,10 +163,26 @@ def run_job(folder: Path, limits: Limits) -> int:
     if "done" in report:  # of a cell: what comes after its predictions, to the last
         report["rest_s"] += time.perf_counter() - report.pop("done")
     report["child_s"] = time.perf_counter() - started
+    _write(folder, report)
+    return 0
+
+
+def lock(job: dict[str, Any], folder: Path) -> str:
+    """Lock the process up. Returns why that cannot be done: the job must not run then."""
+    try:
+        from tlbench import admitted
+
+        device, inputs = job.get("device", "cpu"), admitted.inputs_of(job)
+        jail.lock(admitted.rules(folder, inputs, job.get("method"), device), folder, device)
+    except Exception as error:
+        return f"it could not be locked up, so it was not run: {error}"
+    return ""
+
+
+def _write(folder: Path, report: dict[str, Any]) -> None:
     temporary = folder / "report.tmp"
     temporary.write_text(json.dumps(report))
     temporary.rename(folder / "report.json")
-    return 0
 
 
 if __name__ == "__main__":

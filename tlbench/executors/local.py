@@ -19,7 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from tlbench.jail import Limits, clean_environment
+from tlbench import bubblewrap, cachedir
+from tlbench.jail import Limits, clean_environment, resolve
+from tlbench.weights import weight_roots
+
+FOREIGN = ("cell", "describe")  # kinds of job that run code of others: the ones that are locked up
 
 
 class ServerDied(Exception):
@@ -33,6 +37,10 @@ class Ended:
     id: int
     folder: Path
     report: dict[str, Any]
+    jail: int | None = None  # the level it ran at
+    lived_s: float | None = None  # from its birth to its end, by the server's clock
+    cpu_s: float | None = None  # of processors, by the kernel's account
+    more: bool = False  # whether it was asked for more than to fit and to predict
 
 
 @dataclass
@@ -43,21 +51,29 @@ class Workers:
         modules: what the server imports beforehand; shipped code only
         cores: threads for a job that is alone; 0 takes all of this process's
         threads: of the linear algebra under numpy, scipy and scikit-learn, for one job of several
+        jail: the level at which foreign code runs; None takes the highest of 0 and 1 that there is
+        hidden: folders that are not there at level 2, beside those that are known
     """
 
     modules: Sequence[str] = ()
     cores: int = 0
     threads: int = 1
+    jail: int | None = None
+    hidden: Sequence[Path] = ()
     _server: subprocess.Popen[bytes] | None = None
     _ended: queue.Queue[dict[str, Any] | None] = field(default_factory=queue.Queue)
     _folders: dict[int, Path] = field(default_factory=dict)
+    _asked: dict[int, tuple[int, bool]] = field(default_factory=dict)  # the level, and whether for more
     _next: int = 0
     _ready: bool = False
     _scratch: Path | None = None
+    _outside: Workers | None = None  # for our own code, where foreign code is in namespaces of its own
     _unclaimed: deque[Ended] = field(default_factory=deque)  # ended while another job was waited for
 
     def __enter__(self) -> Workers:
         self.cores = self.cores or usable_cores()
+        if self.jail is None:
+            self.jail = resolve("auto")[0]
         self._scratch = Path(tempfile.mkdtemp(prefix="tlbench-"))
         return self
 
@@ -77,6 +93,8 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stop()
+        if self._outside is not None:
+            self._outside.__exit__(None, None, None)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -85,11 +103,15 @@ class Workers:
         blas = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self.threads))
         environment = {**clean_environment(dict(os.environ)), **blas}
         command = [sys.executable, "-m", "tlbench.worker"]
+        if self.jail == 2 and self._scratch is not None:
+            bubblewrap.check()
+            environment["TMPDIR"] = str(self._scratch)  # the one place that it may write to
+            command = bubblewrap.command(command, [*hidden(), *self.hidden], shown(), self._scratch)
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
         self._ended, self._ready = queue.Queue(), False
-        self._send({"modules": list(self.modules)})
+        self._send({"modules": list(self.modules), "jail": self.jail})
         assert self._server.stdout is not None
         threading.Thread(target=_listen, args=(self._server.stdout, self._ended), daemon=True).start()
 
@@ -112,6 +134,7 @@ class Workers:
         """A fresh server after the death of one; what it ran is forgotten."""
         self._stop()
         self._folders.clear()
+        self._asked.clear()
         self._unclaimed.clear()
         self.warm()
 
@@ -138,8 +161,21 @@ class Workers:
         number = int(folder.name)
         (folder / "job.json").write_text(json.dumps({**job, "memory_mib": limits.memory_mib}))
         self._folders[number] = folder
-        self._send({"id": number, "folder": str(folder), "limits": asdict(limits)})
+        level = self._level(job)
+        self._asked[number] = level, bool(job.get("timed") or job.get("kept"))
+        self._send({"id": number, "folder": str(folder), "limits": asdict(limits), "jail": level})
         return number
+
+    def _level(self, job: dict[str, Any]) -> int:
+        return int(self.jail or 0) if job["kind"] in FOREIGN else 0
+
+    def outside(self) -> Workers:
+        """The workers for our own code, which needs the data: these, but at level 2, where there are none."""
+        if self.jail != 2:
+            return self
+        if self._outside is None:
+            self._outside = Workers(cores=self.cores, threads=self.threads, jail=1).__enter__()
+        return self._outside
 
     def wait(self) -> Ended:
         """The next job to end.
@@ -169,7 +205,9 @@ class Workers:
             self._ready = True
             return self.poll(seconds, only)
         folder = self._folders.pop(message["id"])
-        ended = Ended(message["id"], folder, _report(folder, message))
+        level, more = self._asked.pop(message["id"])
+        report = _report(folder, message)
+        ended = Ended(message["id"], folder, report, level, message["lived_s"], message["cpu_s"], more)
         if only in (None, ended.id):
             return ended
         self._unclaimed.append(ended)
@@ -177,6 +215,8 @@ class Workers:
 
     def ask(self, job: dict[str, Any], limits: Limits | None = None) -> dict[str, Any]:
         """One job's report, waited for while nothing else runs."""
+        if job["kind"] not in FOREIGN and self.jail == 2:
+            return self.outside().ask(job, limits)
         try:
             self.submit(job, self.folder(), limits or Limits())
             ended = self.wait()
@@ -185,6 +225,17 @@ class Workers:
             return {"status": "failed", "reason": "took the worker server down with it"}
         forget(ended)
         return ended.report
+
+
+def hidden() -> list[Path]:
+    """Where data and what is made of them may lie; shown again of that: weights, and the inputs of jobs."""
+    roots = [Path(p) for p in os.environ.get("TLBENCH_DATA", "").split(os.pathsep) if p]
+    return [*roots, weight_roots()[-1].parent, cachedir.folder()]
+
+
+def shown() -> list[Path]:
+    """What of the hidden folders a job may be given."""
+    return [cachedir.folder("packs"), *weight_roots()]
 
 
 def usable_cores() -> int:

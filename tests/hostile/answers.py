@@ -1,0 +1,90 @@
+"""Methods that lie about what they did and how long it took."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import tlbench.jobs
+import tlbench.timing
+
+
+def zeros(train):
+    return lambda x: torch.zeros(len(x), train.n_classes)
+
+
+@dataclass(frozen=True)
+class StopsClock:
+    """stops the clock while it works"""
+
+    def fit(self, train, seed):
+        now = time.perf_counter()
+        time.perf_counter = lambda: now
+        time.sleep(3.0)
+        return zeros(train)
+
+
+@dataclass(frozen=True)
+class PatchesHarness:
+    """puts clocks of its own into the harness and waits"""
+
+    def fit(self, train, seed):
+        now = time.perf_counter()
+        for module in (tlbench.jobs, tlbench.timing):
+            module.synchronized = lambda device: now
+        time.sleep(3.0)
+        return zeros(train)
+
+
+@dataclass(frozen=True)
+class Forges:
+    """works, and exits 0 with a report of its own"""
+
+    def fit(self, train, seed):
+        time.sleep(3.0)
+        n = len(np.load(json.loads(Path("job.json").read_text())["test"], mmap_mode="r"))
+        np.save("scores.npy", np.zeros((n, train.n_classes)))
+        times = dict.fromkeys(("setup_s", "fit_s", "predict_s", "rest_s", "loop_s"), 0.001)
+        counts = {"train_samples": 0, "train_steps": 0, "peak_rss_mib": 1, "peak_gpu_mib": None}
+        Path("report.json").write_text(json.dumps({"status": "ok", **times, **counts}))
+        os._exit(0)
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """exits 0 without predicting"""
+
+    def fit(self, train, seed):
+        os._exit(0)
+
+
+@dataclass(frozen=True)
+class OtherRows:
+    """predicts for other rows than it was asked for"""
+
+    def fit(self, train, seed):
+        return lambda x: torch.zeros(len(x) + 1, train.n_classes)
+
+
+@dataclass(frozen=True)
+class Permutes:
+    """answers in another order"""
+
+    def fit(self, train, seed):
+        return lambda x: torch.nn.functional.one_hot(torch.arange(len(x)) % 2, 2).float()
+
+
+@dataclass(frozen=True)
+class PatchesTorch:
+    """replaces functions of torch and of numpy in its own process"""
+
+    def fit(self, train, seed):
+        torch.cat = lambda parts: torch.stack(list(parts))[0] * 0 + 1.0
+        np.save = lambda *a, **k: None
+        return zeros(train)

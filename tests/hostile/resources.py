@@ -1,0 +1,51 @@
+"""Methods that take all there is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class FillsDisk:
+    """fills the disk"""
+
+    def fit(self, train, seed):
+        for i in range(400):
+            Path(f"file{i}").write_bytes(bytes(1 << 20))
+        os.read(os.pipe()[0], 1)
+
+
+@dataclass(frozen=True)
+class FillsUnseen:
+    """fills the disk with files that have no name any more"""
+
+    def fit(self, train, seed):
+        held = []
+        for i in range(400):
+            held.append(open(f"file{i}", "wb"))  # noqa: SIM115
+            held[-1].write(bytes(1 << 20))
+            os.unlink(f"file{i}")
+        os.read(os.pipe()[0], 1)
+
+
+@dataclass(frozen=True)
+class Allocates:
+    """allocates without end"""
+
+    def fit(self, train, seed):
+        held = []
+        while True:
+            held.append(torch.ones(10 << 18))
+
+
+@dataclass(frozen=True)
+class Prints:
+    """prints gigabytes"""
+
+    def fit(self, train, seed):
+        while True:
+            print("LOUD " * 200_000)
