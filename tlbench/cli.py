@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Fetch, find and check datasets and weights.", no_args_is_help=True, rich_markup_mode=None)
-new_app = typer.Typer(help="Start a task of your own.", no_args_is_help=True, rich_markup_mode=None)
+new_app = typer.Typer(help="Start a task or a method of your own.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
 
@@ -390,6 +390,15 @@ def task(name: Annotated[str, typer.Argument(help="A name, or the path of a .tom
     from tlbench import newcard
 
     print(f"{newcard.write(name)}: written; say in it where your data is, then: tlbench run --task …")
+
+
+@new_app.command(name="method")
+def method_(name: Annotated[str, typer.Argument(help="A name, or the path of a folder to make.")]) -> None:
+    """Write an installable package with a method that works, and its tests."""
+    from tlbench import newmethod
+
+    folder = newmethod.write(name)
+    print(f"{folder}: written; now: pip install -e {folder}; tlbench check {newmethod.full_name(folder.name)}")
 
 
 if __name__ == "__main__":
