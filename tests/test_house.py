@@ -15,16 +15,17 @@ from tlbench.method import NUMERICS
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
-    "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "energy",
-    "stopwatch", "jail", "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "core",
-    "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split",
-    "published", "frozen", "episodes", "plugins", "lineage", "method", "search", "validators", "descent",
-    "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration",
-    "loaders", "executors", "machine", "yardstick", "inputs", "folds", "jobs", "worker", "scoring", "cell",
+    "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "energy", "stopwatch",
+    "jail", "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "core", "manifest", "dataset",
+    "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes",
+    "promises", "plugins", "lineage", "method", "search", "validators", "descent", "embed", "inner", "meta", "losses",
+    "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders",
+    "executors", "machine", "yardstick", "inputs", "folds", "specimens", "proof", "jobs", "worker", "scoring", "cell",
     "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast",
-    "sweep", "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection",
-    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "reproduction",
-    "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "command", "questions", "clock", "cli",
+    "sweep", "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board",
+    "comparison", "trace", "shift", "similarity", "recommend", "selftest", "contract", "pytest_plugin", "api",
+    "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "command",
+    "questions", "clock", "cli",
 ]  # fmt: skip
 
 

@@ -124,6 +124,26 @@ def run(
 
 
 @app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="A method: its name, package.module:Class or file.py:Class.")],
+    task: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="On this task, instead of all without a download.")
+    ] = None,
+    promise: Annotated[list[str] | None, typer.Option(help="Only this promise; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The promises alone, and no task.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a method to what every method promises; exit 1 when a promise is broken."""
+    from tlbench import command, contract
+
+    settings = command.settings(set_ or [])
+    found = contract.check(method, settings, task or [], promise or [], quick, jobs)
+    raise SystemExit(contract.show(found, method, as_json))
+
+
+@app.command()
 def time(
     task: Annotated[list[str], typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")],
     method: Annotated[list[str], typer.Option("--method", "-m", help="A method; repeatable.")],

@@ -1,0 +1,221 @@
+"""`tlbench check`: a method held to its promises, each in a worker's child of its own, and then on real tasks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tlbench import card
+from tlbench import method as methods
+from tlbench import plan as plans
+from tlbench.card import Budget, Task
+from tlbench.cell import Bench, Cell, Conditions
+from tlbench.executors.local import Workers
+from tlbench.jail import Limits, memory_share
+from tlbench.method import Description
+from tlbench.mistake import Mistake, suggest
+from tlbench.promises import PROMISES
+from tlbench.store import Store
+from tlbench.sweep import Sweep, default_jobs, threads_for
+
+KEPT, BROKEN, REFUSED, TOLD = "kept", "BROKEN", "refused", "told"
+HARNESS = Limits()  # where a method names no limit of its own
+PATIENCE = Limits(seconds=300.0, memory_mib=8192)  # for a fit on a few dozen samples
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one promise."""
+
+    promise: str  # its name; a task's, where it is to work there
+    said: str  # the promise, of "the method …"
+    outcome: str  # kept, BROKEN, refused (honestly, by what the method says of itself), told (nothing was promised)
+    happened: str
+    again: str  # the command that repeats it
+
+
+@dataclass
+class Examination:
+    """One method before the workers: described once, then asked promise by promise.
+
+    Raises:
+        Mistake: no method is called that, or a setting is none of its fields.
+    """
+
+    spec: str
+    settings: Mapping[str, str]
+    workers: Workers
+    described: Description | None = None
+    unfit: str = ""  # why it cannot be described
+
+    def __post_init__(self) -> None:
+        methods.check_name(self.spec)
+        try:
+            self.described = plans.described(self.spec, {}, self.workers, PATIENCE)
+        except Mistake as mistake:
+            self.unfit = str(mistake)
+            return
+        if self.settings:
+            self.described = plans.described(self.spec, dict(self.settings), self.workers, PATIENCE)
+
+    def promised(self, name: str) -> Finding:
+        """What comes of a promise.
+
+        Raises:
+            Mistake: there is no such promise.
+        """
+        if name not in PROMISES:
+            raise Mistake(f"--promise {name}: unknown{suggest(name, PROMISES)}")
+        d = self.described
+        if d is None:
+            outcome = (BROKEN, self.unfit) if name == "frozen" else (TOLD, "not judged: it cannot be described")
+        else:
+            outcome = ASKED.get(name, _plain)(self, d, name)
+        return Finding(name, PROMISES[name], *outcome, self.command(f"--promise {name}"))
+
+    def command(self, rest: str) -> str:
+        settings = "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in self.settings.items())
+        return f"tlbench check {shlex.quote(self.spec)}{settings} {rest}"
+
+    def ask(self, d: Description, promise: str, limits: Limits = PATIENCE, seed: int = 7) -> dict[str, Any]:
+        """A worker's report; `broken` is there whatever became of the worker."""
+        job = {
+            "kind": "contract", "method": plans.absolute(self.spec), "config": d.config, "promise": promise,
+            "seed": seed, "needs": d.needs, "ignores": d.ignores, "regimes": d.regimes,
+        }  # fmt: skip
+        report = self.workers.ask(job, limits)
+        return report if report["status"] in ("ok", "refused") else {**report, "broken": report["reason"]}
+
+
+def _judged(report: dict[str, Any], kept: str = "") -> tuple[str, str]:
+    if report["status"] == "refused":
+        return REFUSED, str(report["reason"])
+    return (BROKEN, str(report["broken"])) if report["broken"] else (KEPT, kept)
+
+
+def _plain(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    return _judged(e.ask(d, name))
+
+
+def _shape(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    """A method may refuse what it does not fit, but not all that it says it fits."""
+    outcome, said = _judged(e.ask(d, name))
+    none = outcome == REFUSED and not said.startswith("there is no set of")
+    return (BROKEN, f"it refuses an ordinary task of its regimes: {said}") if none else (outcome, said)
+
+
+def _same_seed(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    first, second = e.ask(d, name), e.ask(d, name)
+    same = first.get("digest") == second.get("digest")
+    return _judged(first) if same else (BROKEN, "two processes with seed 7 gave different scores")
+
+
+def _other_seed(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    first, second = e.ask(d, name, seed=7), e.ask(d, name, seed=8)
+    outcome, said = _judged(first)
+    if outcome != KEPT:
+        return outcome, said
+    same = first.get("digest") == second.get("digest")
+    return TOLD, f"another seed gives {'the same' if same else 'other'} scores"
+
+
+def _costs(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    most = d.seconds if name == "time" else d.memory_mib
+    measure, unit = ("seconds", "s") if name == "time" else ("memory_mib", "MiB")
+    own = Limits(**{**asdict(PATIENCE), measure: most}) if most else PATIENCE
+    report = e.ask(d, name, own)
+    outcome, said = _judged(report)
+    if outcome != KEPT:
+        return outcome, said
+    took = f"{report[measure]:.3g} {unit}"
+    if most is None:
+        return TOLD, f"{took}; it names no limit, so the harness's holds ({getattr(HARNESS, measure):g} {unit})"
+    return (BROKEN if report[measure] > most else KEPT), f"{took} of the {most:g} {unit} that it names"
+
+
+ASKED: dict[str, Callable[[Examination, Description, str], tuple[str, str]]] = {
+    "shape": _shape, "same_seed": _same_seed, "other_seed": _other_seed, "time": _costs, "memory": _costs,
+}  # fmt: skip
+
+
+def embedded() -> list[tuple[Task, Budget]]:
+    """The first task of every suite that needs no download, at the least and the most labels of its quick profile."""
+    found: list[tuple[Task, Budget]] = []
+    for file in card.card_files().values():
+        c = card.read(file)
+        if all(c.place(d).loader in ("embedded", "generated") for d in c.all_domains):
+            ends = dict.fromkeys((c.quick.budgets[0], c.quick.budgets[-1]))
+            found += [(card.tasks_of(c)[0], k) for k in ends]
+    return found
+
+
+def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | None) -> Iterator[Finding]:
+    """What comes of real cells of seed 0, each as `tlbench run` runs it, under the method's own limits."""
+    d, jobs = e.described, jobs or default_jobs("cpu")
+    if d is None:
+        return
+    limits = Limits(d.seconds or HARNESS.seconds, d.memory_mib or memory_share(jobs))
+    bench = Bench(Conditions(threads=threads_for(jobs)))
+    asked = [(plans.cell(task, d, k, 0), k) for task, k in cells]
+    with tempfile.TemporaryDirectory(prefix="tlbench-check-") as folder:
+        store = Store(Path(folder))
+        Sweep([c for c, _ in asked if not plans.refusal(c)], bench, store, e.workers, jobs, limits).run()
+        for c, k in asked:
+            yield Finding(
+                c.task.name,
+                f"works on {c.task.name} with {k} labels a class",
+                *_of_cell(c, bench, store),
+                f"tlbench run --task {shlex.quote(c.task.file or c.task.name)} --method {shlex.quote(e.spec)} "
+                f"--budgets {k} --seeds 0",
+            )
+
+
+def _of_cell(c: Cell, bench: Bench, store: Store) -> tuple[str, str]:
+    if why := plans.refusal(c):
+        return REFUSED, why
+    row = store.rows[bench.key(c)]
+    if row.ok:
+        return KEPT, f"{row.metric} {row.value:.3f} in {row.fit_s:.1f} s"
+    return REFUSED if row.status == "refused" else BROKEN, row.reason or ""
+
+
+def check(
+    spec: str, settings: Mapping[str, str], tasks: Sequence[str], promises: Sequence[str], quick: bool, jobs: int | None
+) -> Iterator[Finding]:
+    """Every promise, or those named, one after the other; then the tasks, unless it is to be quick.
+
+    Raises:
+        Mistake: no such method, setting, promise or task.
+    """
+    named = [(t, k) for name in tasks for t in card.find(name) for k in t.card.quick.budgets]
+    shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
+    with Workers(modules=shipped) as workers:
+        e = Examination(spec, settings, workers)
+        for name in promises or PROMISES:
+            yield (finding := e.promised(name))
+            if finding.outcome == BROKEN and finding.happened.startswith("took longer"):
+                return  # the others would hang too
+        if named or not (quick or promises):
+            yield from on_tasks(e, named or embedded(), jobs)
+
+
+def show(findings: Iterator[Finding], spec: str, as_json: bool) -> int:
+    """Print findings as they come. Returns 1 when a promise is broken, else 0."""
+    found = []
+    for f in findings:
+        found.append(f)
+        if not as_json:
+            print(f"{f.outcome:<7}  {f.said}{f': {f.happened}' if f.happened else ''}", flush=True)
+            if f.outcome == BROKEN:
+                print(f"         again: {f.again}")
+    broken = sum(f.outcome == BROKEN for f in found)
+    if as_json:
+        print(json.dumps([asdict(f) for f in found], ensure_ascii=False))
+    else:
+        print(f"{spec}: {f'{broken} of {len(found)} promises are broken' if broken else 'keeps its promises'}")
+    return int(broken > 0)
