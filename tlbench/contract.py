@@ -27,6 +27,8 @@ KEPT, BROKEN, REFUSED, TOLD = "kept", "BROKEN", "refused", "told"
 HARNESS = Limits()  # where a method names no limit of its own
 PATIENCE = Limits(seconds=300.0, memory_mib=8192)  # for a fit on a few dozen samples
 
+PRELOADED = ("tlbench.jobs", "tlbench.proof")  # many short jobs: what each would import again
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -194,7 +196,7 @@ def check(
     """
     named = [(t, k) for name in tasks for t in card.find(name) for k in t.card.quick.budgets]
     shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
-    with Workers(modules=shipped) as workers:
+    with Workers(modules=[*PRELOADED, *shipped]) as workers:
         e = Examination(spec, settings, workers)
         for name in promises or PROMISES:
             yield (finding := e.promised(name))

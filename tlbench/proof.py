@@ -124,6 +124,22 @@ def shape(m: Accused, change: Change | None = None) -> None:
     m.each(act, change)
 
 
+def works(m: Accused, change: Change) -> None:
+    """As `shape`, on other sets.
+
+    Raises:
+        Refusal: it does not on the ordinary ones either, which is another promise.
+    """
+    try:
+        shape(m, change)
+    except Broken:
+        try:
+            shape(m)
+        except Broken:
+            raise Refusal("not judged: an ordinary task goes wrong too") from None
+        raise
+
+
 def digest(m: Accused, seed: int) -> str:
     """SHA-256 of the scores on all sets, bit by bit."""
     scores = m.each(lambda specimen: m.scores(specimen, seed))
@@ -230,7 +246,7 @@ def tried(job: dict[str, Any]) -> dict[str, Any]:
         if promise in ("time", "memory"):
             return {"broken": None, **cost(m)}
         if promise in CHANGES:
-            shape(m, CHANGES[promise])
+            works(m, CHANGES[promise])
         else:
             CHECKS[promise](m)
     except Broken as broken:

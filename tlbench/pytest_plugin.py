@@ -29,10 +29,10 @@ class Contract(Protocol):
 @pytest.fixture(scope="session")
 def tlbench_contract() -> Iterator[Contract]:
     """A function of a method's name, a promise's name and hyperparameters; one worker server for the session."""
-    from tlbench.contract import BROKEN, REFUSED, Examination
+    from tlbench.contract import BROKEN, PRELOADED, REFUSED, Examination
     from tlbench.executors.local import Workers
 
-    with Workers() as workers:
+    with Workers(modules=PRELOADED) as workers:
         known: dict[tuple[str, tuple[tuple[str, str], ...]], Examination] = {}
 
         def demand(method: str, promise: str, **settings: object) -> None:
