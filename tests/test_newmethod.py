@@ -24,11 +24,12 @@ def ran(*words: str, cwd: Path, **env: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new method's folder, its metadata as an editable installation has them."""
-    folder = newmethod.write(str(tmp_path / "soft_means"))
-    ran("setuptools_egg_info", cwd=folder, PYTHONPATH=str(_builder(tmp_path)))
+    around = tmp_path_factory.mktemp("new")
+    folder = newmethod.write(str(around / "soft_means"))
+    ran("setuptools_egg_info", cwd=folder, PYTHONPATH=str(_builder(around)))
     return folder
 
 

@@ -43,17 +43,18 @@ def install(folder: Path, distribution: str, entries: dict[str, str], files: dic
     (metadata / "entry_points.txt").write_text(f"[tlbench.methods]\n{lines}")
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed distributions, a good one and one with every kind of fault."""
-    package = {
-        "ours/__init__.py": "",
-        "ours/uniform.py": GOOD,
-        "ours/parts/__init__.py": "",
-        "ours/parts/heads.py": HEADS,
-    }
-    package["ours/api.py"] = "from ours.uniform import Uniform\n"
-    install(tmp_path, "Our_Methods", {"uniform": "ours.api:Uniform", "dann": "ours.api:Uniform"}, package)
+def good(folder: Path) -> None:
+    """A distribution of a package with a subpackage."""
+    package = {"ours/__init__.py": "", "ours/uniform.py": GOOD, "ours/parts/heads.py": HEADS}
+    package |= {"ours/parts/__init__.py": "", "ours/api.py": "from ours.uniform import Uniform\n"}
+    install(folder, "Our_Methods", {"uniform": "ours.api:Uniform", "dann": "ours.api:Uniform"}, package)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of installed distributions: a good one, and one with every kind of fault."""
+    folder = tmp_path_factory.mktemp("site")
+    good(folder)
     faults = {
         "raises": "theirs.raises:M", "leaves": "theirs.leaves:M", "thawed": "theirs.thawed:M", "none": "theirs.thawed",
         "function": "theirs.thawed:fit", "missing": "theirs.nowhere:M",
@@ -63,13 +64,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "theirs/__init__.py": "", "theirs/raises.py": "import nothing_of_that_name\n",
         "theirs/leaves.py": "raise SystemExit(3)\n", "theirs/thawed.py": thawed,
     }  # fmt: skip
-    install(tmp_path, "faulty", faults, theirs)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return tmp_path
+    install(folder, "faulty", faults, theirs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setenv("PYTHONPATH", str(folder))
+        yield folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers(site: Path) -> Iterator[Workers]:
     with Workers() as running:
         yield running
@@ -130,7 +132,9 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("what", CHANGED)
-def test_a_change_of_an_imported_file_of_the_package_changes_the_digest(what: str, site: Path) -> None:
+def test_a_change_of_an_imported_file_of_the_package_changes_the_digest(what: str, tmp_path: Path) -> None:
+    site = tmp_path
+    good(site)
     before = code_digest(site / "ours" / "uniform.py", "Uniform")
     with (site / CHANGED[what]).open("a") as file:
         file.write("\nX = 1\n")
