@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tlbench import method as methods
-from tlbench.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination, embedded, on_tasks
+from tlbench.checkup import embedded, on_tasks
+from tlbench.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake
 from tlbench.promises import PROMISES
@@ -30,7 +31,7 @@ class Means:
     def fit(self, train, seed):
         parts = [p for p in (*(train.sources if train.same_task else ()), train.shots) if len(p)]
         x, y = torch.cat([p.x.flatten(1).float() for p in parts]), torch.cat([p.y for p in parts])
-        x = x + self.noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+        x = x + self.noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
         member = torch.nn.functional.one_hot(y, train.n_classes).float()
         means = member.T @ x / member.sum(0).clamp(min=1)[:, None]
         return lambda t: -torch.cdist(t.flatten(1).float(), means).square() / 1000
@@ -74,10 +75,10 @@ BREAKERS = {  # promise -> what the class does instead, and what is to be said o
         "assert not len(train.shots) or len(set(train.shots.y.tolist())) == 4\nreturn super().fit(train, seed)",
         "AssertionError",
     ),
-    "time": ("time.sleep(0.4)\nreturn super().fit(train, seed)", "s of the 0.2 s that it names"),
+    "time": ("time.sleep(0.4)\nreturn super().fit(train, seed)", "s; it names 0.2 s"),
     "memory": (
         "np.ones((100, 1 << 17))\nreturn super().fit(train, seed)",
-        "MiB of the 40 MiB that it names",
+        "; it names 40 MiB",
     ),
 }
 CHEAP = {"chance", "prototype", "coral", "dann"}
@@ -166,7 +167,7 @@ def test_a_method_that_refuses_all_it_says_it_fits_breaks_its_word(tmp_path: Pat
 
 def test_a_method_that_hangs_is_stopped_at_the_time_it_names(tmp_path: Path, workers: Workers) -> None:
     found = Examination(written(tmp_path, "time.sleep(60)", "seconds = 0.5"), {}, workers).promised("time")
-    assert (found.outcome, found.happened) == (BROKEN, "took longer than the limit of 0.5 s")
+    assert (found.outcome, found.happened) == (BROKEN, "took longer than the limit of 5.5 s; it names 0.5 s")
 
 
 def test_a_limit_that_is_none_is_a_mistake(tmp_path: Path, workers: Workers) -> None:

@@ -20,12 +20,12 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split", "published", "frozen", "episodes",
     "promises", "plugins", "lineage", "method", "search", "validators", "descent", "embed", "inner", "meta", "losses",
     "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders",
-    "executors", "machine", "yardstick", "inputs", "folds", "specimens", "proof", "jobs", "worker", "scoring", "cell",
-    "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast",
-    "sweep", "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board",
-    "comparison", "trace", "shift", "similarity", "recommend", "selftest", "contract", "pytest_plugin", "api",
-    "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "command",
-    "questions", "clock", "cli",
+    "executors", "machine", "yardstick", "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker",
+    "scoring", "cell", "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan",
+    "forecast", "sweep", "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection",
+    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "contract", "checkup",
+    "pytest_plugin", "api", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog",
+    "doctor", "command", "questions", "clock", "cli",
 ]  # fmt: skip
 
 

@@ -136,11 +136,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold a method to what every method promises; exit 1 when a promise is broken."""
-    from tlbench import command, contract
+    from tlbench import checkup, command
 
     settings = command.settings(set_ or [])
-    found = contract.check(method, settings, task or [], promise or [], quick, jobs)
-    raise SystemExit(contract.show(found, method, as_json))
+    found = checkup.check(method, settings, task or [], promise or [], quick, jobs)
+    raise SystemExit(checkup.show(found, method, as_json))
 
 
 @app.command()
