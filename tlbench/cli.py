@@ -418,7 +418,7 @@ def method_(name: Annotated[str, typer.Argument(help="A name, or the path of a f
     from tlbench import newmethod
 
     folder = newmethod.write(name)
-    print(f"{folder}: written; now: pip install -e {folder}; tlbench check {newmethod.full_name(folder.name)}")
+    print(f"{folder}: written; now: uv pip install -e {folder}; tlbench check {newmethod.full_name(folder.name)}")
 
 
 if __name__ == "__main__":

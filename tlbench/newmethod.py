@@ -110,13 +110,14 @@ README = """\
 A transfer-learning method for tlbench, in `src/{name}.py`. From this folder:
 
 ```
-pip install -e .
+uv pip install -e .
 tlbench check {full}
 tlbench run --task digits --method {full}
 ```
 
-The first installs it beside tlbench, which then lists it; the second holds it to the contract that all methods keep;
-the third measures it against target-only and source-only. `pytest` holds it to the contract too, a test a promise.
+The first (or `pip install -e .`) installs it beside tlbench, which then lists it; the second holds it to the contract
+that all methods keep; the third measures it against target-only and source-only. `pytest` holds it to the contract
+too, a test a promise.
 """
 
 FILES = {"pyproject.toml": PROJECT, "src/{name}.py": METHOD, "tests/test_{name}.py": TEST, "README.md": README}
