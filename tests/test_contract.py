@@ -87,7 +87,7 @@ LIMITS = {"time": "seconds = 0.2\n", "memory": "memory_mib = 40\n"}
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    shipped = [f"tlbench_baselines.{name}" for name in sorted(CHEAP)]  # what each child would import again
+    shipped = [f"tlbench_baselines.{name}" for name in methods.shipped()]  # what each child would import again
     with Workers(modules=[*PRELOADED, *shipped]) as running:
         yield running
 

@@ -47,7 +47,7 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
         for c, k in asked:
             yield Finding(
                 c.task.name,
-                f"works on {c.task.name} with {k} labels a class",
+                f"works on {c.task.name} with {k} label{'s' * (k != 1)} a class",
                 *_of_cell(c, bench, store),
                 f"tlbench run --task {shlex.quote(c.task.file or c.task.name)} --method {shlex.quote(e.spec)} "
                 f"--budgets {k} --seeds 0",
