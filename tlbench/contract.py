@@ -39,7 +39,7 @@ class Examination:
     """One method before the workers: described once, then asked promise by promise.
 
     Raises:
-        Mistake: no method is called that, or a setting is none of its fields.
+        Mistake: no method is called that, it needs what is not installed, or a setting is none of its fields.
     """
 
     spec: str
@@ -55,6 +55,8 @@ class Examination:
         except Mistake as mistake:
             self.unfit = str(mistake)
             return
+        if lacking := plans.lacks(self.described):
+            raise Mistake(lacking)
         if self.settings:
             self.described = plans.described(self.spec, dict(self.settings), self.workers, PATIENCE)
 

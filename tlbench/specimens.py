@@ -50,6 +50,8 @@ class Specimen:
 def specimens(regimes: Sequence[str], change: Change) -> Iterator[Specimen]:
     """The sets of the regimes that there are sets of; each time the same."""
     for regime in regimes:
+        if regime == "episodes" and not change.sources:
+            continue  # of new classes nothing is known beforehand: no card has episodes and no source
         for look in LOOKS.get(regime, ()):
             yield _episode(change) if regime == "episodes" else _set(regime, look, change)  # type: ignore[arg-type]
 
