@@ -15,16 +15,18 @@ from tlbench.method import NUMERICS
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
-    "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "energy",
-    "stopwatch", "landlock", "seccomp", "jail", "watchdog", "bubblewrap", "cachedir", "data", "duplicates", "weights", "kinds", "own", "card", "core",
-    "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row", "split",
-    "published", "frozen", "episodes", "method", "admitted", "search", "validators", "descent", "embed", "inner", "meta",
-    "losses", "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration",
-    "loaders", "executors", "honesty", "machine", "yardstick", "inputs", "folds", "jobs", "worker", "scoring", "cell",
-    "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast",
-    "sweep", "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection",
-    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "reproduction",
-    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "clock", "cli",
+    "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "energy", "stopwatch",
+    "landlock", "seccomp", "jail", "watchdog", "bubblewrap", "cachedir", "data", "duplicates", "weights", "kinds",
+    "own", "card", "core", "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row",
+    "split", "published", "frozen", "episodes", "promises", "plugins", "lineage", "method", "admitted", "search",
+    "validators", "descent", "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors",
+    "transport", "features", "textencoding", "calibration", "loaders", "executors", "honesty", "machine", "yardstick",
+    "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring", "cell", "trials", "report",
+    "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast", "sweep", "lodo",
+    "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board", "comparison",
+    "trace", "shift", "similarity", "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api",
+    "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "command",
+    "questions", "clock", "cli",
 ]  # fmt: skip
 
 

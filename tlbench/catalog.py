@@ -9,15 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench import backbone, card, factsheet, fetch, frozen, loaders, plan
+from tlbench import backbone, card, factsheet, fetch, frozen, loaders, plan, plugins
 from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.cell import Bench, Conditions
 from tlbench.executors.local import Workers
+from tlbench.jail import Limits
+from tlbench.method import Description
 from tlbench.mistake import Mistake, suggest
 from tlbench.selection import RULES
 from tlbench.weights import weights_file
 
+AT_MOST = Limits(seconds=60)  # to describe a plugin: one that hangs when it is imported must not hold up the list
 KINDS = ("tasks", "methods", "budgets", "backbones", "rules")
 
 
@@ -51,8 +54,23 @@ def _tasks() -> list[dict[str, Any]]:
 
 def _methods() -> list[dict[str, Any]]:
     with Workers(modules=[f"tlbench_baselines.{name}" for name in methods.shipped()]) as workers:  # imported once
-        described = [plan.described(name, {}, workers) for name in methods.shipped()]
-    return [{"name": d.name, "summary": f"{d.summary} [{d.family}]", "paper": d.paper} for d in described]
+        return [_listed(plan.described(name, {}, workers)) for name in methods.shipped()] + _installed(workers)
+
+
+def _listed(d: Description) -> dict[str, Any]:
+    return {"name": d.name, "summary": f"{d.summary} [{d.family}]", "paper": d.paper}
+
+
+def _installed(workers: Workers) -> list[dict[str, Any]]:
+    """Plugins, each described by a worker; a broken one with its error, beside the others."""
+    found = []
+    for name in plugins.installed():
+        try:
+            found.append(_listed(plan.described(name, {}, workers, AT_MOST)))
+        except Mistake as broken:
+            error = str(broken).removeprefix(f"method {name!r}: ")
+            found.append({"name": name, "summary": f"broken: {error}", "paper": "", "error": error})
+    return found
 
 
 def _budgets() -> list[dict[str, Any]]:
@@ -86,19 +104,18 @@ def show(name: str, as_json: bool) -> None:
     Raises:
         Mistake: nothing is called that.
     """
-    suite = name.partition("/")[0]
-    if suite in card.card_files() or name.endswith(".toml"):
+    suite, found = name.partition("/")[0], plugins.installed()
+    if name not in found and (suite in card.card_files() or name.endswith(".toml")):
         values = factsheet.of_task(name)
-    elif name in methods.shipped() or ":" in name:
+    elif name in methods.shipped() or name in found or ":" in name:
         with Workers() as workers:
             d = plan.described(name, {}, workers)
         fields = {f.name: f"{f.type}, {'the card decides' if f.default is None else f.default}" for f in d.fields}
         values = {**asdict(d), "fields": fields, "needs": list(d.needs), "ignores": list(d.ignores)}
         del values["config"], values["spec"]
     else:
-        raise Mistake(
-            f"show {name}: no task or method of that name{suggest(name, [*card.card_files(), *methods.shipped()])}"
-        )
+        known = {*card.card_files(), *methods.shipped()}
+        raise Mistake(f"show {name}: no task or method of that name{plugins.suggestion(name, known)}")
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
     else:

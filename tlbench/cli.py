@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Fetch, find and check datasets and weights.", no_args_is_help=True, rich_markup_mode=None)
-new_app = typer.Typer(help="Start a task of your own.", no_args_is_help=True, rich_markup_mode=None)
+new_app = typer.Typer(help="Start a task or a method of your own.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
 
@@ -126,6 +126,26 @@ def run(
         command.plan(request, options, plan_only)
     else:
         raise SystemExit(command.run(request, options, as_json))
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="A method: its name, package.module:Class or file.py:Class.")],
+    task: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="On this task, instead of all without a download.")
+    ] = None,
+    promise: Annotated[list[str] | None, typer.Option(help="Only this promise; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The promises alone, and no task.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a method to what every method promises; exit 1 when a promise is broken."""
+    from tlbench import checkup, command
+
+    settings = command.settings(set_ or [])
+    found = checkup.check(method, settings, task or [], promise or [], quick, jobs)
+    raise SystemExit(checkup.show(found, method, as_json))
 
 
 @app.command()
@@ -400,6 +420,15 @@ def task(name: Annotated[str, typer.Argument(help="A name, or the path of a .tom
     from tlbench import newcard
 
     print(f"{newcard.write(name)}: written; say in it where your data is, then: tlbench run --task …")
+
+
+@new_app.command(name="method")
+def method_(name: Annotated[str, typer.Argument(help="A name, or the path of a folder to make.")]) -> None:
+    """Write an installable package with a method that works, and its tests."""
+    from tlbench import newmethod
+
+    folder = newmethod.write(name)
+    print(f"{folder}: written; now: uv pip install -e {folder}; tlbench check {newmethod.full_name(folder.name)}")
 
 
 if __name__ == "__main__":

@@ -218,10 +218,18 @@ def calibrate(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"probes": measured(job["device"], bool(job["whole"]))}
 
 
+def contract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Whether a method keeps one of its promises."""
+    from tlbench.proof import tried
+
+    return tried(job)
+
+
 JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "cell": cell,
     "describe": describe,
     "extract": extract,
     "device": device,
     "calibrate": calibrate,
+    "contract": contract,
 }

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
+from tlbench import lineage, plugins
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake, suggest
 
@@ -40,7 +41,8 @@ class Method(Protocol):
     must be there; `ignores`, of 'sources' and 'shots': what is taken away before `fit` sees it; `regimes`, what it can
     do, by default 'classification' only; `requires`, modules that it imports beyond tlbench's own, and `extra`, which
     of tlbench's extras installs them; `search`, where each hyperparameter is looked for when one is selected: field ->
-    ('log' or 'linear', low, high) or ('choice', one, another, ...).
+    ('log' or 'linear', low, high) or ('choice', one, another, ...); `seconds` and `memory_mib`, what a cell takes at
+    most, to which `tlbench check` holds it.
     """
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner: ...
@@ -64,7 +66,7 @@ class Field:
 class Description:
     """All the harness knows of a method."""
 
-    spec: str  # how it was asked for: 'dann', 'package.module:Class', 'file.py:Class'
+    spec: str  # how it was asked for: 'dann', 'distribution/plugin', 'package.module:Class', 'file.py:Class'
     name: str
     family: str
     summary: str
@@ -78,6 +80,8 @@ class Description:
     config: dict[str, Any]
     search: dict[str, tuple[Any, ...]]  # field -> ('log' | 'linear', low, high) or ('choice', *values)
     digest: str  # of the method's code and of the numerics under it
+    seconds: float | None = None  # that a cell takes at most, where the method says so
+    memory_mib: int | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Description:
@@ -102,9 +106,9 @@ def check_name(spec: str) -> None:
         Mistake: unknown name, or a file that is not there.
     """
     place, colon, _ = spec.partition(":")
-    if not colon and place not in shipped():
+    if not colon and place not in shipped() and place not in plugins.installed():
         raise Mistake(
-            f"unknown method {spec!r}{suggest(spec, shipped())} "
+            f"unknown method {spec!r}{plugins.suggestion(spec, {*shipped()})} "
             "(a method of yours is package.module:Class or path/to/file.py:Class)"
         )
     if colon and place.endswith(".py") and not Path(place).is_file():
@@ -118,7 +122,7 @@ def load(spec: str) -> type[Any]:
         Mistake: no such module, file or class, or a class that is not a method.
     """
     check_name(spec)
-    place, _, name = spec.partition(":")
+    place, _, name = (spec if spec in shipped() else _aim(spec)).partition(":")
     module = _module(place, spec)
     if name:
         found = getattr(module, name, None)
@@ -131,6 +135,18 @@ def load(spec: str) -> type[Any]:
     if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise Mistake(f"method {spec!r}: {found.__name__} is not frozen; write @dataclass(frozen=True)")
     return found
+
+
+def _aim(spec: str) -> str:
+    """`module:Class` of an installed method; what else is named says it itself.
+
+    Raises:
+        Mistake: the plugin's entry point names a module only.
+    """
+    entry = None if ":" in spec else plugins.installed()[spec]
+    if entry is not None and not entry.attr:
+        raise Mistake(f"method {spec!r}: its entry point {entry.value!r} names no class; write 'package.module:Class'")
+    return spec if entry is None else f"{entry.module}:{entry.attr}"
 
 
 def _module(place: str, spec: str) -> ModuleType:
@@ -205,7 +221,7 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         ) from None
     return Description(
         spec=spec,
-        name=spec if spec in shipped() else _foreign_name(spec, cls),
+        name=_foreign_name(spec, cls) if ":" in spec else spec,
         family=getattr(cls, "family", "other"),
         summary=(inspect.getdoc(cls) or "").partition("\n")[0],
         paper=getattr(cls, "paper", ""),
@@ -218,7 +234,21 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         config=config,
         search=searched(spec, cls),
         digest=code_digest(source, "" if spec in shipped() else cls.__qualname__),
+        seconds=_most(spec, cls, "seconds"),
+        memory_mib=None if (most := _most(spec, cls, "memory_mib")) is None else int(most),
     )
+
+
+def _most(spec: str, cls: type[Any], name: str) -> float | None:
+    """What a method says that it takes at most.
+
+    Raises:
+        Mistake: that is no number above 0.
+    """
+    said = getattr(cls, name, None)
+    if said is not None and not (isinstance(said, int | float) and 0 < said < math.inf):
+        raise Mistake(f"method {spec!r}: {name} is {said!r}; it is what a cell takes at most, a number above 0")
+    return said
 
 
 def searched(spec: str, cls: type[Any]) -> dict[str, tuple[Any, ...]]:
@@ -260,8 +290,8 @@ def _type_name(hint: Any) -> str:
 def code_digest(source: Path, name: str = "") -> str:
     """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free.
 
-    The code is the method's file, the files beside it that it imports, those that they import, and what of tlbench's
-    numerics these rest on: a change elsewhere leaves the digest, and so the rows, as they are.
+    The code is the method's file, the files beside it and of its package that it imports, those that they import, and
+    what of tlbench's numerics these rest on: a change elsewhere leaves the digest, and so the rows, as they are.
 
     Args:
         name: which of the file's classes is meant, where it may hold several
@@ -296,7 +326,7 @@ def _imported_of_ours(file: Path) -> frozenset[str]:
 
 
 def _with_siblings(source: Path) -> list[Path]:
-    """A file and what it imports from its own folder or of the shipped methods, near or far, each once.
+    """A file and what it imports from its own folder or package or of the shipped methods, near or far, each once.
 
     The numerics' folder is left alone.
     """
@@ -315,7 +345,14 @@ def _with_siblings(source: Path) -> list[Path]:
                 if stem and sibling not in found and here.parent != Path(__file__).parent and sibling.is_file():
                     found[sibling] = None
                     todo.append(sibling)
+        new = [f for f in (lineage.imported(here) if _is_foreign(here) else ()) if f not in found]
+        found |= dict.fromkeys(new)
+        todo += new
     return list(found)
+
+
+def _is_foreign(file: Path) -> bool:
+    return Path(__file__).parent not in file.parents and file not in shipped().values()
 
 
 @cache

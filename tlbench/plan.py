@@ -16,6 +16,7 @@ from tlbench import method as methods
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.executors.local import Workers
+from tlbench.jail import Limits
 from tlbench.method import Description
 from tlbench.mistake import Mistake, suggest
 from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
@@ -267,15 +268,19 @@ def describe(names: Sequence[str], settings: dict[str, str], workers: Workers) -
     return configured
 
 
-def described(spec: str, settings: dict[str, str], workers: Workers) -> Description:
-    """From the cache for a baseline whose code has not changed, else from a worker."""
+def described(spec: str, settings: dict[str, str], workers: Workers, limits: Limits | None = None) -> Description:
+    """From the cache for a baseline whose code has not changed, else from a worker.
+
+    Raises:
+        Mistake: it is no method, its module cannot be imported, or a setting is none of its fields.
+    """
     file = None
     if spec in methods.shipped():
         digest = methods.code_digest(methods.shipped()[spec])
         file = cachedir.folder("methods") / f"{sha(__version__, spec, sorted(settings.items()), digest)}.json"
         with suppress(OSError, ValueError, KeyError):  # missing, or broken: made anew
             return Description.of(json.loads(file.read_text()))
-    report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings})
+    report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings}, limits)
     if report["status"] != "ok":
         raise Mistake(f"method {spec!r}: {report['reason']}" if report["status"] == "failed" else report["reason"])
     if file is not None:

@@ -95,7 +95,7 @@ def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
     words = [
         "tlbench run",
         f"--task {task if known else f'path/to/{suite}.toml'}",
-        f"--method {method if method in shipped() else f'path/to/file.py:{method}'}",
+        f"--method {method if method in shipped() or '/' in method else f'path/to/file.py:{method}'}",
         f"--budgets {at}",
         f"--seeds {ranges(sorted(r.seed for r in rows))}",
     ]
