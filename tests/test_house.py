@@ -21,10 +21,12 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "published", "frozen", "episodes", "method", "search", "validators", "descent", "embed", "inner", "meta",
     "losses", "tuning", "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration",
     "loaders", "executors", "machine", "yardstick", "inputs", "folds", "jobs", "worker", "scoring", "cell",
-    "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast",
-    "sweep", "lodo", "session", "standings", "tables", "svg", "gains", "charts", "figures", "selection",
-    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "reproduction",
-    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "clock", "cli",
+    "predictions", "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast",
+    "sweep", "lodo", "session", "bundle", "submissions", "standings", "tables", "svg", "gains", "charts", "figures", "selection",
+    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "submission", "controls",
+    "plausibility", "verification", "guard", "reproduction",
+    "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "clock",
+    "referee", "cli",
 ]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Options:
     memory_limit: int | None = None  # MiB a cell; None shares the machine's memory among the jobs
     retry_failed: bool = False
     changed_data: bool = False
+    predictions: Path | None = None  # a folder for every cell's answers to the test samples; None keeps none
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,17 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     plans.check(request)
     for rule in request.rules:
         selection.named(rule)
+    here = bench(options, progress)
+    described = plans.describe(request.methods, request.settings, workers)
+    return plans.make(request, here, described), here
+
+
+def bench(options: Options, progress: Any = None) -> Bench:
+    """The bench that options mean on this machine."""
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device)
     conditions = Conditions(options.data_root, options.backbone, device, threads_for(jobs), options.changed_data)
-    bench = Bench(conditions, progress or (lambda what, done, of: None))
-    described = plans.describe(request.methods, request.settings, workers)
-    return plans.make(request, bench, described), bench
+    return Bench(conditions, progress or (lambda what, done, of: None))
 
 
 def execute(request: Request, options: Options, tell: Tell | None = None, progress: Any = None) -> Outcome:
@@ -125,7 +131,9 @@ def swept(
     jobs = options.jobs or default_jobs(bench.conditions.device)
     limits = Limits(options.time_limit, options.memory_limit or memory_share(jobs))
     said = tell or (lambda done, of, left, label: None)
-    sweep = Sweep(cells, bench, store, workers, jobs, limits, options.retry_failed, said)
+    sweep = Sweep(
+        cells, bench, store, workers, jobs, limits, options.retry_failed, said, predictions=options.predictions
+    )
     if sweep.missing():
         workers.warm()
     sweep.run()

@@ -221,6 +221,13 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
     )
 
 
+def sources(spec: str) -> dict[str, Any]:
+    """The files that a foreign method's digest covers, its own first, and its class. Only in a worker's process."""
+    cls = load(spec)
+    files = [str(f) for f in _with_siblings(Path(inspect.getfile(cls))) if f not in shipped().values()]
+    return {"files": files, "class": cls.__qualname__}
+
+
 def searched(spec: str, cls: type[Any]) -> dict[str, tuple[Any, ...]]:
     """A method's search space, each part checked against the field it is for.
 
