@@ -23,8 +23,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "loaders", "executors", "machine", "yardstick", "inputs", "folds", "jobs", "worker", "scoring", "cell",
     "predictions", "trials", "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast",
     "sweep", "lodo", "session", "bundle", "submissions", "standings", "tables", "svg", "gains", "charts", "figures", "selection",
-    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "submission", "controls",
-    "plausibility", "verification", "guard", "reproduction",
+    "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "api", "verdict", "submission",
+    "plausibility", "controls", "inspection", "verification", "guard", "reproduction",
     "reproduce", "audit", "factsheet", "newcard", "catalog", "doctor", "command", "questions", "clock",
     "referee", "cli",
 ]  # fmt: skip

@@ -83,7 +83,7 @@ class Record(BaseModel):
     model_config = _MODEL
     format: Literal[1]
     bundle: Digest
-    verdict: Literal["accept", "question", "reject"]
+    verdict: str = Field(pattern=r"^(accept|question|reject)$")
     checks: list[tuple[Text, Text, Text]] = Field(max_length=100)  # name, verdict, what was said
     seed: int
     jail: int
