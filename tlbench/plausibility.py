@@ -1,8 +1,8 @@
 """How far a row may lie from the same cell run again, how long it may have taken, and whose answers it has.
 
 The same code and seed on another processor or library may round otherwise and so end elsewhere. How far is measured by
-what seeds do: two runs with different seeds differ by `sqrt(2) s`, where s is the deviation over the seeds of the same task
-and budget. A run of the *same* seed has no reason to lie further off. s is at least what the finite test set explains.
+what seeds do: two runs with different seeds differ by `sqrt(2) s`, where s is the deviation over the seeds of the same
+task and budget. A run of the *same* seed has no reason to lie further off. s is at least what the test set explains.
 """
 
 from __future__ import annotations

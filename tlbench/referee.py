@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import submission
+from tlbench import bundle, submission
 from tlbench.api import Options
+from tlbench.board import BEGIN, Board
 from tlbench.bundle import RECORD, Record
 from tlbench.command import bar
 from tlbench.mistake import Mistake
@@ -76,3 +78,25 @@ def _record(done: Verification, verdict: str) -> None:
         tlbench=made["tlbench"], commit=made["commit"], time=made["time"],
     ).model_dump_json(indent=2)  # fmt: skip
     (done.folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def preview(folders: Sequence[Path], results: Path | None, file: Path | None) -> int:
+    """The board as it would be with bundles, marked as not verified; on stdout, or in a file that is not the board."""
+    store = Store(results or default_folder())
+    if file is not None and file.exists() and BEGIN in file.read_text(encoding="utf-8", errors="replace"):
+        raise Mistake(f"{file}: is a board; a preview goes elsewhere")
+    try:
+        found = [bundle.read(folder) for folder in folders]
+    except ValueError as error:
+        raise Mistake(f"--with: {error}") from None
+    board = Board(store, found)
+    names = {f"{b.about.method.name} (unverified)" for b in found}
+    text = board.text()
+    if file is None:
+        print(text)
+    else:
+        file.write_text(text, encoding="utf-8")
+        print(f"{file}: a preview, {len(board.rows)} rows")
+    if missing := names - {r.method for r in board.joined}:
+        print(f"note: no row of {', '.join(sorted(missing))} is of a cell that the board has", file=sys.stderr)
+    return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlbench import bundle
@@ -43,6 +43,11 @@ def verified(found: list[Committed]) -> list[Row]:
     accepted = [c.bundle for c in found if c.bundle and c.bundle.accepted]
     gone = {(b.about.method.name, key) for b in accepted for key in b.about.supersedes}
     return [r for b in accepted for r in b.rows if (r.method, r.key) not in gone]
+
+
+def marked(b: Bundle, name: str = "unverified") -> list[Row]:
+    """The rows of a bundle, its method's name marked: nobody takes them for verified ones."""
+    return [replace(r, method=f"{r.method} ({name})") for r in b.rows]
 
 
 def known_commit(commit: str) -> bool:
