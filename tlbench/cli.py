@@ -270,12 +270,13 @@ def verify_bundle(
 @app.command()
 def guard(
     base: Annotated[str, typer.Argument(help="The commit that a pull request starts from, as origin/main.")],
+    head: Annotated[str, typer.Option(help="Its last commit.")] = "HEAD",
     results: Results = None,
 ) -> None:
     """Refuse what a pull request may not change: others' rows and bundles; exit 0 accept, 1 reject, 3 question."""
     from tlbench import referee
 
-    raise SystemExit(referee.guard(base, results))
+    raise SystemExit(referee.guard(base, head, results))
 
 
 @app.command()

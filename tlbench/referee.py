@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tlbench import bundle, submission
+from tlbench import guard as guards
 from tlbench.api import Options
 from tlbench.board import BEGIN, Board
 from tlbench.bundle import RECORD, Record
@@ -19,7 +20,7 @@ from tlbench.mistake import Mistake
 from tlbench.store import Store, default_folder
 from tlbench.submission import Submission
 from tlbench.sweep import provenance
-from tlbench.verdict import table
+from tlbench.verdict import table, worst
 from tlbench.verification import LEAST_JAIL, Verification
 
 CODES = {"accept": 0, "reject": 1, "question": 3}  # 2 is a user's mistake
@@ -100,3 +101,11 @@ def preview(folders: Sequence[Path], results: Path | None, file: Path | None) ->
     if missing := names - {r.method for r in board.joined}:
         print(f"note: no row of {', '.join(sorted(missing))} is of a cell that the board has", file=sys.stderr)
     return 0
+
+
+def guard(base: str, head: str, results: Path | None) -> int:
+    """Say what a pull request changes that it may not. Returns the exit code."""
+    checks = guards.guard((results or default_folder()).resolve().parent, base, head)
+    verdict = worst(checks)
+    print(f"## since {base}: {verdict}", "", table(checks), sep="\n")
+    return CODES[verdict]
