@@ -105,8 +105,8 @@ def complete(b: Bundle, found: dict[tuple[str, Budget, int], Cell], notices: Seq
     if notices:
         checks.append(Check("data here", QUESTION, some(list(notices), 2)))
     if foreign:
-        checks.append(Check("complete", QUESTION if notices else REJECT,
-                            f"{len(foreign)} rows are of no cell that is asked for here: {_names(foreign)}"))  # fmt: skip
+        said = f"{len(foreign)} rows are of no cell that is asked for here: {_names(foreign)}"
+        checks.append(Check("complete", QUESTION if notices else REJECT, said))
     if lacking:
         said = f"{len(lacking)} of {len(found)} cells are missing: {some(lacking)}"
         checks.append(Check("complete", QUESTION if b.about.partial else REJECT, said))

@@ -111,7 +111,7 @@ def _read(file: Path, most: int) -> np.ndarray[Any, Any]:
     try:
         found: np.ndarray[Any, Any] = np.load(plain(file, most), allow_pickle=False, mmap_mode="r")
         return found
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the header is parsed as Python: a child may make it raise whatever it likes
         raise ValueError(f"no readable scores ({error})") from None
 
 
