@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import api, bundle, card, plan, predictions, submission
+from tlbench import api, bundle, plan, submission
 from tlbench.api import Options
 from tlbench.bundle import Bundle
 from tlbench.cell import Bench, Cell
@@ -91,9 +91,11 @@ class Bundled:
             b = bundle.read(folder)
         except ValueError as error:
             return [Check("well-formed", "reject", str(error))]
-        cells = {r.key: self.found[place(r)] for r in b.rows if place(r) in self.found}
+        method = replace(self.method, digest=b.about.method.digest)  # as a worker would describe what is there
+        found = {p: replace(c, method=method) for p, c in self.found.items()}
+        cells = {r.key: found[place(r)] for r in b.rows if place(r) in found}
         return [
-            *as_written(b), *on_the_board(b, Store(store)), *complete(b, self.found, []),
+            *as_written(b), *on_the_board(b, Store(store)), *complete(b, found, []),
             *told_again(b, cells, self.bench), rescored(b, cells, self.bench),
         ]  # fmt: skip
 
@@ -361,6 +363,3 @@ def somebody_elses(folder: Path, bench: Bench, found: dict[Any, Cell], theirs: d
         values |= {"value": float(hits.mean()), "correct": bits(hits)}
     submission.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)
-
-
-__all__ = ["CASES", "Bundled", "card", "predictions"]

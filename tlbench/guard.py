@@ -17,7 +17,8 @@ from tlbench.archive import Packed
 from tlbench.board import BEGIN, END
 from tlbench.bundle import RECORD
 from tlbench.mistake import Mistake
-from tlbench.store import Store
+from tlbench.row import read_row
+from tlbench.store import Store, parsed
 from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
 
 RESULTS, BOARD = "results", "leaderboard.md"
@@ -137,11 +138,12 @@ def _every(root: Path, commit: str, folder: Path) -> dict[str, set[str]]:
     (folder / "rows.jsonl").write_bytes(_text(root, commit, f"{RESULTS}/rows.jsonl"))
     for name in names:
         (folder / "packed" / Path(name).name).write_bytes(_text(root, commit, name))
-    store, found = Store(folder), dict[str, set[str]]()
-    if store.skipped:
-        raise Mistake(f"{commit[:12]}: {store.skipped[0].rpartition('/')[2]}")
+    if skipped := Store(folder).skipped:
+        raise Mistake(f"{commit[:12]}: {skipped[0].rpartition('/')[2]}")
     packed = Packed(folder).columns(archive.schema().names).to_pylist()
-    for row in [*map(archive.row_of, packed), *store.rows.lines.values()]:
+    lines = [line for line in (folder / "rows.jsonl").read_bytes().split(b"\n") if line.strip()]
+    found: dict[str, set[str]] = {}
+    for row in [*map(archive.row_of, packed), *(read_row(parsed(line)) for line in lines)]:
         found.setdefault(row.key, set()).add(json.dumps(row.values(), sort_keys=True))
     return found
 
