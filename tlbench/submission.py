@@ -212,6 +212,8 @@ def _copy(to: Path, spec: str, method: Description, workers: Workers) -> tuple[s
     if report["status"] != "ok":
         raise Mistake(f"submit {spec}: {report['reason']}")
     files = [Path(f) for f in report["files"]]
+    if len({f.name for f in files}) < len(files):
+        raise Mistake(f"submit {spec}: two of the method's files have one name; they are copied into one folder")
     for f in files:
         shutil.copyfile(f, to / f.name)
     main, cls = files[0].name, str(report["class"])
