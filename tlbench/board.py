@@ -19,6 +19,7 @@ from tlbench.mistake import Mistake
 from tlbench.standings import Standing
 from tlbench.store import Store
 from tlbench.timings import Timings, ratios
+from tlbench.verdict import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,12 +202,12 @@ class Board:
             "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
             "grid that they hold. They are ranked nowhere, and change nothing above."
         )
-        rows = [r for c in self.pending if c.bundle for r in submissions.marked(c.bundle, c.folder.name)]
+        rows = [r for c in self.pending if c.bundle for r in submissions.marked(c.bundle, c.bundle.about.name)]
         joined = frame.joining(rows, self.rows)
         held = frame.standing(frame.load(self.store, joined)) if joined else self.rows
         names = {r.method for r in joined}
         lines = [tables.claim(g, m, k) for k, g in grids(_of_core(held)).items() for m in g.methods if m in names]
-        wrong = [f"- `{c.folder.name}` is no bundle: {c.wrong}" for c in self.pending if c.bundle is None]
+        wrong = [f"- `{plain(c.folder.name)}` is no bundle: {plain(c.wrong)}" for c in self.pending if c.bundle is None]
         return ["## Not verified", "", said, "", *([tables.claims(lines), ""] if lines else []), *wrong, ""]
 
     def _by_paradigm(self) -> dict[str, Placed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,12 +48,15 @@ def verified(found: list[Committed]) -> list[Row]:
 
 def marked(b: Bundle, name: str = "unverified") -> list[Row]:
     """The rows of a bundle, its method's name marked: nobody takes them for verified ones."""
-    return [replace(r, method=f"{r.method} ({name})") for r in b.rows]
+    own = b.about.method.name  # other rows are of another method, and not its own to show
+    return [replace(r, method=f"{own} ({name})") for r in b.rows if r.method == own]
 
 
 def known_commit(commit: str) -> bool:
     """Whether the checkout that tlbench runs from has it."""
     root = Path(__file__).resolve().parent.parent
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        return False
     try:
         words = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
         return subprocess.run(words, cwd=root, capture_output=True, check=False).returncode == 0

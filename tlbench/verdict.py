@@ -20,8 +20,13 @@ class Check:
     @property
     def line(self) -> str:
         """Of a Markdown table; what a bundle said in it cannot leave its cell."""
-        said = " ".join(self.said.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-        return f"| {self.name} | {self.verdict} | {said.encode(errors='replace').decode()[:600]} |"
+        return f"| {self.name} | {self.verdict} | {plain(self.said)} |"
+
+
+def plain(text: str) -> str:
+    """A text of a stranger's for Markdown: on one line, bounded, without marks of its own."""
+    short = " ".join(text.encode(errors="replace").decode()[:600].split())
+    return "".join(f"\\{c}" if c in "\\|[" else {"<": "&lt;", "`": "'"}.get(c, c) for c in short)
 
 
 def worst(checks: Sequence[Check]) -> str:
