@@ -262,9 +262,9 @@ def huge_header(f: Path) -> None:
 def zip_bomb(f: Path) -> None:
     with zipfile.ZipFile(f / "predictions.npz", "w", zipfile.ZIP_DEFLATED) as held:
         for i in range(3):
-            with held.open(f"{i:064x}.npy", "w", force_zip64=False) as stream:
-                for _ in range(400):
-                    stream.write(bytes(1 << 20))
+            held.writestr(f"{i:064x}.npy", bytes(1 << 20))
+        for m in held.filelist:
+            m.file_size = 400 << 20
     seal(f)
 
 

@@ -166,3 +166,11 @@ def test_the_command_exits_with_the_verdict(root: Path) -> None:
     assert "| bundles | reject |" in done.stdout
     with pytest.raises(Mistake, match="merge-base"):
         guard(root, "nowhere")
+
+
+def test_the_workflow_judges_with_the_bases_code_and_runs_all_three_commands() -> None:
+    text = (Path(__file__).parent.parent / ".github" / "workflows" / "submission.yml").read_text()
+    assert "ref: ${{ github.event.pull_request.base.sha }}" in text
+    for words in ("tlbench guard", 'tlbench verify "results/submissions/$name"', "tlbench leaderboard --check"):
+        assert f"uv run {words}" in text
+    assert "pull_request_target" not in text  # it would hand strangers the project's rights

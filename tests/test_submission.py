@@ -119,6 +119,7 @@ def test_a_kept_prediction_gives_the_rows_value_and_bits_again(honest: Bundled) 
         assert (told["value"], told["correct"]) == (r.value, r.correct)
 
 
+@pytest.mark.slow
 def test_an_incomplete_grid_is_refused_unless_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text(tampered.METHOD)
     words = ("submit", "m.py:Means", "--tasks", "wdbc_shift", "--seeds", "0", "--results", "r")
@@ -128,6 +129,7 @@ def test_an_incomplete_grid_is_refused_unless_it_is_said(tmp_path: Path) -> None
     assert "ships with tlbench" in refused("submit", "coral", "--tasks", "wdbc_shift", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_row_without_predictions_is_run_again_and_no_other(honest: Bundled) -> None:
     author = honest.folder.parent.parent.parent
     kept = sorted((author / "results" / "predictions").glob("*.npy"))
@@ -153,6 +155,7 @@ def test_only_a_record_of_this_very_bundle_accepts_it(honest: Bundled, tmp_path:
     assert submissions.verified(submissions.of(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_a_correction_is_a_new_bundle_that_says_why(honest: Bundled, tmp_path: Path) -> None:
     old = copy_of(honest.folder, tmp_path / "submissions" / "old")
     made_again = tampered.METHOD.replace("1e-6", "1e-5")
