@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of one reader of `hostile`: python tests/fuzz.py TARGET [-max_total_time=300].
+"""Coverage-guided fuzzing of one reader of `readers`: python tests/fuzz.py TARGET [-max_total_time=300].
 
 It is no part of the suite: `uv pip install atheris`, then run it by hand. What it finds is fixed and becomes a test.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["tlbench", "hostile"]):
-    from hostile import TARGETS
+with atheris.instrument_imports(include=["tlbench", "readers"]):
+    from readers import TARGETS
 
 
 def main() -> None:

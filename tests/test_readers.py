@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from hostile import PLAIN, TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from readers import PLAIN, TARGETS
 
 from tlbench.row import read_row
 

@@ -1,6 +1,6 @@
 """What reads files that anybody may have made, each as a function of bytes that may raise nothing but what it says.
 
-`test_hostile` feeds them from hypothesis, a little; `python tests/fuzz.py TARGET -max_total_time=300` for as long as
+`test_readers` feeds them from hypothesis, a little; `python tests/fuzz.py TARGET -max_total_time=300` for as long as
 one likes, by coverage (atheris; `uv pip install atheris`).
 """
 
