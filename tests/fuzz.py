@@ -19,7 +19,9 @@ def main() -> None:
     corpus = Path("/tmp") / f"tlbench-fuzz-{sys.argv[1]}"
     corpus.mkdir(exist_ok=True)
     (corpus / "good").write_bytes(good())
-    atheris.Setup([sys.argv[0], str(corpus), "-max_len=20000", "-timeout=20", *sys.argv[2:]], read)
+    atheris.Setup(
+        [sys.argv[0], str(corpus), "-max_len=20000", f"-artifact_prefix={corpus}-", "-timeout=20", *sys.argv[2:]], read
+    )
     atheris.Fuzz()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from readers import PLAIN, TARGETS
 
 from tlbench.row import read_row
+from tlbench.scoring import read_scores
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
@@ -55,3 +57,11 @@ def test_a_row_with_any_value_in_any_column_is_a_row_or_says_which_column(column
     except ValueError:
         return
     assert len(row.points) == row.n_test
+
+
+def test_a_header_that_python_cannot_split_into_tokens_is_no_scores(tmp_path: Path) -> None:
+    text = b"{'descr': '<f4', 'fortran_order': False4, 3), }".ljust(117) + b"\n"
+    file = tmp_path / "scores.npy"
+    file.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48))
+    with pytest.raises(ValueError, match="no readable scores"):
+        read_scores(file, 4, 3)

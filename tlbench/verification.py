@@ -60,7 +60,10 @@ class Verification:
         self._say("well-formed", ACCEPT, f"{len(b.rows)} rows of {b.about.method.name}")
         self.checks += [*as_written(b), *on_the_board(b, self.store), provenance(b)]
         if worst(self.checks) != REJECT:
-            with Workers() as workers:
+            with Workers() as workers:  # JAIL: api.started(self.options)
+                level = getattr(workers, "jail", None)
+                if LEAST_JAIL is not None and (level or 0) < LEAST_JAIL:
+                    raise Mistake(f"verify: the jail is at level {level}; a bundle is run at {LEAST_JAIL} or above")
                 try:
                     self._with(b, workers)
                 except Mistake as mistake:
