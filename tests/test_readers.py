@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import PLAIN, TARGETS
 
+from tlbench import card
+from tlbench.mistake import Mistake
 from tlbench.row import read_row
 from tlbench.scoring import read_scores
 
@@ -65,3 +67,19 @@ def test_a_header_that_python_cannot_split_into_tokens_is_no_scores(tmp_path: Pa
     file.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48))
     with pytest.raises(ValueError, match="no readable scores"):
         read_scores(file, 4, 3)
+
+
+UNSEEN = (
+    'source = "~nobody-of-that-name/x"',
+    f'source = "{"a" * 5000}"',
+    "source = " + "[" * 5000,
+    'source = "\\u0000"',
+)
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_a_card_whose_places_cannot_be_is_a_mistake_or_names_what_is_not_there(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'{text}\ntarget = "b"\n')
+    with pytest.raises(Mistake):
+        card.read(file)
