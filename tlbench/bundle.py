@@ -48,7 +48,7 @@ class Submitted(BaseModel):
     """The method of a bundle: `file` in source/ and the class in it."""
 
     model_config = _MODEL
-    name: str = Field(pattern=r"^[\w.:-]{1,120}$")
+    name: str = Field(pattern=r"^[\w.:/-]{1,120}$")
     spec: Text
     family: str = Field(pattern=r"^[\w +-]{1,60}$")
     summary: Text

@@ -235,7 +235,10 @@ def _portable(spec: str) -> str:
 def _distribution(spec: str) -> dict[str, str | None]:
     """The installed package that a method is of, and its version."""
     place = spec.partition(":")[0]
-    found = [] if place.endswith(".py") else packages_distributions().get(place.partition(".")[0], [])
+    if place.endswith(".py"):
+        return {"distribution": None, "version": None}
+    owner, slash, _ = place.partition("/")  # an installed plugin is named with its distribution
+    found = [owner] if slash else packages_distributions().get(place.partition(".")[0], [])
     return {"distribution": found[0] if found else None, "version": version(found[0]) if found else None}
 
 
