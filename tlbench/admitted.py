@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.landlock import DEVICE, LIST, OWN, READ, WRITE_FILE, Rule
-from tlbench.method import _with_siblings
+from tlbench.method import aim, covered, shipped
 
 DATASETS = ("sklearn/datasets/data", "sklearn/datasets/images", "matplotlib/mpl-data/fonts",
             "matplotlib/mpl-data/sample_data")  # fmt: skip  # inside libraries; embedded tasks are made of them
@@ -111,12 +111,12 @@ def code_of(spec: str) -> list[Path]:
 
     An import lists a folder of the path once: here, while it may.
     """
-    place, colon, _ = spec.partition(":")
-    if not colon:
+    if spec in shipped():
         return []
+    place = aim(spec).partition(":")[0]
     found = [Path(place)]
     with suppress(OSError, SyntaxError, ValueError):  # the import will say what is wrong with it
-        found = _with_siblings(Path(place)) if place.endswith(".py") else _package(place)
+        found = covered(Path(place)) if place.endswith(".py") else _package(place)
     for entry in (Path(p) for p in sys.path if p and Path(p).resolve() not in sites()):
         with suppress(OSError):
             found += [p for p in entry.iterdir() if p.suffix in CODE or (p / "__init__.py").is_file()]

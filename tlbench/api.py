@@ -37,6 +37,7 @@ class Options:
     changed_data: bool = False
     amp: bool = False
     jail: str = "auto"  # 0, 1 or 2: how far a method's process is confined; auto: the higher of 0 and 1 that there is
+    predictions: Path | None = None  # a folder for every cell's answers to the test samples; None keeps none
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,21 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     plans.check(request)
     for rule in request.rules:
         selection.named(rule)
+    here = bench(options, progress)
+    described = plans.describe(request.methods, request.settings, workers)
+    plan = plans.make(request, here, described)
+    plan.notices += filter(None, [resolve(options.jail)[1]])
+    return plan, here
+
+
+def bench(options: Options, progress: Any = None) -> Bench:
+    """The bench that options mean on this machine."""
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device)
     conditions = Conditions(
         options.data_root, options.backbone, device, threads_for(jobs), options.changed_data, options.amp
     )
-    bench = Bench(conditions, progress or (lambda what, done, of: None))
-    described = plans.describe(request.methods, request.settings, workers)
-    plan = plans.make(request, bench, described)
-    plan.notices += filter(None, [resolve(options.jail)[1]])
-    return plan, bench
+    return Bench(conditions, progress or (lambda what, done, of: None))
 
 
 def started(options: Options, modules: Sequence[str] = (), threads: int = 1) -> Workers:
@@ -141,7 +147,9 @@ def swept(
     jobs = options.jobs or default_jobs(bench.conditions.device)
     limits = Limits(options.time_limit, options.memory_limit or memory_share(jobs))
     said = tell or (lambda done, of, left, label: None)
-    sweep = Sweep(cells, bench, store, workers, jobs, limits, options.retry_failed, said)
+    sweep = Sweep(
+        cells, bench, store, workers, jobs, limits, options.retry_failed, said, predictions=options.predictions
+    )
     if sweep.missing():
         workers.warm()
     sweep.run()

@@ -149,6 +149,7 @@ def _read(file: Path, names: list[str], few: list[str]) -> pa.Table:
             read_dictionary=[n for n in few if n in there],
             memory_map=True,
         )
+        found.validate(full=True)  # codes beyond their dictionary, text that is none
         for name in (n for n in names if n not in there):  # a column that came later: null
             kind = pa.dictionary(pa.int32(), pa.string()) if name in few else schema().field(name).type
             found = found.append_column(name, pa.nulls(len(found), kind))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import core, figures, frame, standings, stats, tables
+from tlbench import core, figures, frame, standings, stats, submissions, tables
+from tlbench.bundle import Bundle
 from tlbench.card import PARADIGMS, Budget
 from tlbench.frame import known, words
 from tlbench.grid import Grid, grids
@@ -17,6 +19,7 @@ from tlbench.mistake import Mistake
 from tlbench.standings import Standing
 from tlbench.store import Store
 from tlbench.timings import Timings, ratios
+from tlbench.verdict import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +58,18 @@ def rebuild(store: Store, file: Path, write: bool = True) -> bool:
 class Board:
     """All that is shown of a store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, previewed: Sequence[Bundle] = ()) -> None:
+        """Args: previewed, bundles to be shown as if they were accepted, marked as not verified."""
         self.all = frame.load(store)
         self.rows = frame.standing(self.all)
+        found = submissions.of(store.folder)
+        self.pending = [c for c in found if not (c.bundle and c.bundle.accepted)]
+        newcomers = submissions.verified(found) + [r for b in previewed for r in submissions.marked(b)]
+        self.joined = frame.joining(newcomers, self.rows)
+        if self.joined:
+            self.all = frame.load(store, self.joined)
+            self.rows = frame.standing(self.all)
+        self.store = store
         self.changed = frame.changed_since(self.rows)
         self.grids = grids(self.rows)
         self.core = {k: g for k, g in grids(_of_core(self.rows)).items() if _measured(g).any()}
@@ -77,7 +89,7 @@ class Board:
             *self._pictures(),
             *self._costs(),
         ]
-        return "\n".join([*parts, *self._selection(), *self._paradigms(), *self._suites()])
+        return "\n".join([*parts, *self._selection(), *self._paradigms(), *self._suites(), *self._pending()])
 
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""
@@ -181,6 +193,22 @@ class Board:
             "looks at held-out labels of the target: a ceiling, never ranked; the gap is what a rule loses against it."
         )
         return ["## Selection", "", said, "", tables.selection(chosen), ""]
+
+    def _pending(self) -> list[str]:
+        """Submissions that nobody has verified: what they say of themselves, ranked nowhere."""
+        if not self.pending:
+            return []
+        said = (
+            "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
+            "grid that they hold. They are ranked nowhere, and change nothing above."
+        )
+        rows = [r for c in self.pending if c.bundle for r in submissions.marked(c.bundle, c.bundle.about.name)]
+        joined = frame.joining(rows, self.rows)
+        held = frame.standing(frame.load(self.store, joined)) if joined else self.rows
+        names = {r.method for r in joined}
+        lines = [tables.claim(g, m, k) for k, g in grids(_of_core(held)).items() for m in g.methods if m in names]
+        wrong = [f"- `{plain(c.folder.name)}` is no bundle: {plain(c.wrong)}" for c in self.pending if c.bundle is None]
+        return ["## Not verified", "", said, "", *([tables.claims(lines), ""] if lines else []), *wrong, ""]
 
     def _by_paradigm(self) -> dict[str, Placed]:
         found: dict[str, Placed] = {}

@@ -318,10 +318,13 @@ def read(file: Path) -> Card:
         raise Mistake(f"{file}: cannot be read ({error}); give a task's name or a card's path") from None
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise Mistake(f"{file}: not valid TOML: {error}") from None
     if not ships(file):
-        values = own.completed(values, file, text, Card.model_fields)
+        try:
+            values = own.completed(values, file, text, Card.model_fields)
+        except OSError as error:  # a place with a name that no file can have
+            raise Mistake(f"{file}: a place that it names cannot be looked at ({error.strerror})") from None
         if str(values["name"]) in card_files():
             where = position(str(file), text, "name")
             raise Mistake(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')

@@ -51,14 +51,20 @@ class Named(BaseModel):
 
 
 @cache
+def grids() -> dict[str, Path]:
+    """Name -> file of every grid that ships."""
+    folder = Path(str(files("tlbench_tasks"))) / "grids"
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+@cache
 def named(name: str) -> Named:
     """A grid that ships.
 
     Raises:
         Mistake: there is none of that name.
     """
-    folder = Path(str(files("tlbench_tasks"))) / "grids"
-    known = {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    known = grids()
     if name not in known:
         raise Mistake(f"--grid: unknown grid {name!r}{suggest(name, known)}")
     return Named(**tomllib.loads(known[name].read_text(encoding="utf-8")))

@@ -128,7 +128,7 @@ def _read(file: Path) -> DatasetCard:
         card = DatasetCard.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise Mistake(f"{file}: cannot be read ({error}); give a dataset's name or a card's path") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise Mistake(f"{file}: not valid TOML: {error}") from None
     except ValidationError as error:
         raise Mistake(f"{file}: {_complaint(error.errors()[0])}") from None

@@ -29,12 +29,33 @@ COLUMNS = (
     "dirty", "time", "trials",
 )  # fmt: skip
 LISTS = ("sources", "source_data")  # joined by '+'
+KIND = ("suite", "backbone", "precision", "weights")  # of a row's network
 CELL = ["method", "task", "budget", "seed"]  # what a row is the measurement of
 
 
-def load(store: Store) -> pd.DataFrame:
-    """Every row of a store; repeated columns are categories, `correct` is bytes, lists are joined by '+'."""
-    return _framed(store.rows.packed.columns(COLUMNS), archive.table(store.rows.lines.values(), COLUMNS))
+def load(store: Store, beside: Sequence[Row] = ()) -> pd.DataFrame:
+    """Every row of a store; repeated columns are categories, `correct` is bytes, lists are joined by '+'.
+
+    Args:
+        beside: rows of submissions, as `joining` lets them in
+    """
+    own = [store.rows.packed.columns(COLUMNS), archive.table(store.rows.lines.values(), COLUMNS)]
+    return _framed(*own, *([archive.table(beside, COLUMNS)] if beside else []))
+
+
+def joining(rows: Iterable[Row], there: pd.DataFrame) -> list[Row]:
+    """Those of submitted rows that can stand beside the store's, so that nobody else's figures change: of cells that
+    others have too, on the networks that count, under a name that nobody has."""
+    methods = set(words(there["method"]))
+    cells = set(zip(words(there["task"]), words(there["budget"]), there["seed"].tolist(), strict=True))
+    kinds = set(zip(*(words(there[name]) for name in KIND), strict=True))
+    return [
+        r
+        for r in rows
+        if r.method not in methods
+        and (r.task, str(r.budget), r.seed) in cells
+        and (r.suite, r.backbone, r.precision or "", r.weights or "") in kinds
+    ]
 
 
 def of(rows: Iterable[Row]) -> pd.DataFrame:

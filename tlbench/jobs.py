@@ -188,6 +188,11 @@ def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"description": described}
 
 
+def sources(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Where a method's code is, for a process that must not import it."""
+    return methods.sources(job["method"])
+
+
 def extract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Frozen-backbone features of image files, or a sentence encoder's of texts."""
     torch.set_num_threads(int(job["threads"]))
@@ -228,6 +233,7 @@ def contract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "cell": cell,
     "describe": describe,
+    "sources": sources,
     "extract": extract,
     "device": device,
     "calibrate": calibrate,

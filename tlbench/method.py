@@ -122,7 +122,7 @@ def load(spec: str) -> type[Any]:
         Mistake: no such module, file or class, or a class that is not a method.
     """
     check_name(spec)
-    place, _, name = (spec if spec in shipped() else _aim(spec)).partition(":")
+    place, _, name = (spec if spec in shipped() else aim(spec)).partition(":")
     module = _module(place, spec)
     if name:
         found = getattr(module, name, None)
@@ -137,7 +137,7 @@ def load(spec: str) -> type[Any]:
     return found
 
 
-def _aim(spec: str) -> str:
+def aim(spec: str) -> str:
     """`module:Class` of an installed method; what else is named says it itself.
 
     Raises:
@@ -251,6 +251,13 @@ def _most(spec: str, cls: type[Any], name: str) -> float | None:
     return said
 
 
+def sources(spec: str) -> dict[str, Any]:
+    """The files that a foreign method's digest covers, its own first, and its class. Only in a worker's process."""
+    cls = load(spec)
+    files = [str(f) for f in covered(Path(inspect.getfile(cls))) if f not in shipped().values()]
+    return {"files": files, "class": cls.__qualname__}
+
+
 def searched(spec: str, cls: type[Any]) -> dict[str, tuple[Any, ...]]:
     """A method's search space, each part checked against the field it is for.
 
@@ -296,7 +303,7 @@ def code_digest(source: Path, name: str = "") -> str:
     Args:
         name: which of the file's classes is meant, where it may hold several
     """
-    own = _with_siblings(source)
+    own = covered(source)
     parts = [*map(_code, own), *map(_code, _numerics_under(own)), *([name] if name else [])]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
@@ -325,7 +332,7 @@ def _imported_of_ours(file: Path) -> frozenset[str]:
     return frozenset(n.split(".")[1] for n in names if n.startswith("tlbench."))
 
 
-def _with_siblings(source: Path) -> list[Path]:
+def covered(source: Path) -> list[Path]:
     """A file and what it imports from its own folder or package or of the shipped methods, near or far, each once.
 
     The numerics' folder is left alone.

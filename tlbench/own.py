@@ -52,7 +52,7 @@ class Draft:
 
     def place(self, path: str) -> Path:
         """An absolute path, links not followed: their names are the user's."""
-        return Path(os.path.abspath(self.folder / Path(path).expanduser()))
+        return Path(os.path.abspath(self.folder / os.path.expanduser(path)))
 
 
 def completed(values: Values, file: Path, text: str, known: Iterable[str]) -> Values:

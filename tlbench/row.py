@@ -107,6 +107,7 @@ class Row:
 
 COLUMNS = tuple(f.name for f in fields(Row))
 LATER = frozenset(f.name for f in fields(Row) if f.default is None)  # columns that older rows lack: null there
+MOST = 1 << 63  # of a whole number's size: what Parquet can hold
 _NONE = type(None)
 _JSON: dict[str, set[type]] = {  # what a column of a type is in parsed JSON
     "str": {str}, "str | None": {str, _NONE}, "int": {int}, "float | None": {float, int, _NONE},
@@ -138,6 +139,19 @@ def check_columns(values: Any, kinds: Kinds, later: frozenset[str] = frozenset()
         value = values.get(name)
         if type(value) not in types or (type(value) is float and not math.isfinite(value)):
             raise ValueError(f"column {name!r} is {value!r}, not {kind}")
+        if type(value) is int and not -MOST <= value < MOST:
+            raise ValueError(f"column {name!r} is a whole number of more than 64 bits")
+        if type(value) is str and not _whole(value):
+            raise ValueError(f"column {name!r} holds half a character")
+
+
+def _whole(text: str) -> bool:
+    """Whether a text can be written: JSON may name one half of a character alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def packed_bits(hits: NDArray[np.bool_]) -> str:
@@ -153,12 +167,16 @@ def read_row(values: Any) -> Row:
     """
     check_columns(values, KINDS, LATER)
     for name in ("sources", "source_data"):
-        if not all(type(s) is str for s in values[name]):
+        if not all(type(s) is str and _whole(s) for s in values[name]):
             raise ValueError(f"column {name!r} is {values[name]!r}, not a list of texts")
     if values["status"] not in ("ok", "failed", "refused"):
         raise ValueError(f"column 'status' is {values['status']!r}")
     if values["status"] == "ok":
         value, error = values["value"], values["metric"] == "neg_mse"
+        if values["n_test"] < 1 or (values["episodes"] is not None and not 0 < values["episodes"] <= values["n_test"]):
+            raise ValueError(f"column 'n_test' is {values['n_test']}, with {values['episodes']} episodes")
+        if values["n_test"] % (values["episodes"] or 1):
+            raise ValueError(f"column 'n_test' is {values['n_test']}, which {values['episodes']} episodes do not share")
         if value is None or not (value <= 0 if error else 0 <= value <= 1):
             raise ValueError(f"column 'value' is {value!r}, not a number in {'-inf..0' if error else '0..1'}")
         if (values["correct"] is None) != (values["metric"] != "accuracy"):

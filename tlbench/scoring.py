@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlbench.card import Budget
 from tlbench.episodes import EpisodicSplit
 from tlbench.executors.local import plain
-from tlbench.metrics import accuracy, ap50, correct, neg_mse
+from tlbench.metrics import ap50, neg_mse
 from tlbench.row import packed_bits
 from tlbench.split import Split
 
 MOST_BOXES = 300  # an image
+Array = NDArray[Any]
 
 
 def scored(file: Path, split: Split, budget: Budget) -> dict[str, Any]:
@@ -23,18 +25,62 @@ def scored(file: Path, split: Split, budget: Budget) -> dict[str, Any]:
     Raises:
         ValueError: the scores are not what the task asks for; says what they are instead.
     """
-    target, test = split.domain, split.partition.test
-    if target.boxes:
-        return {"value": ap50(read_boxes(file, len(test)), [target.boxes[i] for i in test]), "n_test": len(test)}
-    if not target.classes:
-        scores = read_scores(file, len(test), 1)
-        return {"value": neg_mse(scores[:, 0], target.y[test].astype(np.float64)), "n_test": len(test)}
+    return measured(predicted(file, split, budget), split, budget)
+
+
+def predicted(file: Path, split: Split, budget: Budget) -> Array:
+    """What the scores in `file` say, no more than the metric looks at: (n,) classes as whole numbers, (n,) predicted
+    numbers as they came, or (n, q, 6) boxes as float32.
+
+    Raises:
+        ValueError: the scores are not what the task asks for; says what they are instead.
+    """
+    n = len(split.partition.test)
+    if split.domain.boxes:
+        return read_boxes(file, n).astype(np.float32)
+    if not split.domain.classes:
+        return read_scores(file, n, 1)[:, 0]
+    k = n_answers(split)
+    scores = read_scores(file, len(truth(split, budget)), k)
+    classes: Array = scores.argmax(1).astype(np.uint8 if k <= 256 else np.uint16)
+    return classes
+
+
+def n_answers(split: Split) -> int:
+    """Classes to choose among; an episode's ways."""
+    return split.task.card.episodes.ways if isinstance(split, EpisodicSplit) else len(split.domain.classes)
+
+
+def truth(split: Split, budget: Budget) -> NDArray[np.int64]:
+    """(n,) right classes of the test samples, or of the queries of all episodes."""
     if isinstance(split, EpisodicSplit):
-        y, k = np.concatenate([e.query_y for e in split.episodes(budget)]), split.task.card.episodes.ways
-    else:
-        y, k = target.y[test].astype(np.int64), len(target.classes)
-    scores = read_scores(file, len(y), k)
-    return {"value": accuracy(scores, y), "n_test": len(y), "correct": packed_bits(correct(scores, y))}
+        return np.concatenate([e.query_y for e in split.episodes(budget)])
+    return split.domain.y[split.partition.test].astype(np.int64)
+
+
+def measured(predictions: Array, split: Split, budget: Budget) -> dict[str, Any]:
+    """The columns value, n_test and correct, from predictions as `predicted` makes them.
+
+    Raises:
+        ValueError: they are not such predictions; says what they are instead.
+    """
+    target, test, what = split.domain, split.partition.test, (predictions.dtype, predictions.shape)
+    if target.boxes:
+        if what[0] != np.float32 or predictions.ndim != 3 or predictions.shape[::2] != (len(test), 6):
+            raise ValueError(f"predictions are {what[0]} {what[1]}; boxes (n, q, 6) of {len(test)} images are owed")
+        return {"value": ap50(_checked(predictions), [target.boxes[i] for i in test]), "n_test": len(test)}
+    if not target.classes:
+        if what[1] != (len(test),):
+            raise ValueError(f"predictions are {what[0]} {what[1]}; {len(test)} numbers are owed")
+        return {
+            "value": neg_mse(_checked(predictions), target.y[test].astype(np.float64)),
+            "n_test": len(test),
+        }
+    y, k = truth(split, budget), n_answers(split)
+    if predictions.dtype.kind != "u" or what[1] != y.shape or (predictions >= k).any():
+        raise ValueError(f"predictions are {what[0]} {what[1]}; {len(y)} classes below {k} are owed")
+    hits = predictions == y
+    return {"value": float(hits.mean()), "n_test": len(y), "correct": packed_bits(hits)}
 
 
 def read_boxes(file: Path, n: int) -> np.ndarray[Any, Any]:
@@ -65,7 +111,7 @@ def _read(file: Path, most: int) -> np.ndarray[Any, Any]:
     try:
         found: np.ndarray[Any, Any] = np.load(plain(file, most), allow_pickle=False, mmap_mode="r")
         return found
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the header is parsed as Python: a child may make it raise whatever it likes
         raise ValueError(f"no readable scores ({error})") from None
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import tlbench
 from tlbench import plan as plans
-from tlbench import trials
+from tlbench import predictions, scoring, trials
 from tlbench.cell import Bench, Cell
 from tlbench.executors.local import Ended, ServerDied, Workers, forget, usable_cores
 from tlbench.jail import Limits
@@ -45,6 +45,7 @@ class Sweep:
     retry_failed: bool = False
     tell: Callable[[int, int, float | None, str], None] = field(default=lambda done, of, left, label: None)
     kept: Path | None = None  # the folder that holds the trials' predictions; None: the store's
+    predictions: Path | None = None  # a folder for the answers of every cell; None keeps none
     computed: list[Row] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _idle_deaths: int = 0  # of the server, one after the other, with nothing to blame
@@ -57,6 +58,8 @@ class Sweep:
     def _lacks(self, cell: Cell) -> bool:
         row = self.store.rows.get(self.bench.key(cell))
         if row is None or (row.ok and trials.keeps(cell) and not self._kept(cell).exists()):
+            return True
+        if row.ok and self.predictions and not predictions.file(self.predictions, row.key).exists():
             return True
         return self.retry_failed and row.status == "failed"
 
@@ -117,6 +120,9 @@ class Sweep:
                 trials.keep(self._kept(cell), self.bench, cell, ended, self.workers)
             except ValueError as error:
                 row = self.bench.described(cell, "failed", str(error), provenance(), self.jobs)
+        if row.ok and self.predictions:
+            told = scoring.predicted(ended.folder / "scores.npy", self.bench.split(cell.task, cell.seed), cell.budget)
+            predictions.keep(predictions.file(self.predictions, row.key), told)
         forget(ended)
         self._keep(row)
 

@@ -87,6 +87,20 @@ def short(rows: Sequence[Standing], changed: set[str]) -> str:
     return markdown(header, [[_standing(s, {}, changed)[i] for i in place] for s in rows], left=1)
 
 
+def claim(grid: Grid, method: str, k: Budget) -> tuple[str, ...]:
+    """A line of what a submission says of itself at one budget."""
+    i = grid.methods.index(method)
+    there = ~np.isnan(grid.gain[i])
+    value = np.nanmean(grid.value[i]) if there.any() else np.nan
+    gain = grid.gain[i][there].mean() if there.any() else np.nan
+    return method, str(k), f"{there.sum()} of {there.size}", number(float(value)), number(float(gain), 1, True)
+
+
+def claims(lines: Sequence[tuple[str, ...]]) -> str:
+    """What submissions say of themselves."""
+    return markdown(("method (bundle)", "k", "cells", "accuracy", "gain"), lines, 1)
+
+
 def summary(standings: Mapping[Budget, Sequence[Standing]]) -> str:
     """A line a budget: how many ranked methods help and harm, and the floor under that."""
     header = ("k", "ranked", "above the reference", "harm some task", "surely", "mean rate of harm", "A/A floor")

@@ -1,0 +1,182 @@
+"""Submitting and verifying: an honest bundle passes, and every kind of tampering meets its check."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tampered
+from held import refused
+from tampered import CASES, Bundled, copy_of, made, rejected
+
+from tlbench import bundle, plausibility, predictions, scoring, submission, submissions
+from tlbench.api import Options
+from tlbench.mistake import Mistake
+from tlbench.store import Store
+from tlbench.verification import Verification
+
+DOCS = Path(__file__).parent.parent / "docs" / "submit.md"
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Bundled:
+    return Bundled.of(made(tmp_path_factory.mktemp("author")))
+
+
+def verified(folder: Path, store: Path, sample: int = 3) -> Verification:
+    done = Verification(folder, Options(device="cpu", jobs=1), Store(store), sample, seed=0)
+    done.run()
+    return done
+
+
+def test_an_honest_bundle_is_rejected_by_no_check(honest: Bundled, tmp_path: Path) -> None:
+    done = verified(honest.folder, tmp_path)
+    assert rejected(done.checks) == set(), done.checks
+    by = {c.name: c for c in done.checks}
+    for name in ("files", "source", "keys", "data", "splits", "scored again", "run again", "labels renamed", "placebo"):
+        assert by[name].verdict == "accept", by[name]
+    assert by["complete"].verdict == "question"  # it says that it is partial
+    assert "3 of 3 cells answer alike to the last sample" in by["run again"].said
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_each_kind_of_tampering_meets_its_check(what: str, honest: Bundled, tmp_path: Path) -> None:
+    tamper, check = CASES[what]
+    folder = copy_of(honest.folder, tmp_path / "copy")
+    tamper(folder)
+    assert check in rejected(honest.inspect(folder, tmp_path / "store"))
+    assert not Path("/tmp/tlbench-unpickled").exists()
+
+
+def test_the_documents_table_names_every_case_and_its_check() -> None:
+    text = DOCS.read_text()
+    for what, (_, check) in CASES.items():
+        assert f"| {what} | reject | {check} |" in text
+
+
+def test_answers_that_no_run_gives_are_found_by_running_again(honest: Bundled, tmp_path: Path) -> None:
+    folder = copy_of(honest.folder, tmp_path / "copy")
+    tampered.true_answers(folder, honest.bench, honest.found)
+    assert rejected(honest.inspect(folder, tmp_path / "s")) == set()  # every digest and score is right
+    assert "run again" in rejected(verified(folder, tmp_path / "s").checks)
+
+
+def test_a_method_that_ships_the_test_labels_is_found_by_renaming_the_classes(honest: Bundled, tmp_path: Path) -> None:
+    code = tampered.leak_code(honest.bench, next(iter(honest.found.values())))
+    folder = made(tmp_path / "cheat", code)
+    assert {r.value for r in bundle.read(folder).rows} == {1.0}
+    done = verified(folder, tmp_path / "s", 1)
+    assert rejected(done.checks) == {"labels renamed"}  # nothing else can tell: it is deterministic, and fast
+
+
+def test_predictions_and_rows_of_another_method_are_rejected_or_questioned(honest: Bundled, tmp_path: Path) -> None:
+    theirs = {(c.task.name, c.budget, c.seed): None for c in honest.found.values()}
+    draw = np.random.default_rng(0)
+    answers = {p: draw.integers(0, 2, bundle.read(honest.folder).rows[0].n_test) for p in theirs}
+    folder = copy_of(honest.folder, tmp_path / "copy")
+    tampered.somebody_elses(folder, honest.bench, honest.found, answers)
+    rows = bundle.read(folder).rows
+    board = [replace(r, method="dann") for r in rows]
+    assert plausibility.copied(rows, board, "means:Means").verdict == "question"
+    pairs = [(a, b, False) for a, b in zip(rows, bundle.read(honest.folder).rows, strict=True)]
+    assert plausibility.again(pairs, rows).verdict == "reject"
+
+
+def test_times_that_no_machine_explains_are_questioned_or_rejected(honest: Bundled) -> None:
+    rows = [replace(r, fit_s=2.0) for r in bundle.read(honest.folder).rows]
+    probes = {"gemm_fp32_1024": 0.1, "r0_300": 0.4}
+
+    def told(times: float, speed: float = 1.0) -> str:
+        pairs = [(replace(r, fit_s=2.0 * times), r) for r in rows]
+        return plausibility.times(pairs, {n: s * speed for n, s in probes.items()}, probes).verdict
+
+    assert [told(1), told(5), told(1 / 5), told(50), told(1 / 50)] == [
+        "accept", "question", "question", "reject", "reject"
+    ]  # fmt: skip
+    assert told(5, speed=5) == "accept"  # theirs is the slower machine
+    assert plausibility.times([(replace(rows[0], fit_s=-1.0), rows[0])], probes, probes).verdict == "reject"
+
+
+def test_other_hardware_may_differ_as_much_as_seeds_do(honest: Bundled) -> None:
+    rows = bundle.read(honest.folder).rows
+    s = plausibility.spread(rows[0], rows)
+
+    def told(by: float, n: int = 1) -> str:
+        here = [replace(r, value=(r.value or 0) - by * s, machine="another") for r in rows[:n]]
+        return plausibility.again([(a, b, False) for a, b in zip(rows, here, strict=False)], rows).verdict
+
+    assert [told(0.5), told(3.5), told(9)] == ["accept", "question", "reject"]
+    assert told(2.4, n=6) != "accept"  # a little too good everywhere
+
+
+def test_a_kept_prediction_gives_the_rows_value_and_bits_again(honest: Bundled) -> None:
+    b = bundle.read(honest.folder)
+    for r in b.rows:
+        told = scoring.measured(b.answers(r.key), honest.bench.split(honest.found[tampered.place(r)].task, 0), r.budget)
+        assert (told["value"], told["correct"]) == (r.value, r.correct)
+
+
+@pytest.mark.slow
+def test_an_incomplete_grid_is_refused_unless_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(tampered.METHOD)
+    words = ("submit", "m.py:Means", "--tasks", "wdbc_shift", "--seeds", "0", "--results", "r")
+    said = refused(*words, cwd=tmp_path)
+    assert "36 cells of 40 would be left out" in said
+    assert "--partial" in said
+    assert "ships with tlbench" in refused("submit", "coral", "--tasks", "wdbc_shift", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_row_without_predictions_is_run_again_and_no_other(honest: Bundled) -> None:
+    author = honest.folder.parent.parent.parent
+    kept = sorted((author / "results" / "predictions").glob("*.npy"))
+    lines = (author / "results" / "rows.jsonl").read_text()
+    kept[0].unlink()
+    before = kept[1].stat().st_mtime_ns
+    made(author, name="again")
+    assert kept[0].exists()
+    assert kept[1].stat().st_mtime_ns == before
+    assert (author / "results" / "rows.jsonl").read_text() == lines
+
+
+def test_only_a_record_of_this_very_bundle_accepts_it(honest: Bundled, tmp_path: Path) -> None:
+    place = tmp_path / "submissions" / "one"
+    folder = copy_of(honest.folder, place)
+    assert submissions.verified(submissions.of(tmp_path)) == []
+    tampered.forged_record(folder)
+    assert submissions.verified(submissions.of(tmp_path)) == []
+    record = json.loads((folder / "verification.json").read_text()) | {"bundle": bundle.read(folder).digest}
+    (folder / "verification.json").write_text(json.dumps(record))
+    assert len(submissions.verified(submissions.of(tmp_path))) == 6
+    tampered.changed_value(folder)
+    assert submissions.verified(submissions.of(tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_a_correction_is_a_new_bundle_that_says_why(honest: Bundled, tmp_path: Path) -> None:
+    old = copy_of(honest.folder, tmp_path / "submissions" / "old")
+    made_again = tampered.METHOD.replace("1e-6", "1e-5")
+    with pytest.raises(Mistake, match="--reason"):
+        made(tmp_path / "author", made_again, supersedes=old)
+    new = made(tmp_path / "author", made_again, supersedes=old, reason="a wrong constant", name="new")
+    new = copy_of(new, tmp_path / "submissions" / "new")
+    for folder in (old, new):
+        tampered.forged_record(folder)
+        record = json.loads((folder / "verification.json").read_text()) | {"bundle": bundle.read(folder).digest}
+        (folder / "verification.json").write_text(json.dumps(record))
+    left = submissions.verified(submissions.of(tmp_path))
+    assert {r.key for r in left} == {r.key for r in bundle.read(new).rows}
+    assert set(bundle.read(new).about.supersedes.values()) == {"a wrong constant"}
+
+
+def test_a_pack_of_the_same_predictions_has_the_same_bytes(tmp_path: Path) -> None:
+    answers = {f"{i:064x}": np.arange(i + 1, dtype=np.uint8) for i in range(3)}
+    submission.pack(tmp_path / "a", answers)
+    submission.pack(tmp_path / "b", dict(reversed(answers.items())))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    for array in (np.array([1.5], np.float64), np.zeros((2, 3, 6), np.float32), np.array([300], np.uint16)):
+        predictions.keep(tmp_path / "x.npy", array)
+        np.testing.assert_array_equal(predictions.read(tmp_path / "x.npy"), array)

@@ -1,0 +1,103 @@
+"""Controls of a submitted method: runs whose answer is known whatever the method is, unless it knows the labels.
+
+**Labels renamed.** Every label that the method is given, of sources and shots, is class c + 1 instead of c (mod the
+number of classes). Who learns from labels answers in the new names: against the true labels it falls to chance or
+below, and against the renamed ones it scores what it scored before. Who has the true labels from elsewhere goes on
+telling them. Renaming is a permutation of labels that leaves the task exactly as hard, so that a part of the answers
+being known shows too; shuffled labels would hide it at few shots, where chance alone swings by tens of points.
+
+**Placebo.** A task whose target labels are coin flips of SHA-256, drawn with a seed that nobody could foresee: nothing
+can be right more often than a coin, but what reads the labels in the process that scores or in its files.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlbench import card, plan, predictions
+from tlbench.cell import Bench, Cell
+from tlbench.executors.local import Workers
+from tlbench.method import Description
+from tlbench.plausibility import spread
+from tlbench.row import Row
+from tlbench.scoring import n_answers, truth
+from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
+
+PLACEBO, PLACEBO_BUDGET = "cal10/ideal-placebo", 5
+Z_CHANCE = 3.0  # errors above chance that a method may lie which was told other names
+Z_PLACEBO = 3.72  # one-sided 1e-4
+
+
+@dataclass
+class Renamed(Bench):
+    """A bench that tells a method other labels than the true ones: class c is called c + `by`."""
+
+    by: int = 1
+
+    def job(self, cell: Cell, workers: Workers, folder: Path) -> dict[str, Any]:
+        job = super().job(cell, workers, folder)
+        k = n_answers(self.split(cell.task, cell.seed))
+        with np.load(folder / "rows.npz", allow_pickle=False) as held:
+            rows = dict(held)
+        rows["labels"] = (rows["labels"] + self.by) % k
+        np.savez(folder / "rows.npz", **rows)
+        if not cell.task.card.same_task:
+            return job
+        files = [folder / f"renamed{i}.npy" for i in range(len(job["sources"]))]
+        for file, source in zip(files, job["sources"], strict=True):
+            np.save(file, (np.load(source["y"], allow_pickle=False) + self.by) % k, allow_pickle=False)
+        sources = [{**source, "y": str(file)} for file, source in zip(files, job["sources"], strict=True)]
+        return {**job, "sources": sources}
+
+
+def renames(cell: Cell) -> bool:
+    """Whether a cell has labels whose names are the target's: classes, and shots or such a source."""
+    c = cell.task.card
+    return c.regime == "classification" and (cell.budget != 0 or (c.same_task and bool(cell.task.sampled)))
+
+
+def renamed(cell: Cell, row: Row, again: Row, answers: predictions.Array, bench: Renamed, rows: list[Row]) -> Check:
+    """One cell under other names. Args: `again` its row there, `rows` all of the bundle."""
+    split = bench.split(cell.task, cell.seed)
+    y, k = truth(split, cell.budget), n_answers(split)
+    knows, follows = float(again.value or 0), float((answers == (y + bench.by) % k).mean())
+    chance = float(np.bincount(y, minlength=k).max()) / len(y)
+    limit = chance + Z_CHANCE * math.sqrt(chance * (1 - chance) / len(y))
+    was, s = float(row.value or 0), math.sqrt(2) * spread(row, rows)
+    said = (
+        f"{row.task}, k = {row.budget}, seed {row.seed}: {100 * was:.1f} % in the bundle; told other names, "
+        f"{100 * follows:.1f} % by these and {100 * knows:.1f} % by the true ones (chance {100 * chance:.1f} %)"
+    )
+    if knows > limit and knows > follows:
+        return Check("labels renamed", REJECT, f"{said}: it knows labels it was not told")
+    if abs(follows - was) > 4 * s or knows > limit:
+        return Check("labels renamed", QUESTION, f"{said}: it does not go by the labels it was told")
+    return Check("labels renamed", ACCEPT, said)
+
+
+def merged(checks: list[Check]) -> Check:
+    """One line of several cells': the worst first."""
+    if not checks:
+        return Check("labels renamed", QUESTION, "no cell of the sample has classes to rename")
+    order = [c for v in (REJECT, QUESTION, ACCEPT) for c in checks if c.verdict == v]
+    return Check("labels renamed", order[0].verdict, some([c.said for c in order]))
+
+
+def placebo_cell(method: Description, seed: int) -> Cell:
+    return plan.cell(card.find(PLACEBO)[0], method, PLACEBO_BUDGET, seed)
+
+
+def placebo(row: Row) -> Check:
+    """The verdict on the placebo's row."""
+    if row.status == "refused":
+        return Check("placebo", QUESTION, f"refused: {row.reason}")
+    if not row.ok or row.value is None:
+        return Check("placebo", QUESTION, f"failed: {row.reason}")
+    limit = 0.5 + Z_PLACEBO * 0.5 / math.sqrt(row.n_test)
+    said = f"{100 * row.value:.2f} % of {row.n_test} coin flips (limit {100 * limit:.2f} %)"
+    return Check("placebo", REJECT if row.value > limit else ACCEPT, said)

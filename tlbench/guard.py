@@ -1,0 +1,154 @@
+"""What a pull request may change of the results: it may add one bundle and the board that follows from it.
+
+Two commits are compared in git, file by file and row by row; nothing of either is checked out or run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlbench import archive, submissions
+from tlbench.archive import Packed
+from tlbench.board import BEGIN, END
+from tlbench.bundle import RECORD
+from tlbench.mistake import Mistake
+from tlbench.row import read_row
+from tlbench.store import Store, parsed
+from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
+
+RESULTS, BOARD = "results", "leaderboard.md"
+BUNDLES = f"{RESULTS}/{submissions.FOLDER}/"
+LINES = (f"{RESULTS}/timings.jsonl", f"{RESULTS}/reproduction/rows.jsonl")  # only ever appended to
+PLAIN = {"000000", "100644"}  # modes: absent, and a file that is neither a program nor a link
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that differs between two commits."""
+
+    status: str  # A, M, D or T
+    path: str
+    modes: tuple[str, str]
+
+    @property
+    def folder(self) -> str:
+        """The bundle it is in."""
+        return self.path.removeprefix(BUNDLES).partition("/")[0] if self.path.startswith(BUNDLES) else ""
+
+
+def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
+    """Checks of what `head` changes since it left `base`.
+
+    Raises:
+        Mistake: no such commits, or no repository.
+    """
+    fork = _git(root, "merge-base", base, head).decode().strip()
+    changes = _changes(root, fork, head)
+    added = sorted({c.folder for c in changes if c.folder and not _there(root, fork, BUNDLES + c.folder)})
+    checks = [_bundles(changes, added), _board(root, fork, head), _rows(root, fork, head, changes)]
+    return [*checks, *([_alone(changes, added)] if added else [_lines(root, fork, head)])]
+
+
+def _git(root: Path, *words: str) -> bytes:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
+    if done.returncode:
+        raise Mistake(f"git {words[0]}: {' '.join(done.stderr.decode(errors='replace').split())[:200]}")
+    return done.stdout
+
+
+def _changes(root: Path, fork: str, head: str) -> list[Change]:
+    words = _git(root, "diff", "--raw", "-z", "--no-renames", "--no-abbrev", fork, head).decode(errors="replace")
+    parts = words.split("\0")[:-1]
+    found = []
+    for meta, path in zip(parts[::2], parts[1::2], strict=True):
+        before, after, _, _, status = meta.removeprefix(":").split()
+        found.append(Change(status[0], path, (before, after)))
+    return found
+
+
+def _there(root: Path, commit: str, path: str) -> bool:
+    return bool(_git(root, "ls-tree", "-z", commit, "--", path))
+
+
+def _text(root: Path, commit: str, path: str) -> bytes:
+    return _git(root, "show", f"{commit}:{path}") if _there(root, commit, path) else b""
+
+
+def _bundles(changes: Sequence[Change], added: Sequence[str]) -> Check:
+    """Bundles are added whole and never changed; verification records are the maintainers'."""
+    own = [c for c in changes if c.folder]
+    wrong = [f"{c.path} is {'deleted' if c.status == 'D' else 'changed'}" for c in own if c.status != "A"]
+    wrong += [f"{c.path} is no plain file" for c in own if c.modes[1] not in PLAIN]
+    wrong += [f"{c.path} is added to a bundle that is there" for c in own
+              if c.status == "A" and c.folder not in added and not c.path.endswith(f"/{RECORD}")]  # fmt: skip
+    wrong += [f"{c.path}: a verdict on itself" for c in own if c.folder in added and c.path.endswith(f"/{RECORD}")]
+    wrong += [f"{len(added)} bundles at once ({', '.join(added)}); one each"] if len(added) > 1 else []
+    if wrong:
+        return Check("bundles", REJECT, some(wrong))
+    records = [c.path for c in own if c.path.endswith(f"/{RECORD}")]
+    if records:
+        return Check("bundles", QUESTION, f"{some(records)}: for maintainers only")
+    return Check("bundles", ACCEPT, f"{added[0]} is added" if added else "untouched")
+
+
+def _alone(changes: Sequence[Change], added: Sequence[str]) -> Check:
+    """Who adds a bundle changes nothing else but the generated board."""
+    other = [c.path for c in changes if c.folder not in added and c.path != BOARD]
+    said = f"a pull request with a bundle changes {some(other)} too" if other else f"nothing but the bundle and {BOARD}"
+    return Check("nothing else", REJECT if other else ACCEPT, said)
+
+
+def _board(root: Path, fork: str, head: str) -> Check:
+    """The prose around the generated part is by hand, and not a submission's to change."""
+    before, after = (_text(root, commit, BOARD).decode(errors="replace") for commit in (fork, head))
+    if before and _around(before) != _around(after):
+        return Check("board", REJECT, f"{BOARD} is changed outside its markers")
+    return Check("board", ACCEPT, f"the prose of {BOARD} is as it was")
+
+
+def _around(text: str) -> tuple[str, str]:
+    return text.partition(BEGIN)[0], text.rpartition(END)[2]
+
+
+def _rows(root: Path, fork: str, head: str, changes: Sequence[Change]) -> Check:
+    """Every row that was there is there, as it was; a packed one may have come out of the lines."""
+    touched = [c for c in changes if c.path.startswith((f"{RESULTS}/rows.jsonl", f"{RESULTS}/packed/"))]
+    if not touched:
+        return Check("rows", ACCEPT, "untouched")
+    with tempfile.TemporaryDirectory(prefix="tlbench-guard-") as scratch:
+        before, after = (_every(root, commit, Path(scratch) / name) for name, commit in (("a", fork), ("b", head)))
+    lost = [key[:12] for key, rows in before.items() if not rows <= after.get(key, set())]
+    changed = [key[:12] for key in before if after.get(key, set()) - before[key]]
+    if lost or changed:
+        return Check("rows", REJECT, f"{len({*lost, *changed})} rows are lost or changed: {some([*lost, *changed])}")
+    new = len(set(after) - set(before))
+    return Check("rows", QUESTION if new else ACCEPT, f"{new} new rows without a bundle: for maintainers only" if new
+                 else f"all {len(before)} as they were")  # fmt: skip
+
+
+def _every(root: Path, commit: str, folder: Path) -> dict[str, set[str]]:
+    """Key -> each different row under it, of a commit's store."""
+    names = _git(root, "ls-tree", "-z", "--name-only", commit, "--", f"{RESULTS}/packed/").decode().split("\0")[:-1]
+    (folder / "packed").mkdir(parents=True)
+    (folder / "rows.jsonl").write_bytes(_text(root, commit, f"{RESULTS}/rows.jsonl"))
+    for name in names:
+        (folder / "packed" / Path(name).name).write_bytes(_text(root, commit, name))
+    if skipped := Store(folder).skipped:
+        raise Mistake(f"{commit[:12]}: {skipped[0].rpartition('/')[2]}")
+    packed = Packed(folder).columns(archive.schema().names).to_pylist()
+    lines = [line for line in (folder / "rows.jsonl").read_bytes().split(b"\n") if line.strip()]
+    found: dict[str, set[str]] = {}
+    for row in [*map(archive.row_of, packed), *(read_row(parsed(line)) for line in lines)]:
+        found.setdefault(row.key, set()).add(json.dumps(row.values(), sort_keys=True))
+    return found
+
+
+def _lines(root: Path, fork: str, head: str) -> Check:
+    cut = [path for path in LINES if not _text(root, head, path).startswith(_text(root, fork, path))]
+    said = f"{some(cut)}: lines are changed or gone" if cut else "timings and reproductions only grow"
+    return Check("lines", REJECT if cut else ACCEPT, said)

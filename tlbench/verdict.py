@@ -1,0 +1,45 @@
+"""What comes of looking at a submission: named checks, each with a verdict; the worst of them is the whole's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ACCEPT, QUESTION, REJECT = "accept", "question", "reject"
+_ORDER = (ACCEPT, QUESTION, REJECT)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a report."""
+
+    name: str
+    verdict: str
+    said: str
+
+    @property
+    def line(self) -> str:
+        """Of a Markdown table; what a bundle said in it cannot leave its cell."""
+        return f"| {self.name} | {self.verdict} | {plain(self.said)} |"
+
+
+def plain(text: str) -> str:
+    """A text of a stranger's for Markdown: on one line, bounded, without marks of its own."""
+    short = " ".join(text.encode(errors="replace").decode()[:600].split())
+    return "".join(f"\\{c}" if c in "\\|[" else {"<": "&lt;", "`": "'"}.get(c, c) for c in short)
+
+
+def worst(checks: Sequence[Check]) -> str:
+    """The verdict on the whole."""
+    return max((c.verdict for c in checks), key=_ORDER.index, default=QUESTION)
+
+
+def table(checks: Sequence[Check]) -> str:
+    """All checks in Markdown."""
+    return "\n".join(["| check | verdict | what was found |", "|---|---|---|", *(c.line for c in checks)])
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few, and how many more."""
+    more = len(names) - most
+    return "; ".join(names[:most]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,136 @@
+"""Is a bundle what it says? Named checks, from reading it to running a part of it again: docs/submit.md has the rules.
+
+Nothing of `source/` is imported here; only jailed workers run it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from tlbench import api, bundle, controls, machine, plausibility, predictions
+from tlbench import plan as plans
+from tlbench.api import Options, Tell
+from tlbench.bundle import SOURCE, Bundle
+from tlbench.cell import Bench, Cell
+from tlbench.executors.local import Workers
+from tlbench.inspection import as_written, complete, on_the_board, place, provenance, rescored, told_again
+from tlbench.method import Description
+from tlbench.mistake import Mistake
+from tlbench.row import Row
+from tlbench.store import Store
+from tlbench.submission import owed, request
+from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, worst
+
+RENAMED_MOST = 3  # cells of the sample that are run with renamed labels
+LEAST_JAIL = 1  # below it nothing of a bundle is run
+
+
+@dataclass
+class Verification:
+    """One bundle on its way to a verdict.
+
+    Args:
+        sample: cells that are run again
+        seed: of their draw
+        store: the board's rows
+    """
+
+    folder: Path
+    options: Options
+    store: Store
+    sample: int
+    seed: int
+    tell: Tell | None = None
+    checks: list[Check] = field(default_factory=list)
+    bundle: Bundle | None = None
+    cells: dict[str, Cell] = field(default_factory=dict)  # of a row's key
+
+    def run(self) -> str:
+        """All checks, the cheap ones first; nothing is run of a bundle that these reject. Returns the verdict."""
+        try:
+            self.bundle = b = bundle.read(self.folder)
+        except ValueError as error:
+            self._say("well-formed", REJECT, str(error))
+            return REJECT
+        self._say("well-formed", ACCEPT, f"{len(b.rows)} rows of {b.about.method.name}")
+        self.checks += [*as_written(b), *on_the_board(b, self.store), provenance(b)]
+        if worst(self.checks) != REJECT:
+            with api.started(self.options) as workers:
+                if (workers.jail or 0) < LEAST_JAIL:
+                    raise Mistake(
+                        f"verify: the jail is at level {workers.jail}; a bundle is run at {LEAST_JAIL} or above"
+                    )
+                try:
+                    self._with(b, workers)
+                except Mistake as mistake:
+                    self._say("run here", QUESTION, str(mistake))
+        return worst(self.checks)
+
+    def _say(self, name: str, verdict: str, said: str) -> None:
+        self.checks.append(Check(name, verdict, said))
+
+    def _with(self, b: Bundle, workers: Workers) -> None:
+        spec = f"{self.folder.resolve() / SOURCE / b.about.method.file}:{b.about.method.cls}"
+        asked, bench = request(spec, b.about.asked), api.bench(self.options)
+        described = plans.describe((spec,), {}, workers)
+        method = replace(described[spec], name=b.about.method.name)
+        plan = plans.make(asked, bench, {**described, spec: method})
+        found = {(c.task.name, c.budget, c.seed): c for c in owed(plan, method)}
+        self.checks += complete(b, found, plan.notices)
+        self.cells = {r.key: found[place(r)] for r in b.rows if place(r) in found}
+        self.checks += [*told_again(b, self.cells, bench), rescored(b, self.cells, bench)]
+        if worst(self.checks) == REJECT:
+            self._say("run again", QUESTION, "not run: rejected before")
+            return
+        with tempfile.TemporaryDirectory(prefix="tlbench-verify-") as scratch:
+            self._run_again(b, bench, workers, method, Path(scratch))
+
+    def _run_again(self, b: Bundle, bench: Bench, workers: Workers, method: Description, scratch: Path) -> None:
+        draw = np.random.default_rng(self.seed)
+        there = [r for r in b.rows if r.key in self.cells and r.status != "refused"]
+        drawn = [there[i] for i in sorted(draw.permutation(len(there))[: self.sample])]
+        here = self._swept([self.cells[r.key] for r in drawn], bench, workers, scratch / "again")
+        pairs = [(r, here[r.key], self._same(b, r, scratch / "again")) for r in drawn]
+        self.checks.append(plausibility.again(pairs, b.rows))
+        if b.about.calibration and drawn:
+            speed = machine.calibrated(workers, bench.conditions.device, 1, whole=False)
+            self.checks.append(plausibility.times([(a, h) for a, h, _ in pairs], b.about.calibration, speed))
+        other = controls.Renamed(bench.conditions, by=1)
+        fit = [r for r in drawn if r.ok and controls.renames(self.cells[r.key])][:RENAMED_MOST]
+        rows = self._swept([self.cells[r.key] for r in fit], other, workers, scratch / "renamed")
+        self.checks.append(controls.merged([self._renamed(r, rows[r.key], other, scratch / "renamed") for r in fit]))
+        placebo = controls.placebo_cell(method, int(draw.integers(1_000_000, 2_000_000)))
+        done = self._swept([placebo], bench, workers, scratch / "placebo")
+        self.checks.append(controls.placebo(done[bench.key(placebo)]))
+        self._confined([*here.values(), *rows.values(), *done.values()])
+
+    def _renamed(self, row: Row, again: Row, bench: controls.Renamed, folder: Path) -> Check:
+        answers = predictions.read(predictions.file(predictions.folder(folder), row.key))
+        if not again.ok or answers is None:
+            return Check("labels renamed", QUESTION, f"{row.task}: {again.status}: {again.reason}")
+        assert self.bundle is not None
+        return controls.renamed(self.cells[row.key], row, again, answers, bench, list(self.bundle.rows))
+
+    def _swept(self, cells: Sequence[Cell], bench: Bench, workers: Workers, folder: Path) -> dict[str, Row]:
+        """The one place where a bundle's code is run on a task."""
+        options = replace(self.options, predictions=predictions.folder(folder), jobs=1)
+        store = Store(folder)
+        api.swept(cells, bench, store, workers, options, self.tell)
+        return {bench.key(c): store.rows[bench.key(c)] for c in cells}
+
+    def _same(self, b: Bundle, row: Row, folder: Path) -> bool:
+        here = predictions.read(predictions.file(predictions.folder(folder), row.key))
+        return row.ok and here is not None and np.array_equal(b.answers(row.key), here)
+
+    def _confined(self, rows: Sequence[Row]) -> None:
+        levels = {r.jail for r in rows if r.ok}
+        if any(level is None or level < LEAST_JAIL for level in levels):
+            raise Mistake(
+                f"the jail was at level {levels}; a bundle is run at {LEAST_JAIL} or above: see tlbench doctor"
+            )
+        self._say("jail", ACCEPT if levels else QUESTION, f"levels {', '.join(map(str, levels)) or 'none'}")
