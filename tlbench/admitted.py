@@ -17,6 +17,7 @@ from typing import Any
 
 from tlbench.landlock import DEVICE, LIST, OWN, READ, WRITE_FILE, Rule
 from tlbench.method import aim, covered, shipped
+from tlbench.mistake import Mistake
 
 DATASETS = ("sklearn/datasets/data", "sklearn/datasets/images", "matplotlib/mpl-data/fonts",
             "matplotlib/mpl-data/sample_data")  # fmt: skip  # inside libraries; embedded tasks are made of them
@@ -31,7 +32,7 @@ OF_CUDA = (
     "/proc/devices", "/proc/modules", "/proc/driver", "/usr/local/nvidia", "/usr/local/cuda", "/usr/share/nvidia",
     "/etc/nvidia", "/run/nvidia", "/usr/lib/wsl", "/usr/local/cuda/lib64", "/usr/local/cuda/compat",
 )  # fmt: skip
-CODE = (".py", ".so", ".pyd")
+CODE = (".py", ".so", ".pyd", ".dist-info", ".egg-info")  # the last two tell of installed methods
 
 
 def rules(folder: Path, inputs: Iterable[Path], method: str | None, device: str) -> list[Rule]:
@@ -113,7 +114,10 @@ def code_of(spec: str) -> list[Path]:
     """
     if spec in shipped():
         return []
-    place = aim(spec).partition(":")[0]
+    try:
+        place = aim(spec).partition(":")[0]
+    except (Mistake, KeyError):  # the job will say what is wrong with it
+        return []
     found = [Path(place)]
     with suppress(OSError, SyntaxError, ValueError):  # the import will say what is wrong with it
         found = covered(Path(place)) if place.endswith(".py") else _package(place)

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def serve() -> None:
 
 def preload(wanted: dict[str, Any]) -> None:
     """Import what every child would import again: torch, the numerics, the shipped baselines of the plan."""
+    sys.dont_write_bytecode = False  # of shipped code: compiled once and not at every start, which takes seconds
     for name in (
         "torch",
         "numpy",
@@ -89,6 +91,9 @@ def preload(wanted: dict[str, Any]) -> None:
         admitted.libraries()  # looked for once
     torch = sys.modules["torch"]
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # the first optimiser imports half of torch
+    sys.dont_write_bytecode = True
+    # The threads that a fork leaves behind are those of linear algebra, which start anew in the child.
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
 
 
 def _fork(job: dict[str, Any], children: dict[int, Child], ours: tuple[int, ...]) -> None:
