@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import random
 import shutil
 import signal
 import stat
@@ -27,7 +28,7 @@ from tlbench.manifest import SUMS
 from tlbench.mistake import Mistake
 
 DEAD = "http://127.0.0.1:1"  # nobody listens on port 1
-SMALL = {"a/one.bin": b"one" * 500, "a/two words.bin": b"two" * 700, "b/three.bin": os.urandom(300_000)}
+SMALL = {"a/one.bin": b"one" * 500, "a/two words.bin": b"two" * 700, "b/three.bin": random.Random(0).randbytes(300_000)}
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +145,11 @@ def test_the_next_pull_resumes_what_the_last_one_left(serve: Callable[..., Shelf
     assert ("b/three.bin", "bytes=200000-") in shelf.asked
 
 
-@pytest.mark.parametrize("left", [SMALL["b/three.bin"], SMALL["b/three.bin"] + b"more", b"other bytes"])
+@pytest.mark.parametrize(
+    "left",
+    [SMALL["b/three.bin"], SMALL["b/three.bin"] + b"more", b"other bytes"],
+    ids=["complete", "too long", "strange"],
+)
 def test_a_part_that_is_complete_too_long_or_strange_does_no_harm(
     left: bytes, serve: Callable[..., Shelf], tmp_path: Path
 ) -> None:

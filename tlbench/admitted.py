@@ -37,7 +37,7 @@ CODE = (".py", ".so", ".pyd", ".dist-info", ".egg-info")  # the last two tell of
 
 def rules(folder: Path, inputs: Iterable[Path], method: str | None, device: str) -> list[Rule]:
     """All rules of a job: its folder to write to, the rest to read."""
-    read = [*libraries(), *map(Path, SYSTEM), *inputs, *(code_of(method) if method else ())]
+    read = [*libraries(), *on_the_path(), *map(Path, SYSTEM), *inputs, *(code_of(method) if method else ())]
     found = [(folder, OWN), (Path("/dev/null"), DEVICE), *((path, READ) for path in read)]
     found += [(place, LIST) for place in (*sites(), *_ours())]
     if device.startswith("cuda"):
@@ -108,10 +108,7 @@ def _datasets() -> list[Path]:
 
 
 def code_of(spec: str) -> list[Path]:
-    """The files of a method that does not ship, and the code on Python's path outside its libraries.
-
-    An import lists a folder of the path once: here, while it may.
-    """
+    """The files of a method that does not ship."""
     if spec in shipped():
         return []
     try:
@@ -121,6 +118,15 @@ def code_of(spec: str) -> list[Path]:
     found = [Path(place)]
     with suppress(OSError, SyntaxError, ValueError):  # the import will say what is wrong with it
         found = covered(Path(place)) if place.endswith(".py") else _package(place)
+    return found
+
+
+def on_the_path() -> list[Path]:
+    """The code on Python's path outside its libraries: PYTHONPATH's, and what is installed to be edited.
+
+    An import lists a folder of the path once: here, while it may.
+    """
+    found = list[Path]()
     for entry in (Path(p) for p in sys.path if p and Path(p).resolve() not in sites()):
         with suppress(OSError):
             found += [p for p in entry.iterdir() if p.suffix in CODE or (p / "__init__.py").is_file()]
