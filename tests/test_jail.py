@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tlbench import admitted, bubblewrap, honesty, jail, landlock, seccomp, worker
-from tlbench.executors.local import Ended
+from tlbench import admitted, api, bubblewrap, honesty, jail, landlock, seccomp, worker
+from tlbench.api import Options
+from tlbench.executors.local import Ended, Workers
 from tlbench.mistake import Mistake
 
 ALLOW, EPERM, ENOSYS = seccomp.ALLOW, seccomp.REFUSE, seccomp.MISSING
@@ -212,3 +215,30 @@ def test_a_process_that_is_locked_up_keeps_to_its_folder(tmp_path: Path) -> None
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 17
     assert (own / "file").read_text() == "written"
+
+
+@pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
+def test_a_gpus_driver_may_name_its_threads(tmp_path: Path) -> None:
+    """It opens their names to be cut off and written, and gives up where that is refused."""
+    script = (
+        "import os, sys, threading; from pathlib import Path; from tlbench import admitted, landlock\n"
+        "landlock.apply(admitted.rules(Path(sys.argv[1]), [], 'chance', sys.argv[2]))\n"
+        "name = f'/proc/self/task/{threading.get_native_id()}/comm'\n"
+        "os.write(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), b'cuda')\n"
+    )
+
+    def ends(device: str) -> int:
+        return subprocess.run([sys.executable, "-c", script, tmp_path, device], capture_output=True).returncode
+
+    assert ends("cuda:0") == 0
+    assert ends("cpu") == 1
+
+
+@pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
+def test_a_gpu_that_the_jail_shuts_out_is_used_without_it_and_that_is_said() -> None:
+    with Workers(jail=1) as workers:
+        assert api.settled(Options(), "cpu", workers) == ""
+        assert workers.jail == 1
+        said = api.settled(Options(), "cuda:99", workers)
+        assert "cuda:99 cannot be used at jail level 1" in said
+        assert workers.jail == 0

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tlbench.landlock import DEVICE, LIST, OWN, READ, WRITE_FILE, Rule
+from tlbench.landlock import DEVICE, LIST, OWN, READ, TRUNCATE, WRITE_FILE, Rule
 from tlbench.method import aim, covered, shipped
 from tlbench.mistake import Mistake
 
@@ -44,7 +44,7 @@ def rules(folder: Path, inputs: Iterable[Path], method: str | None, device: str)
         found += [(Path(path), READ) for path in OF_CUDA]
         found += [(path, DEVICE) for path in sorted(Path("/dev").glob("nvidia*"))]
         found += [(Path("/dev"), LIST), (Path("/dev/dxg"), DEVICE)]
-        found.append((Path("/proc/self/task"), READ | WRITE_FILE))  # its threads are given names
+        found.append((Path("/proc/self/task"), READ | WRITE_FILE | TRUNCATE))  # its threads are given names
     return found
 
 

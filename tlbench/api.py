@@ -63,8 +63,26 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     here = bench(options, progress)
     described = plans.describe(request.methods, request.settings, workers)
     plan = plans.make(request, here, described)
-    plan.notices += filter(None, [resolve(options.jail)[1]])
+    plan.notices += filter(None, [resolve(options.jail)[1], settled(options, here.conditions.device, workers)])
     return plan, here
+
+
+def settled(options: Options, device: str, workers: Workers) -> str:
+    """Under `auto`, whether a process that is locked up can use the GPU; where its driver needs more, level 0.
+
+    Returns:
+        a note that says so; empty where all is as it should be
+    """
+    if options.jail != "auto" or not workers.jail or not device.startswith("cuda"):
+        return ""
+    report = workers.ask({"kind": "touch", "device": device})
+    if report["status"] == "ok":
+        return ""
+    workers.jail = 0
+    return (
+        f"{device} cannot be used at jail level 1 ({report['reason']}): methods run at level 0 and could read any "
+        "file of yours; run only code you trust"
+    )
 
 
 def bench(options: Options, progress: Any = None) -> Bench:

@@ -215,6 +215,12 @@ def device(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def touch(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Use the device once."""
+    torch.zeros(1, device=job["device"]).add_(1).item()
+    return {}
+
+
 def calibrate(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Seconds of each probe of this machine."""
     from tlbench.yardstick import measured
@@ -237,5 +243,6 @@ JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "extract": extract,
     "device": device,
     "calibrate": calibrate,
+    "touch": touch,
     "contract": contract,
 }
