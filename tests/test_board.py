@@ -142,5 +142,9 @@ def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> No
     assert repr(found.same_task) == repr(plain.same_task)
     assert "## Selection" not in plain.text()
     text = found.text()
-    assert "| method | k | task-seeds | cv | im | oracle_last |" in text
-    assert "| dann | 5 | 5 | 50.0 (gap 25.0) | 25.0 (gap 50.0) | 75.0 |" in text
+    own = [r for r in rows() if (r.method, r.task, r.budget) == ("dann", chosen[0].task, 5)]
+    default = 100 * sum(r.value or 0.0 for r in own) / len(own)
+    means = f"50.0 (gap 25.0) | {default:.1f} (gap {75 - default:.1f}) | 25.0 (gap 50.0) | 75.0 |"
+    assert "| method | k | task-seeds | cv | default | im | oracle_last |" in text
+    assert f"| dann | 5 | 5 | {means}" in text
+    assert f"| mean of 1 methods | 5 |  | {means}" in text

@@ -184,15 +184,20 @@ class Board:
         return ["## Cost", "", said, "", tables.costs(self.costs), ""]
 
     def _selection(self) -> list[str]:
-        chosen = self.all[(words(self.all["rule"]) != "default") & (words(self.all["status"]) == "ok")]
-        chosen = chosen[chosen["trials"].notna()]
+        import pandas as pd
+
+        ok = self.all[words(self.all["status"]) == "ok"]
+        chosen = ok[(words(ok["rule"]) != "default") & ok["trials"].notna()]
         if not len(chosen):
             return []
+        place = ["task", "method", "budget", "seed"]
+        plain = ok[ok["default"] & (words(ok["rule"]) == "default")].merge(chosen[place].drop_duplicates(), on=place)
         said = (
-            "Mean of the metric where a rule chose among the same trials of every method and reference. `oracle_last` "
-            "looks at held-out labels of the target: a ceiling, never ranked; the gap is what a rule loses against it."
+            "Mean of the metric where a rule chose among the same trials of every method and reference; `default` "
+            "chose nothing. `oracle_last` looks at held-out labels of the target: a ceiling, never ranked; the gap is "
+            "what a rule loses against it."
         )
-        return ["## Selection", "", said, "", tables.selection(chosen), ""]
+        return ["## Selection", "", said, "", tables.selection(pd.concat([chosen, plain])), ""]
 
     def _pending(self) -> list[str]:
         """Submissions that nobody has verified: what they say of themselves, ranked nowhere."""

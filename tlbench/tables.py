@@ -226,17 +226,25 @@ def selection(frame: pd.DataFrame) -> str:
     """Rules of selection beside each other: means over the tasks and seeds that every rule of a line chose on."""
     frame = frame.assign(rule=frame["rule"].astype(str), method=frame["method"].astype(str))
     rules = sorted(set(frame["rule"]), key=lambda r: (r == ORACLE, r))
-    rows: list[list[str]] = []
+    rows, means = list[list[str]](), dict[str, list[dict[str, float]]]()
     for names, own in frame.assign(k=frame["budget"].astype(str)).groupby(["method", "k"], observed=True):
         wide = own.pivot_table(index=["task", "seed"], columns="rule", values="value", observed=True)
         both = 100 * wide.dropna()
         if not len(both):
             continue
         mean = {str(r): float(v) for r, v in both.mean().items()}
-        gap = {r: f" (gap {mean[ORACLE] - v:.1f})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
-        cells = [number(mean.get(r)) + gap.get(r, "") for r in rules]
-        rows.append([*map(str, names), str(len(both)), *cells])
+        means.setdefault(str(names[1]), []).append(mean)
+        rows.append([*map(str, names), str(len(both)), *_beside_the_oracle(mean, rules)])
+    for k, every in sorted(means.items()):
+        shared = [m for m in every if ORACLE in m]
+        mean = {r: sum(m[r] for m in shared) / len(shared) for r in rules if shared and all(r in m for m in shared)}
+        rows.append([f"mean of {len(shared)} methods", k, "", *_beside_the_oracle(mean, rules)])
     return markdown(["method", "k", "task-seeds", *rules], rows, left=1)
+
+
+def _beside_the_oracle(mean: dict[str, float], rules: Sequence[str]) -> list[str]:
+    gap = {r: f" (gap {mean[ORACLE] - v:.1f})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
+    return [number(mean.get(r)) + gap.get(r, "") for r in rules]
 
 
 def _cell(grid: Grid, i: int, t: int, seeds: int, mean: float) -> str:
