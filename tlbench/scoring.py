@@ -109,10 +109,12 @@ def read_scores(file: Path, n: int, k: int, finite: bool = True) -> np.ndarray[A
 
 def _read(file: Path, most: int) -> np.ndarray[Any, Any]:
     try:
-        found: np.ndarray[Any, Any] = np.load(plain(file, most), allow_pickle=False, mmap_mode="r")
-        return found
+        found = np.load(plain(file, most), allow_pickle=False, mmap_mode="r")
     except Exception as error:  # the header is parsed as Python: a child may make it raise whatever it likes
         raise ValueError(f"no readable scores ({error})") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError("no readable scores (an archive of arrays)")
+    return found
 
 
 def _checked(scores: np.ndarray[Any, Any], finite: bool = True) -> np.ndarray[Any, Any]:
