@@ -142,7 +142,7 @@ def _checked(rows: Mapping[Cell, Row], bench: Bench, kept: Path | None) -> dict[
 
 def _place(s: Submission, method: Description, store: Store) -> Path:
     name = s.name or re.sub(r"[^a-z0-9_.]+", "-", method.name.lower()).strip("-.")[:64]
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name):
+    if not re.fullmatch(bundle.NAME, name):
         raise Mistake(f"--name {name}: a bundle's name is of small letters, digits, '-', '_' and '.'")
     folder = (s.out or store.folder / "submissions") / name
     if folder.exists():
