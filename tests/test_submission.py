@@ -64,6 +64,15 @@ def test_answers_that_no_run_gives_are_found_by_running_again(honest: Bundled, t
     assert "run again" in rejected(verified(folder, tmp_path / "s").checks)
 
 
+def test_cells_that_are_said_to_be_refused_are_run_too(honest: Bundled, tmp_path: Path) -> None:
+    folder = copy_of(honest.folder, tmp_path / "copy")
+    tampered.refused_where_it_is_weak(folder)
+    assert rejected(honest.inspect(folder, tmp_path / "s")) == set()  # nothing that is told contradicts it
+    by = {c.name: c for c in verified(folder, tmp_path / "s", 1).checks}
+    assert by["run again"].verdict == "question"
+    assert "refused there, ok here" in by["run again"].said
+
+
 def test_a_method_that_ships_the_test_labels_is_found_by_renaming_the_classes(honest: Bundled, tmp_path: Path) -> None:
     code = tampered.leak_code(honest.bench, next(iter(honest.found.values())))
     folder = made(tmp_path / "cheat", code)
