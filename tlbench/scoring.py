@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,11 @@ def measured(predictions: Array, split: Split, budget: Budget) -> dict[str, Any]
     if not target.classes:
         if what[1] != (len(test),):
             raise ValueError(f"predictions are {what[0]} {what[1]}; {len(test)} numbers are owed")
-        return {
-            "value": neg_mse(_checked(predictions), target.y[test].astype(np.float64)),
-            "n_test": len(test),
-        }
+        with np.errstate(over="ignore"):
+            value = neg_mse(_checked(predictions), target.y[test].astype(np.float64))
+        if not math.isfinite(value):
+            raise ValueError("predictions are so far off that their error is beyond all numbers")
+        return {"value": value, "n_test": len(test)}
     y, k = truth(split, budget), n_answers(split)
     if predictions.dtype.kind != "u" or what[1] != y.shape or (predictions >= k).any():
         raise ValueError(f"predictions are {what[0]} {what[1]}; {len(y)} classes below {k} are owed")
