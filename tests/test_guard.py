@@ -102,6 +102,13 @@ def link(root: Path) -> None:
     (root / NEW / "source" / "link.py").symlink_to("/etc/passwd")
 
 
+def board_link(root: Path) -> None:
+    board = root / "leaderboard.md"
+    text = board.read_text()
+    board.unlink()
+    board.symlink_to(text)
+
+
 def both(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
     return lambda root: [e(root) for e in edits] and None
 
@@ -119,6 +126,10 @@ def both(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
         (both(bundle, edit("results/board.csv")), "board.csv too"),
         (both(bundle, edit("leaderboard.md", f"Ours.\n{BEGIN}\nafter\n{END}\n")), "outside its markers"),
         (link, "no plain file"),
+        (edit("results/submissions/old mine/bundle.json"), "'old mine' is no bundle's name"),
+        (edit("results/submissions/*/bundle.json"), "'*' is no bundle's name"),
+        (edit(f"{OLD}/source/verification.json"), "is added to a bundle that is there"),
+        (board_link, "no plain file"),
         (edit_line, "rows are lost or changed"),
         (remove("results/rows.jsonl"), "rows are lost or changed"),
         (edit_packed, "rows are lost or changed"),
@@ -141,8 +152,10 @@ def test_rows_may_move_from_the_lines_into_a_segment(root: Path) -> None:
 def test_what_only_maintainers_do_is_a_question(root: Path) -> None:
     store(root / "results", [ROWS[2], *over("coral", "digits/fonts-photos", 5, (50,))])
     write(root, f"{OLD}/verification.json", "{}")
+    write(root, "results/timings.jsonl", "{}\n{}\n{}\n")
     verdict, told = said(root)
     assert verdict == "question"
+    assert "timings.jsonl: new lines, for maintainers only" in told
     assert "1 new rows without a bundle" in told
     assert "verification.json: for maintainers only" in told
 
@@ -171,6 +184,10 @@ def test_the_command_exits_with_the_verdict(root: Path) -> None:
 def test_the_workflow_judges_with_the_bases_code_and_runs_all_three_commands() -> None:
     text = (Path(__file__).parent.parent / ".github" / "workflows" / "submission.yml").read_text()
     assert "ref: ${{ github.event.pull_request.base.sha }}" in text
-    for words in ("tlbench guard", 'tlbench verify "results/submissions/$name"', "tlbench leaderboard --check"):
+    for words in (
+        "tlbench guard",
+        'tlbench verify "results/submissions/$name" < /dev/null',
+        "tlbench leaderboard --check",
+    ):
         assert f"uv run {words}" in text
     assert "pull_request_target" not in text  # it would hand strangers the project's rights

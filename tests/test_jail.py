@@ -56,6 +56,14 @@ def test_the_filter_refuses_what_reaches_outside_and_leaves_the_rest(machine: st
     assert answer(machine, seccomp.SOCKETPAIR[column], 1, 1) == ALLOW
     prctl = seccomp.PRCTL[column]
     assert [answer(machine, prctl, option) for option in (1, 4, 15)] == [EPERM, EPERM, ALLOW]
+    mmap, fcntl, ioctl = (n[column] for n in (seccomp.MMAP, seccomp.FCNTL, seccomp.IOCTL))
+    assert [answer(machine, mmap, 0, 9, 3, flags) for flags in (0x22, 0x01, 0x21, 0x23)] == [ALLOW, ALLOW, EPERM, EPERM]
+    assert answer(machine, mmap, 0, 9, 3, 0x21, gpu=True) == ALLOW
+    assert [answer(machine, fcntl, 3, command) for command in (3, 1030, 8, 10, 1024)] == [ALLOW, ALLOW] + [EPERM] * 3
+    marks = 0x40086602, 0x40087602, 0x401C5820  # FS_IOC_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR
+    assert {answer(machine, ioctl, 3, mark) for mark in marks} == {EPERM}
+    assert {answer(machine, ioctl, 3, one, gpu=True) for one in (0x5401, 0xC020462A, 0x30000001)} == {ALLOW}
+    assert answer(machine, clone, 0x3D0B00) == EPERM  # a thread with files of its own
     assert [answer(machine, seccomp.OWN_OR_0["prlimit64"][column], pid) for pid in (0, 77, 5)] == [ALLOW, ALLOW, EPERM]
 
 

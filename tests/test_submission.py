@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import tampered
 from held import refused
 from tampered import CASES, Bundled, copy_of, made, rejected
 
-from tlbench import bundle, plausibility, predictions, scoring, submission, submissions
+from tlbench import bundle, plan, plausibility, predictions, scoring, submission, submissions
 from tlbench.api import Options
+from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake
 from tlbench.store import Store
 from tlbench.verification import Verification
@@ -64,6 +66,15 @@ def test_answers_that_no_run_gives_are_found_by_running_again(honest: Bundled, t
     assert "run again" in rejected(verified(folder, tmp_path / "s").checks)
 
 
+def test_cells_that_are_said_to_be_refused_are_run_too(honest: Bundled, tmp_path: Path) -> None:
+    folder = copy_of(honest.folder, tmp_path / "copy")
+    tampered.refused_where_it_is_weak(folder)
+    assert rejected(honest.inspect(folder, tmp_path / "s")) == set()  # nothing that is told contradicts it
+    by = {c.name: c for c in verified(folder, tmp_path / "s", 1).checks}
+    assert by["run again"].verdict == "question"
+    assert "refused there, ok here" in by["run again"].said
+
+
 def test_a_method_that_ships_the_test_labels_is_found_by_renaming_the_classes(honest: Bundled, tmp_path: Path) -> None:
     code = tampered.leak_code(honest.bench, next(iter(honest.found.values())))
     folder = made(tmp_path / "cheat", code)
@@ -83,6 +94,32 @@ def test_predictions_and_rows_of_another_method_are_rejected_or_questioned(hones
     assert plausibility.copied(rows, board, "means:Means").verdict == "question"
     pairs = [(a, b, False) for a, b in zip(rows, bundle.read(honest.folder).rows, strict=True)]
     assert plausibility.again(pairs, rows).verdict == "reject"
+
+
+FORGER = """
+import json, os
+from pathlib import Path
+told = {"status": "ok", "description": {"name": 3}, "files": ["/etc/passwd"], "class": "A"}
+Path("report.json").write_text(json.dumps(told))
+os._exit(0)
+"""
+
+
+def test_a_module_that_forges_what_it_is_has_no_other_file_copied(honest: Bundled, tmp_path: Path) -> None:
+    (tmp_path / "forger.py").write_text(FORGER)
+    spec = f"{tmp_path / 'forger.py'}:A"
+    with Workers() as workers:
+        with pytest.raises(Mistake, match="no description"):
+            plan.described(spec, {}, workers)
+        with pytest.raises(Mistake, match=r"/etc/passwd as its code"):
+            submission._copy(tmp_path, spec, honest.method, workers)
+
+
+def test_an_error_beyond_all_numbers_is_no_value() -> None:
+    domain = SimpleNamespace(boxes=None, classes=(), y=np.zeros(2))
+    split = SimpleNamespace(domain=domain, partition=SimpleNamespace(test=np.arange(2)))
+    with pytest.raises(ValueError, match="beyond all numbers"):
+        scoring.measured(np.full(2, 1e200), split, 5)
 
 
 def test_times_that_no_machine_explains_are_questioned_or_rejected(honest: Bundled) -> None:

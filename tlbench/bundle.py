@@ -37,6 +37,7 @@ MOST_SOURCE, MOST_SOURCES = 1 << 20, 50  # bytes a file; files
 MOST_ROWS = 20_000
 MOST_LISTED = 4 << 20  # bytes of the list of members at the end of predictions.npz
 MOST_OPENED = 1 << 30  # bytes of all predictions, decompressed
+NAME = r"[a-z0-9][a-z0-9_.-]{0,63}"  # of a bundle, and so of its folder
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=2000)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -64,7 +65,7 @@ class About(BaseModel):
 
     model_config = _MODEL
     format: Literal[1]
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    name: str = Field(pattern=f"^{NAME}$")
     method: Submitted
     asked: list[Text] = Field(min_length=1, max_length=200)  # suites, tasks and grids
     partial: bool

@@ -324,7 +324,7 @@ class Bench:
         if status not in ("ok", "refused"):  # a 'mistake' too: the store knows no fourth status
             status = "failed"
         measured["jail"] = ended.jail
-        return self.described(cell, status, str(reason) if reason else None, provenance, jobs, measured)
+        return self.described(cell, status, printable(reason), provenance, jobs, measured)
 
     def described(
         self,
@@ -381,6 +381,11 @@ class Bench:
             **{**known, **nothing, **(measured or {})},
             **provenance,
         )
+
+
+def printable(reason: object) -> str | None:
+    """A reason as one short line: a method may have written it, for a terminal to obey."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(reason).split())[:500]) if reason else None
 
 
 def _domains(task: Task) -> tuple[str, ...]:
@@ -444,6 +449,8 @@ def costs(report: dict[str, Any], n: int, wall_s: float) -> dict[str, float | st
         raise ValueError(f"the report is not one of a worker's ({type(error).__name__}: {error})") from None
     if not all(v is None or math.isfinite(v) for v in found.values()):
         raise ValueError("the report is not one of a worker's: a time or size is not finite")
+    if any(v is not None and v < 0 for name, v in found.items() if name != "overhead_s"):
+        raise ValueError("the report is not one of a worker's: a time or size is less than nothing")
     if report.get("arithmetic") not in (None, "fp32", "tf32", "bf16"):
         raise ValueError("the report is not one of a worker's: nobody computes like that")
     return {**found, "arithmetic": report.get("arithmetic")}

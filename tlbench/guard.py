@@ -6,6 +6,7 @@ Two commits are compared in git, file by file and row by row; nothing of either 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from tlbench import archive, submissions
 from tlbench.archive import Packed
 from tlbench.board import BEGIN, END
-from tlbench.bundle import RECORD
+from tlbench.bundle import NAME, RECORD
 from tlbench.mistake import Mistake
 from tlbench.row import read_row
 from tlbench.store import Store, parsed
@@ -39,6 +40,11 @@ class Change:
     def folder(self) -> str:
         """The bundle it is in."""
         return self.path.removeprefix(BUNDLES).partition("/")[0] if self.path.startswith(BUNDLES) else ""
+
+    @property
+    def records(self) -> bool:
+        """Whether it is a verdict on a bundle."""
+        return self.path == f"{BUNDLES}{self.folder}/{RECORD}"
 
 
 def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
@@ -83,14 +89,17 @@ def _bundles(changes: Sequence[Change], added: Sequence[str]) -> Check:
     """Bundles are added whole and never changed; verification records are the maintainers'."""
     own = [c for c in changes if c.folder]
     wrong = [f"{c.path} is {'deleted' if c.status == 'D' else 'changed'}" for c in own if c.status != "A"]
-    wrong += [f"{c.path} is no plain file" for c in own if c.modes[1] not in PLAIN]
+    wrong += [
+        f"{c.path} is no plain file" for c in changes if (c.folder or c.path == BOARD) and c.modes[1] not in PLAIN
+    ]
     wrong += [f"{c.path} is added to a bundle that is there" for c in own
-              if c.status == "A" and c.folder not in added and not c.path.endswith(f"/{RECORD}")]  # fmt: skip
-    wrong += [f"{c.path}: a verdict on itself" for c in own if c.folder in added and c.path.endswith(f"/{RECORD}")]
+              if c.status == "A" and c.folder not in added and not c.records]  # fmt: skip
+    wrong += [f"{c.path}: a verdict on itself" for c in own if c.folder in added and c.records]
+    wrong += [f"{name!r} is no bundle's name" for name in added if not re.fullmatch(NAME, name)]
     wrong += [f"{len(added)} bundles at once ({', '.join(added)}); one each"] if len(added) > 1 else []
     if wrong:
         return Check("bundles", REJECT, some(wrong))
-    records = [c.path for c in own if c.path.endswith(f"/{RECORD}")]
+    records = [c.path for c in own if c.records]
     if records:
         return Check("bundles", QUESTION, f"{some(records)}: for maintainers only")
     return Check("bundles", ACCEPT, f"{added[0]} is added" if added else "untouched")
@@ -149,6 +158,10 @@ def _every(root: Path, commit: str, folder: Path) -> dict[str, set[str]]:
 
 
 def _lines(root: Path, fork: str, head: str) -> Check:
-    cut = [path for path in LINES if not _text(root, head, path).startswith(_text(root, fork, path))]
-    said = f"{some(cut)}: lines are changed or gone" if cut else "timings and reproductions only grow"
-    return Check("lines", REJECT if cut else ACCEPT, said)
+    texts = {path: (_text(root, fork, path), _text(root, head, path)) for path in LINES}
+    cut = [path for path, (before, after) in texts.items() if not after.startswith(before)]
+    if cut:
+        return Check("lines", REJECT, f"{some(cut)}: lines are changed or gone")
+    grown = [path for path, (before, after) in texts.items() if after != before]
+    return Check("lines", QUESTION if grown else ACCEPT, f"{some(grown)}: new lines, for maintainers only" if grown
+                 else "timings and reproductions are as they were")  # fmt: skip

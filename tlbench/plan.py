@@ -281,13 +281,18 @@ def described(spec: str, settings: dict[str, str], workers: Workers, limits: Lim
         with suppress(OSError, ValueError, KeyError):  # missing, or broken: made anew
             return Description.of(json.loads(file.read_text()))
     report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings}, limits)
-    if report["status"] != "ok":
-        raise Mistake(f"method {spec!r}: {report['reason']}" if report["status"] == "failed" else report["reason"])
+    if report.get("status") != "ok":
+        reason = str(report.get("reason"))
+        raise Mistake(f"method {spec!r}: {reason}" if report.get("status") == "failed" else reason)
+    try:
+        told = Description.of(report["description"])
+    except (KeyError, TypeError, AttributeError, ValueError):  # its module may have written the report
+        raise Mistake(f"method {spec!r}: what it says of itself is no description") from None
     if file is not None:
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(report["description"]))
         temporary.replace(file)
-    return Description.of(report["description"])
+    return told
 
 
 def absolute(spec: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,11 @@ def measured(predictions: Array, split: Split, budget: Budget) -> dict[str, Any]
     if not target.classes:
         if what[1] != (len(test),):
             raise ValueError(f"predictions are {what[0]} {what[1]}; {len(test)} numbers are owed")
-        return {
-            "value": neg_mse(_checked(predictions), target.y[test].astype(np.float64)),
-            "n_test": len(test),
-        }
+        with np.errstate(over="ignore"):
+            value = neg_mse(_checked(predictions), target.y[test].astype(np.float64))
+        if not math.isfinite(value):
+            raise ValueError("predictions are so far off that their error is beyond all numbers")
+        return {"value": value, "n_test": len(test)}
     y, k = truth(split, budget), n_answers(split)
     if predictions.dtype.kind != "u" or what[1] != y.shape or (predictions >= k).any():
         raise ValueError(f"predictions are {what[0]} {what[1]}; {len(y)} classes below {k} are owed")
@@ -109,10 +111,12 @@ def read_scores(file: Path, n: int, k: int, finite: bool = True) -> np.ndarray[A
 
 def _read(file: Path, most: int) -> np.ndarray[Any, Any]:
     try:
-        found: np.ndarray[Any, Any] = np.load(plain(file, most), allow_pickle=False, mmap_mode="r")
-        return found
+        found = np.load(plain(file, most), allow_pickle=False, mmap_mode="r")
     except Exception as error:  # the header is parsed as Python: a child may make it raise whatever it likes
         raise ValueError(f"no readable scores ({error})") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError("no readable scores (an archive of arrays)")
+    return found
 
 
 def _checked(scores: np.ndarray[Any, Any], finite: bool = True) -> np.ndarray[Any, Any]:

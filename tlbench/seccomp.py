@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import platform
+from collections.abc import Sequence
 from struct import pack
 
 ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # its audit number; its column below
@@ -26,14 +27,18 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {  # on x86-64, on aarch64
     "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274),
     # files by other ways than opening them
-    "truncate": (76, 45), "chmod": (90, None), "fchmodat": (268, 53), "chown": (92, None), "lchown": (94, None),
-    "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6), "removexattr": (197, 14),
-    "lremovexattr": (198, 15), "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
+    "truncate": (76, 45), "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None),
+    "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
     "utimensat": (280, 88), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262), "inotify_add_watch": (254, 27), "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
-    # memory that is nobody's once the process is gone
-    "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    "close_range": (436, 436),  # it can give a thread files of its own, which no watchdog sees
+    # memory that is nobody's once the process is gone, and other programs'
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191),
+    "semtimedop": (220, 192), "mq_open": (240, 180), "mq_unlink": (241, 181),
     # the system
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "move_mount": (429, 429),
     "open_tree": (428, 428), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
@@ -51,14 +56,24 @@ OWN = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueu
        "rt_tgsigqueueinfo": (297, 240)}  # fmt: skip
 OWN_OR_0 = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122)}  # 0: the calling thread
 CLONE, SOCKET, SOCKETPAIR, PRCTL = (56, 220), (41, 198), (53, 199), (157, 167)
-CLONE_THREAD, AF_UNIX = 0x10000, 1
+MMAP, FCNTL, IOCTL = (9, 222), (72, 25), (16, 29)
+CLONE_FILES, CLONE_THREAD, AF_UNIX = 0x400, 0x10000, 1
+SHARED_MEMORY = 0x21  # MAP_SHARED and MAP_ANONYMOUS: let go of, it is still held, and no longer counted
+ON_INODES = (8, 10, 15, 1024, 1036)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals; F_SETLEASE, F_SET_RW_HINT: marks
+OF_FILE_SYSTEMS = (0x6600, 0x7600, 0x5800, 0x9400)  # ioctls' types: an owner changes by them what he may only read
 STREAMS = (1, 5)  # SOCK_STREAM, SOCK_SEQPACKET: what is sent goes nowhere before a connect
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_PTRACER = 1, 4, 0x59616D61
 
 LOAD, AND, EQUAL, MORE, AT_LEAST, SET, RETURN = 0x20, 0x54, 0x15, 0x25, 0x35, 0x45, 0x06  # BPF's instructions
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 REFUSE, MISSING = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
-NUMBER, ARCHITECTURE, FIRST, SECOND = 0, 4, 16, 24  # places in struct seccomp_data; arguments: their lower halves
+NUMBER, ARCHITECTURE, FIRST, SECOND, FOURTH = (
+    0,
+    4,
+    16,
+    24,
+    40,
+)  # places in struct seccomp_data; arguments: their lower halves
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
@@ -90,7 +105,9 @@ def _plain(gpu: bool) -> list[tuple[tuple[int | None, int | None], int]]:
 
 def _bodies(pid: int, gpu: bool, column: int) -> list[tuple[int, list[Instruction]]]:
     """Calls whose answer depends on an argument, and what decides; each body returns."""
-    made = [(CLONE[column], [(LOAD, 0, 0, FIRST), (SET, 1, 0, CLONE_THREAD), (RETURN, 0, 0, REFUSE), _YES])]
+    thread = [(LOAD, 0, 0, FIRST), (SET, 0, 1, CLONE_THREAD), (SET, 1, 0, CLONE_FILES), (RETURN, 0, 0, REFUSE), _YES]
+    made = [(CLONE[column], thread), (FCNTL[column], _none_of(SECOND, ON_INODES))]
+    made.append((IOCTL[column], [(LOAD, 0, 0, SECOND), (AND, 0, 0, 0xFF00), *_none_of(None, OF_FILE_SYSTEMS)]))
     made.append((SOCKETPAIR[column], _one_of(FIRST, [AF_UNIX])))
     made += [(numbers[column], _one_of(FIRST, [pid])) for numbers in OWN.values()]
     made += [(numbers[column], _one_of(FIRST, [pid, 0])) for numbers in OWN_OR_0.values()]
@@ -98,21 +115,28 @@ def _bodies(pid: int, gpu: bool, column: int) -> list[tuple[int, list[Instructio
     if gpu:
         kind = [(LOAD, 0, 0, FIRST), (EQUAL, 1, 0, AF_UNIX), (RETURN, 0, 0, REFUSE)]
         made.append((SOCKET[column], [*kind, (LOAD, 0, 0, SECOND), (AND, 0, 0, 0xF), *_one_of(None, STREAMS)]))
+    else:
+        kind = [(LOAD, 0, 0, FOURTH), (AND, 0, 0, SHARED_MEMORY)]
+        made.append((MMAP[column], [*kind, *_none_of(None, (SHARED_MEMORY,))]))
     return made
 
 
 _YES: Instruction = (RETURN, 0, 0, ALLOW)
 
 
-def _one_of(place: int | None, values: list[int] | tuple[int, ...]) -> list[Instruction]:
+def _one_of(place: int | None, values: Sequence[int]) -> list[Instruction]:
     """Allow an argument (None: what is loaded) that is one of the values."""
-    tests = [(EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return [*([(LOAD, 0, 0, place)] if place is not None else []), *tests, (RETURN, 0, 0, REFUSE), _YES]
+    return [*_tests(place, values), (RETURN, 0, 0, REFUSE), _YES]
 
 
-def _none_of(place: int, values: list[int]) -> list[Instruction]:
+def _none_of(place: int | None, values: Sequence[int]) -> list[Instruction]:
+    return [*_tests(place, values), _YES, (RETURN, 0, 0, REFUSE)]
+
+
+def _tests(place: int | None, values: Sequence[int]) -> list[Instruction]:
+    """Go on if an argument is none of the values, else past the next instruction."""
     tests = [(EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return [(LOAD, 0, 0, place), *tests, _YES, (RETURN, 0, 0, REFUSE)]
+    return [*([(LOAD, 0, 0, place)] if place is not None else []), *tests]
 
 
 class _Program(ctypes.Structure):

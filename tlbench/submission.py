@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import api, bundle, card, core, machine, predictions, scoring
+from tlbench import admitted, api, bundle, card, core, machine, predictions, scoring
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
 from tlbench.bundle import ABOUT, ANSWERS, ROWS, SOURCE
@@ -142,7 +142,7 @@ def _checked(rows: Mapping[Cell, Row], bench: Bench, kept: Path | None) -> dict[
 
 def _place(s: Submission, method: Description, store: Store) -> Path:
     name = s.name or re.sub(r"[^a-z0-9_.]+", "-", method.name.lower()).strip("-.")[:64]
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", name):
+    if not re.fullmatch(bundle.NAME, name):
         raise Mistake(f"--name {name}: a bundle's name is of small letters, digits, '-', '_' and '.'")
     folder = (s.out or store.folder / "submissions") / name
     if folder.exists():
@@ -211,7 +211,10 @@ def _copy(to: Path, spec: str, method: Description, workers: Workers) -> tuple[s
     report = workers.ask({"kind": "sources", "method": plans.absolute(spec)})
     if report["status"] != "ok":
         raise Mistake(f"submit {spec}: {report['reason']}")
-    files = [Path(f) for f in report["files"]]
+    files = [Path(str(f)).resolve() for f in report["files"]]
+    own = [p.resolve() for p in admitted.code_of(plans.absolute(spec))]
+    if strange := [f for f in files if not any(f == p or p in f.parents for p in own)]:
+        raise Mistake(f"submit {spec}: it names {strange[0]} as its code, which it does not import")
     if len({f.name for f in files}) < len(files):
         raise Mistake(f"submit {spec}: two of the method's files have one name; they are copied into one folder")
     for f in files:

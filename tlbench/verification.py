@@ -92,8 +92,9 @@ class Verification:
 
     def _run_again(self, b: Bundle, bench: Bench, workers: Workers, method: Description, scratch: Path) -> None:
         draw = np.random.default_rng(self.seed)
-        there = [r for r in b.rows if r.key in self.cells and r.status != "refused"]
-        drawn = [there[i] for i in sorted(draw.permutation(len(there))[: self.sample])]
+        told = [r for r in b.rows if r.key in self.cells]
+        ran, refused = ([r for r in told if (r.status == "refused") is said] for said in (False, True))
+        drawn = [rows[i] for rows in (ran, refused) for i in sorted(draw.permutation(len(rows))[: self.sample])]
         here = self._swept([self.cells[r.key] for r in drawn], bench, workers, scratch / "again")
         pairs = [(r, here[r.key], self._same(b, r, scratch / "again")) for r in drawn]
         self.checks.append(plausibility.again(pairs, b.rows))

@@ -9,9 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 
 from tlbench.jail import Limits
+
+LONGEST = 2048  # letters of a folder's path
 
 
 @dataclass
@@ -90,21 +93,43 @@ def _children(pid: int) -> list[int]:
 def scratch(folder: Path, pid: int, most: int) -> tuple[int, int]:
     """Bytes and files in a folder, and those that the process holds open without a name; a count ends beyond `most`."""
     used = files = 0
-    for found in (*_held(pid), *_walk(folder)):
+    for found in chain(_held(pid), _walk(folder, most)):
         used, files = used + found.st_blocks * 512, files + 1
         if files > most:
             break
     return used, files
 
 
-def _walk(folder: Path) -> Iterator[os.stat_result]:
+def _walk(folder: Path, most: int) -> Iterator[os.stat_result]:
+    """All that is in a folder; the folder itself over and over, more than `most` times, where paths are too long."""
     todo = [str(folder)]
     while todo:
-        with suppress(OSError), os.scandir(todo.pop()) as entries:
+        place = todo.pop()
+        if len(place) > LONGEST:  # what lies much deeper could not be seen
+            yield from repeat(os.stat(folder), most + 1)
+        with suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 yield entry.stat(follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder as a job may leave it: deeper than paths are long and than Python calls itself."""
+    todo, moved = [folder], 0
+    while todo:
+        place = todo.pop()
+        with suppress(OSError), os.scandir(place) as entries:
+            for entry in [*entries]:
+                with suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o700)
+                    moved += 1
+                    todo.append(folder.with_name(f"{folder.name}~{moved}"))
+                    os.rename(entry.path, todo[-1])
+            os.rmdir(place)
 
 
 def _held(pid: int) -> list[os.stat_result]:

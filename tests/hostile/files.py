@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -110,6 +111,16 @@ class LinksOut(ReadsStore):
     def fit(self, train, seed):
         os.symlink(Path(self.place, "rows.jsonl"), "link")
         raise Did("linked")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """marks an input that it may only read, for a later cell to see"""
+
+    def fit(self, train, seed):
+        with open(json.loads(Path("job.json").read_text())["pool"], "rb") as pool:
+            os.fchmod(pool.fileno(), os.fstat(pool.fileno()).st_mode & 0o777)
+        raise Did("marked it")
 
 
 @dataclass(frozen=True)

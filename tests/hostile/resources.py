@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+
+class Did(Exception):
+    """Raised by a method whose deed worked: its words become the row's reason."""
 
 
 @dataclass(frozen=True)
@@ -49,3 +54,25 @@ class Prints:
     def fit(self, train, seed):
         while True:
             print("LOUD " * 200_000)
+
+
+@dataclass(frozen=True)
+class LetsGo:
+    """holds shared memory that it has let go of, which no count of its pages sees"""
+
+    def fit(self, train, seed):
+        held = mmap.mmap(-1, 1 << 20)
+        held.write(bytes(1 << 20))
+        held.madvise(mmap.MADV_DONTNEED)
+        raise Did("held it")
+
+
+@dataclass(frozen=True)
+class Nests:
+    """fills folders that lie deeper than a path may be long"""
+
+    def fit(self, train, seed):
+        for _ in range(2500):
+            os.mkdir("d")
+            os.chdir("d")
+        os.read(os.pipe()[0], 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import stat
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import IO, Any
 
 from tlbench import bubblewrap, cachedir
 from tlbench.jail import Limits, clean_environment, resolve
+from tlbench.watchdog import remove
 from tlbench.weights import weight_roots
 
 FOREIGN = ("cell", "describe", "contract", "sources", "touch")  # jobs that are locked up: they run code of others
@@ -96,7 +96,7 @@ class Workers:
         if self._outside is not None:
             self._outside.__exit__(None, None, None)
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove(self._scratch)
 
     def _start(self) -> None:
         # Read once, when these libraries are loaded: limiting a loaded one takes longer than a short cell.
@@ -245,7 +245,7 @@ def usable_cores() -> int:
 
 def forget(ended: Ended) -> None:
     """Remove a job's files."""
-    shutil.rmtree(ended.folder, ignore_errors=True)
+    remove(ended.folder)
 
 
 def _report(folder: Path, message: dict[str, Any]) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def _report(folder: Path, message: dict[str, Any]) -> dict[str, Any]:
         report = json.loads(plain(folder / "report.json", 1 << 20).read_text())
         assert isinstance(report, dict)
         return report
-    except (OSError, ValueError, AssertionError):
+    except (OSError, ValueError, AssertionError, RecursionError):  # the last: nested without end
         tail = _tail(folder / "log.txt")
         return {"status": "failed", "reason": f"ended with code {message['code']} and without a report{tail}"}
 
