@@ -1,7 +1,8 @@
 """The documents: every command in them is one that there is, and what they say to type works when it is typed.
 
 A block marked `sh` is typed line by line into one shell a document, in an empty folder, with an environment and a store
-of its own, the checkout beside it as `tlbench`. `<!-- not run: why -->` above one takes it out; its commands are held against the options that there are.
+of its own, `checkout` beside them. `<!-- not run: why -->` above one takes it out; its commands are held against the
+options that there are.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
 def typed(lines: str, folder: Path, env: dict[str, str], seconds: float) -> str:
     """What the shell says to lines that all must succeed; `set -x` shows the one that did not."""
     (folder / "empty").mkdir()
-    (folder / "empty" / "tlbench").symlink_to(ROOT)
+    (folder / "empty" / "checkout").symlink_to(ROOT)
     lines = re.sub(r"^(tlbench verify .*)$", r"\1 || [ $? = 3 ]", lines, flags=re.MULTILINE)  # changes are asked about
     command = ["bash", "-euxo", "pipefail", "-c", lines]
     done = subprocess.run(
