@@ -1,7 +1,8 @@
 """The documents: every command in them is one that there is, and what they say to type works when it is typed.
 
 A block marked `sh` is typed line by line into one shell a document, in an empty folder, with an environment and a store
-of its own. `<!-- not run: why -->` above one takes it out; its commands are held against the options that there are.
+of its own, `checkout` beside them. `<!-- not run: why -->` above one takes it out; its commands are held against the
+options that there are.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def shell(tmp_path: Path) -> dict[str, str]:
         script = home / "bin" / name
         script.write_text(f'#!/bin/sh\nexec "{home}/bin/python" -m {module} "$@"\n')
         script.chmod(0o755)
-    (tmp_path / "overrides.txt").write_text("tlbench ; python_version < '0'\n")  # it is there, beneath
+    beneath = "".join(f"{name} ; python_version < '0'\n" for name in ("tlbench", "pytest"))  # they are there, beneath
+    (tmp_path / "overrides.txt").write_text(beneath)
     kept = {k: v for k, v in os.environ.items() if k not in ("TLBENCH_RESULTS", "PYTHONPATH")}
     uv = {"UV_OFFLINE": "1", "UV_NO_BUILD_ISOLATION": "1", "UV_OVERRIDE": str(tmp_path / "overrides.txt")}
     own = {"VIRTUAL_ENV": str(home), "PATH": f"{home}/bin:{os.environ['PATH']}", "XDG_DATA_HOME": str(tmp_path)}
@@ -91,6 +93,8 @@ def shell(tmp_path: Path) -> dict[str, str]:
 def typed(lines: str, folder: Path, env: dict[str, str], seconds: float) -> str:
     """What the shell says to lines that all must succeed; `set -x` shows the one that did not."""
     (folder / "empty").mkdir()
+    (folder / "empty" / "checkout").symlink_to(ROOT)
+    lines = re.sub(r"^(tlbench verify .*)$", r"\1 || [ $? = 3 ]", lines, flags=re.MULTILINE)  # changes are asked about
     command = ["bash", "-euxo", "pipefail", "-c", lines]
     done = subprocess.run(
         command, cwd=folder / "empty", env=env, capture_output=True, text=True, timeout=seconds, check=False
@@ -113,3 +117,5 @@ def test_the_tutorial_starts_with_a_method_that_works(tmp_path: Path, shell: dic
 def test_what_a_document_says_to_type_works(file: Path, tmp_path: Path, shell: dict[str, str]) -> None:
     said = typed("".join(blocks(file, run_only=True)), tmp_path, shell, 1800)
     assert "accuracy" in said
+    if file.name == "write_a_method.md":
+        assert "| tlbench-mymethod/mymethod (unverified) | feature-based |" in said

@@ -16,6 +16,7 @@ from tampered import CASES, Bundled, copy_of, made, rejected
 from tlbench import bundle, plan, plausibility, predictions, scoring, submission, submissions
 from tlbench.api import Options
 from tlbench.executors.local import Workers
+from tlbench.inspection import on_the_board
 from tlbench.mistake import Mistake
 from tlbench.store import Store
 from tlbench.verification import Verification
@@ -190,6 +191,14 @@ def test_only_a_record_of_this_very_bundle_accepts_it(honest: Bundled, tmp_path:
     assert len(submissions.verified(submissions.of(tmp_path))) == 6
     tampered.changed_value(folder)
     assert submissions.verified(submissions.of(tmp_path)) == []
+
+
+def test_a_copy_on_the_board_is_the_bundle_itself_but_for_another_name(honest: Bundled, tmp_path: Path) -> None:
+    b = bundle.read(honest.folder)
+    copy_of(honest.folder, tmp_path / "submissions" / honest.folder.name)
+    assert on_the_board(b, Store(tmp_path))[0].verdict == "accept"
+    copy_of(honest.folder, tmp_path / "submissions" / "another")
+    assert on_the_board(b, Store(tmp_path))[0].verdict == "reject"
 
 
 @pytest.mark.slow

@@ -108,4 +108,5 @@ def test_a_preview_marks_the_newcomer_and_touches_no_board(tmp_path: Path) -> No
     done = tlbench(*words)
     assert done.returncode == 0
     assert "No rows yet" in done.stdout
+    assert "--results names the board's rows" in done.stderr
     assert not (tmp_path / "results" / "board.csv").exists()

@@ -244,7 +244,7 @@ def leaderboard(
 
 @app.command()
 def submit(
-    method: Annotated[str, typer.Argument(help="Of yours: file.py:Class or package.module:Class.")],
+    method: Annotated[str, typer.Argument(help="Of yours: file.py:Class, or an installed one's name.")],
     tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="A suite, or the grid 'core'; repeatable.")],
     budgets: Annotated[str | None, typer.Option(help="[default: the grid's, or the cards' core budgets]")] = None,
     seeds: Annotated[str | None, typer.Option(help="[default: all of the grid or card]")] = None,

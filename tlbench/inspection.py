@@ -60,7 +60,8 @@ def as_written(b: Bundle) -> list[Check]:
 def on_the_board(b: Bundle, store: Store) -> list[Check]:
     """Whether it is on the board already, under this name or another."""
     m, rows = b.about.method, store.rows.every()
-    beside = [s for s in submissions.of(store.folder) if s.bundle and s.folder.resolve() != b.folder.resolve()]
+    itself = (b.folder.resolve().name, b.digest)  # there, or a copy of it elsewhere
+    beside = [s for s in submissions.of(store.folder) if s.bundle and (s.folder.name, s.bundle.digest) != itself]
     named = [s for s in beside if s.bundle and s.bundle.about.method.name == m.name]
     codes = {r.method_digest: r.method for r in rows if r.method != m.name}
     codes |= {s.bundle.about.method.digest: s.folder.name for s in beside if s.bundle and s not in named}

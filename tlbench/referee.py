@@ -98,7 +98,8 @@ def preview(folders: Sequence[Path], results: Path | None, file: Path | None) ->
         file.write_text(text, encoding="utf-8")
         print(f"{file}: a preview, {len(board.rows)} rows")
     if missing := names - {r.method for r in board.joined}:
-        print(f"note: no row of {', '.join(sorted(missing))} is of a cell that the board has", file=sys.stderr)
+        who, place = ", ".join(sorted(missing)), f"{store.folder} has; --results names the board's rows, in a checkout"
+        print(f"note: no row of {who} is of a cell that {place}", file=sys.stderr)
     return 0
 
 
