@@ -54,9 +54,8 @@ def coefficients(x: Array, y: Array, share: float) -> Array:
     largest = float(np.linalg.norm(x.T @ y, axis=1).max()) / len(x)
     if largest == 0:
         return np.zeros((x.shape[1], y.shape[1]))
-    model = MultiTaskLasso(
-        share * largest, fit_intercept=False, tol=1e-6, max_iter=2000, random_state=0
-    )  # it asks for one, cyclic or not
+    # A seed of its own: without one it draws from numpy's generator, cyclic as its steps are.
+    model = MultiTaskLasso(share * largest, fit_intercept=False, tol=1e-6, max_iter=2000, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for the support
         return np.asarray(model.fit(np.asfortranarray(x), y).coef_.T)
