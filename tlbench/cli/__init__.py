@@ -1,0 +1,44 @@
+"""The command line: thin. Torch is never imported here, and nothing slow before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+
+from tlbench.cli.app import app
+from tlbench.mistake import Mistake
+
+# isort: off
+from tlbench.cli import runs, submission, board, catalog, data  # noqa: F401  # each brings its commands, in this order
+# isort: on
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    try:
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        said = _one_line(error)
+        if said is None:
+            raise
+        if said:  # else the help was printed
+            print(f"tlbench: {said}", file=sys.stderr)
+        code = 2
+    if code == 130:
+        print("tlbench: stopped; what was finished is stored, the same command goes on from here", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _one_line(error: Exception) -> str | None:
+    """What to tell a user of an error that is theirs or the machine's; None for one that is ours."""
+    if isinstance(error, Mistake):
+        return str(error)
+    if hasattr(error, "format_message"):  # typer's own, which it takes from click or from a copy of it
+        said = " ".join(str(error.format_message()).split())
+        return f"{said} (see --help)" if said else ""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None

@@ -1,0 +1,84 @@
+"""From rows to answers, without running anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tlbench.cli.app import AsJson, DataRoot, Results, app
+
+
+@app.command()
+def pack(results: Results = None) -> None:
+    """Move the store's rows into a packed segment: a tenth of the room, and what one commits."""
+    from tlbench import command
+
+    command.pack(results)
+
+
+@app.command()
+def leaderboard(
+    results: Results = None,
+    file: Annotated[Path | None, typer.Option(help="[default: leaderboard.md beside the store]")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if it would change.")] = False,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="Preview it with this bundle, on stdout or in --file; repeatable."),
+    ] = None,
+) -> None:
+    """Rebuild leaderboard.md between its two markers from the rows."""
+    from tlbench import command
+
+    if with_:
+        from tlbench import referee
+
+        raise SystemExit(referee.preview(with_, results, file))
+    raise SystemExit(command.leaderboard(results, file, check))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A method.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", "--suite", help="A task or a suite; repeatable [default: all that both have]."),
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="Labels per class [default: each that both have].")] = None,
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """Two methods on the cells that both have: differences with intervals, and a verdict."""
+    from tlbench import questions
+
+    questions.compare(first, second, task or [], budget, results, as_json)
+
+
+@app.command()
+def why(
+    method: Annotated[str, typer.Argument(help="A method.")],
+    task: Annotated[str, typer.Argument(help="A task, as digits/fonts-photos.")],
+    budget: Annotated[str, typer.Argument(help="Labels per class.")],
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """The rows behind a cell of the board, and the command that makes them again."""
+    from tlbench import questions
+
+    questions.why(method, task, budget, results, as_json)
+
+
+@app.command()
+def recommend(
+    task: Annotated[str, typer.Option("--task", "-t", help="A task, or a card's path.")],
+    budget: Annotated[str, typer.Option(help="Labels per class that you have.")],
+    data_root: DataRoot = None,
+    results: Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """What to use on a task, from the board's tasks most like it; and what is likely to do harm."""
+    from tlbench import questions
+
+    questions.recommend(task, budget, results, data_root, as_json)
