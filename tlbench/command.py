@@ -263,6 +263,7 @@ def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> 
     options = Options(results, line["conditions"].data_root, jail=jail)
     with api.started(options, api.preloaded([line["method"]]), line["conditions"].threads) as workers:
         bench = Bench(line["conditions"])
+        notes = [resolve(jail)[1], api.settled(options, bench.conditions.device, workers)]
         described = plans.describe([line["method"]], {}, workers)[line["method"]]
         task = card.named(line["task"], line["card"])
         cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
@@ -275,7 +276,7 @@ def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> 
         sweep = Sweep([cell], bench, part, workers, kept=results or default_folder())
         sweep.run()
     row = part.rows[bench.key(cell)]
-    if note := resolve(jail)[1]:
+    for note in filter(None, notes):
         print(f"note: {note}", file=sys.stderr)
     print(f"{cell.label}: {row.status}{f', {row.reason}' if row.reason else ''}; row in {part.file}")
     return 0 if row.ok else 1

@@ -93,6 +93,7 @@ def submit(s: Submission, tell: Tell | None = None, progress: Any = None) -> tup
     options = replace(s.options, predictions=predictions.folder(store.folder))
     with api.started(options, api.preloaded([s.method])) as workers:
         bench = api.bench(options, progress)
+        notes = [*filter(None, [api.settled(options, bench.conditions.device, workers)])]
         described = plans.describe((s.method,), {}, workers)
         method, whole = described[s.method], plans.make(asked, bench, described)
         some = replace(asked, budgets=s.budgets, seeds=s.seeds)
@@ -103,7 +104,8 @@ def submit(s: Submission, tell: Tell | None = None, progress: Any = None) -> tup
         rows = {c: store.rows[bench.key(c)] for c in chosen}
         answers = _checked(rows, bench, options.predictions)
         folder = _place(s, method, store)
-        return _write(folder, s, method, list(rows.values()), answers, workers, bench), _said(s, rows, lacking)
+        made = _write(folder, s, method, list(rows.values()), answers, workers, bench)
+    return made, notes + _said(s, rows, lacking)
 
 
 def _check_whole(s: Submission, all_cells: Sequence[Cell], chosen: Sequence[Cell], lacking: Sequence[str]) -> None:
@@ -125,9 +127,9 @@ def _checked(rows: Mapping[Cell, Row], bench: Bench, kept: Path | None) -> dict[
         raise Mistake(f"submit: no cell succeeded, there is nothing to rank ({first.status}: {first.reason})")
     found = {}
     for cell, row in rows.items():
-        answer = predictions.read(predictions.file(kept, row.key)) if row.ok else None
         if not row.ok:
             continue
+        answer = predictions.read(predictions.file(kept, row.key))
         if answer is None:
             raise Mistake(f"submit: no readable predictions of {cell.label}; repeat the command")
         score = scoring.measured(answer, bench.split(cell.task, cell.seed), cell.budget)
