@@ -18,7 +18,7 @@ from tlbench.card import Card
 from tlbench.cell import Bench, Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
-from tlbench.method import Description
+from tlbench.method import Description, describe
 from tlbench.mistake import Mistake
 from tlbench.plan import Request
 from tlbench.row import Row
@@ -157,6 +157,52 @@ def test_trial_0_is_the_default_cell_and_is_run_again_only_for_its_predictions(t
     assert chosen.store.rows[first.key] == first  # the first row stands
     trials.file(options.results or tmp_path, first.key).unlink()
     assert api.execute(asked(("cv",), trials=2), options).computed == 1
+
+
+DAWDLER = """
+from dataclasses import dataclass
+from time import sleep
+from typing import ClassVar
+
+import torch
+
+from tlbench import Predictor, Train
+
+
+@dataclass(frozen=True)
+class Dawdler:
+    pause: float = 0.0
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "none"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification"})
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"pause": ("choice", 60.0, 60.0)}
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        sleep(self.pause)
+        return lambda x: torch.zeros(len(x), train.n_classes)
+"""
+
+
+def test_a_trial_far_slower_than_its_reference_is_ended_and_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "AT_LEAST_S", 1.0)
+    monkeypatch.setattr(trials, "PATIENCE", 2.0)
+    (tmp_path / "dawdler.py").write_text(DAWDLER)
+    wanted = asked(("im",), methods=("dann", f"{tmp_path}/dawdler.py:Dawdler"), budgets=(1,), trials=2)
+    outcome = api.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
+    slow = next(r for r in outcome.store.rows.values() if r.config.get("pause"))
+    assert slow.status == "failed"
+    assert "2 times what its reference takes" in str(slow.reason)
+    assert next(r for r in outcome.rows if r.rule == "im" and "pause" in r.config).trial == 0
+
+
+def test_a_trial_may_take_ten_times_its_references_median_and_a_minute_at_least() -> None:
+    cell = Cell(card.find(TASK)[0], describe("dann", {}), 5, 0, 1)
+    assert trials.patience(cell, [1.0, 9.0, 2.0]) == 60 * 3  # and so long for each of two folds
+    assert trials.patience(cell, [10.0, 90.0, 20.0]) == 200 * 3
+    assert trials.patience(cell, []) == float("inf")
 
 
 @dataclass

@@ -49,6 +49,7 @@ class Limits:
     scratch_mib: int = 4096  # all that it may hold in its folder, files that have lost their name included
     scratch_files: int = 20_000
     threads: int = 1024  # of all its processes
+    why: str = ""  # the seconds are what they are
 
 
 def missing() -> str:

@@ -170,6 +170,11 @@ def cell(task: Task, method: Description, budget: Budget, seed: int, trial: int 
     return Cell(task, method, budget, seed, trial)
 
 
+def reference_of(c: Cell) -> tuple[str, Task, Budget]:
+    """The method, task and budget of the reference that a cell is judged by."""
+    return (SOURCE_ONLY, c.task, 0) if c.budget == 0 else (TARGET_ONLY, c.task.without_sources(), c.budget)
+
+
 def refusal(c: Cell) -> str | None:
     """Why the method does not fit the cell, where that is known beforehand."""
     name, task, card = c.method.name, c.task.name, c.task.card

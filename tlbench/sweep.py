@@ -19,6 +19,7 @@ from typing import Any
 import tlbench
 from tlbench import plan as plans
 from tlbench import predictions, scoring, trials
+from tlbench.card import Budget, Task
 from tlbench.cell import Bench, Cell
 from tlbench.executors.local import Ended, ServerDied, Workers, forget, usable_cores
 from tlbench.jail import Limits
@@ -48,6 +49,7 @@ class Sweep:
     predictions: Path | None = None  # a folder for the answers of every cell; None keeps none
     computed: list[Row] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _references: dict[tuple[str, Task, Budget], list[Cell]] | None = None
     _idle_deaths: int = 0  # of the server, one after the other, with nothing to blame
 
     def missing(self) -> list[Cell]:
@@ -105,11 +107,29 @@ class Sweep:
             return
         self.workers.warm(wait=True)  # its start-up is nobody's time
         started, folder = time.perf_counter(), self.workers.folder()
-        job, limits = self.bench.job(cell, self.workers, folder), self.limits
+        job = self.bench.job(cell, self.workers, folder)
         if trials.keeps(cell):
             job["kept"] = trials.asked(self.bench, cell, self.workers)
-            limits = replace(limits, seconds=limits.seconds * (1 + trials.n_folds(cell)))
-        running[self.workers.submit(job, folder, limits)] = (cell, started)
+        running[self.workers.submit(job, folder, self._limits(cell))] = (cell, started)
+
+    def _limits(self, cell: Cell) -> Limits:
+        if not trials.keeps(cell):
+            return self.limits
+        limits = replace(self.limits, seconds=self.limits.seconds * (1 + trials.n_folds(cell)))
+        most = trials.patience(cell, self._reference_s(cell)) if cell.trial else limits.seconds
+        why = f"{trials.PATIENCE:g} times what its reference takes"
+        return replace(limits, seconds=most, why=why) if most < limits.seconds else limits
+
+    def _reference_s(self, cell: Cell) -> list[float]:
+        """What the published default of the cell's reference took, of the seeds that were run before."""
+        if self._references is None:
+            self._references = defaultdict(list)
+            for c in self.cells:
+                if not c.trial:
+                    self._references[c.method.name, c.task, c.budget].append(c)
+        alike = self._references.get(plans.reference_of(cell), [])
+        rows = [self.store.rows.get(self.bench.key(c)) for c in alike]
+        return [r.fit_s for r in rows if r is not None and r.ok and r.fit_s is not None]
 
     def _finish(self, cell: Cell, ended: Ended, wall: float) -> None:
         self._seconds[cell.method.name].append(wall)

@@ -14,9 +14,12 @@ can be computed again, and no row depends on them.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ from tlbench.split import Indices, Split, hash_order, target_name
 
 PARTS = ("unlabeled", "source_val", "oracle_val", "shots")
 FOLDS_MOST = 5
+PATIENCE, AT_LEAST_S = 10.0, 60.0  # a trial may take so many times its reference's median, and always so long
 UNLABELED_MOST = 2000
 Array = NDArray[Any]
 
@@ -70,6 +74,16 @@ def n_folds(cell: Cell) -> int:
     if search.descends(cell.method):
         return 2
     return FOLDS_MOST if cell.budget == "full" else min(FOLDS_MOST, int(cell.budget))
+
+
+def patience(cell: Cell, reference_s: Sequence[float]) -> float:
+    """Seconds that a trial but the first may take, by what the published default of its reference took, seed by seed.
+
+    A search must not wait for a setting that never ends. The least is there because under it a busy machine would
+    decide which trials exist.
+    """
+    usual = median(reference_s) if reference_s else math.inf
+    return max(AT_LEAST_S, PATIENCE * usual) * (1 + n_folds(cell))
 
 
 def fold_of(split: Split, shots: Indices, n: int) -> Indices:

@@ -33,7 +33,7 @@ class Child:
         """Why it must end; empty while it keeps to its limits."""
         now, limits = time.monotonic(), self.limits
         if now - self.born > limits.seconds:
-            return f"took longer than the limit of {limits.seconds:g} s"
+            return f"took longer than the limit of {limits.seconds:g} s{limits.why and ', ' + limits.why}"
         family = [self.pid, *descendants(self.pid)]
         taken = [of_process(pid) for pid in family]
         if sum(threads for _, threads in taken) > limits.threads:
