@@ -148,3 +148,18 @@ def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> No
     assert "| method | k | task-seeds | cv | default | im | oracle_last |" in text
     assert f"| dann | 5 | 5 | {means}" in text
     assert f"| mean of 1 methods | 5 |  | {means}" in text
+
+
+def test_tasks_of_known_truth_say_who_was_harmed_and_rank_nobody(tmp_path: Path) -> None:
+    right = {"target_only": 0.5, "coral": 0.8, "dann": 0.2, "finetune": 0.5, "target_again": 0.1, "target_full": 0.9}
+    answers = {m: np.tile(np.arange(200) < 200 * share, (1, 5, 1)) for m, share in right.items()}
+    truth = study(answers, ("cal1/rot180-target",), version=1)
+    published = study(answers, ("office31_decaf/amazon-dslr",), version=1)
+    found = Board(stored(tmp_path / "1", [*rows(), *truth, *published]))
+    plain = Board(stored(tmp_path / "2", rows()))
+    assert repr(found.same_task) == repr(plain.same_task)
+    assert "## Known truth" not in plain.text()
+    text = found.text().partition("## Known truth")[2].partition("\n## ")[0]
+    assert "- `cal1`: Known truth" in text
+    assert "| cal1/rot180-target | 5 | 50.0 | 90.0 | 3 | 1 | 1 | 1 | coral +30.0 | dann -30.0 |" in text
+    assert "office31_decaf" not in text

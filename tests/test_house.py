@@ -23,7 +23,7 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "transport", "features", "textencoding", "calibration", "loaders", "executors", "honesty", "machine", "yardstick",
     "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring", "cell", "predictions", "trials",
     "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast", "sweep", "lodo",
-    "session", "bundle", "submissions", "verdict", "standings", "tables", "svg", "gains", "charts", "figures",
+    "session", "bundle", "submissions", "verdict", "standings", "tables", "truths", "svg", "gains", "charts", "figures",
     "selection", "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "contract",
     "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection", "verification",
     "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor",

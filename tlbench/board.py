@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import core, figures, frame, standings, stats, submissions, tables
+from tlbench import core, figures, frame, standings, stats, submissions, tables, truths
 from tlbench.bundle import Bundle
 from tlbench.card import PARADIGMS, Budget
 from tlbench.frame import known, words
@@ -89,7 +89,8 @@ class Board:
             *self._pictures(),
             *self._costs(),
         ]
-        return "\n".join([*parts, *self._selection(), *self._paradigms(), *self._suites(), *self._pending()])
+        more = [*self._selection(), *truths.section(self.all), *self._paradigms(), *self._suites(), *self._pending()]
+        return "\n".join([*parts, *more])
 
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""

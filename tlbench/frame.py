@@ -86,12 +86,13 @@ def _coded(table: pa.Table) -> pa.Table:
     return table
 
 
-def standing(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count, one a cell: published settings, ranked cards of this version, frozen data and splits,
-    this protocol; of a suite those on the network that most are on; of a method those of one version of its code;
-    of a cell the newest that is ok."""
+def standing(frame: pd.DataFrame, ranked: bool = True) -> pd.DataFrame:
+    """The rows that count, one a cell: published settings, cards of this version that are ranked (or that are not),
+    frozen data and splits, this protocol; of a suite those on the network that most are on; of a method those of one
+    version of its code; of a cell the newest that is ok."""
     kept = frame[frame["default"] & (frame["protocol"] == PROTOCOL) & (words(frame["rule"]) == "default")]
-    for keep in (_of_this_card, _frozen, _alike, _one_code):
+    kept = kept[_of_this_card(kept, ranked)]
+    for keep in (_frozen, _alike, _one_code):
         kept = kept[keep(kept)]
     order = kept.assign(ok=words(kept["status"]) == "ok").sort_values(["ok", "time", "key"], kind="stable")
     once: pd.DataFrame = order.drop_duplicates(CELL, keep="last").drop(columns="ok")
@@ -124,10 +125,10 @@ def group(suite: str) -> str:
     return ours.group if ours else suite
 
 
-def _of_this_card(frame: pd.DataFrame) -> Any:
+def _of_this_card(frame: pd.DataFrame, ranked: bool) -> Any:
     def told(suite: str, version: int) -> bool:
         ours = known(suite)
-        return ours is None or (ours.ranked and ours.version == version)
+        return ranked if ours is None else (ours.ranked == ranked and ours.version == version)
 
     return _per(frame, ["suite", "version"], told)
 
