@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tlbench.api import Options
 from tlbench.executors.local import Workers
 from tlbench.inspection import on_the_board
 from tlbench.mistake import Mistake
+from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.verification import Verification
 
@@ -94,7 +96,7 @@ def test_predictions_and_rows_of_another_method_are_rejected_or_questioned(hones
     board = [replace(r, method="dann") for r in rows]
     assert plausibility.copied(rows, board, "means:Means").verdict == "question"
     pairs = [(a, b, False) for a, b in zip(rows, bundle.read(honest.folder).rows, strict=True)]
-    assert plausibility.again(pairs, rows).verdict == "reject"
+    assert plausibility.again(pairs, {}).verdict == "reject"
 
 
 FORGER = """
@@ -140,14 +142,39 @@ def test_times_that_no_machine_explains_are_questioned_or_rejected(honest: Bundl
 
 def test_other_hardware_may_differ_as_much_as_seeds_do(honest: Bundled) -> None:
     rows = bundle.read(honest.folder).rows
-    s = plausibility.spread(rows[0], rows)
+    known = plausibility.deviations(on_a_board(rows))
+    s = plausibility.spread(rows[0], known)
 
     def told(by: float, n: int = 1) -> str:
         here = [replace(r, value=(r.value or 0) - by * s, machine="another") for r in rows[:n]]
-        return plausibility.again([(a, b, False) for a, b in zip(rows, here, strict=False)], rows).verdict
+        return plausibility.again([(a, b, False) for a, b in zip(rows, here, strict=False)], known).verdict
 
     assert [told(0.5), told(3.5), told(9)] == ["accept", "question", "reject"]
     assert told(2.4, n=6) != "accept"  # a little too good everywhere
+
+
+def on_a_board(rows: Sequence[Row]) -> list[Row]:
+    """Three other methods that are where `rows` are, give or take a point from seed to seed."""
+    values = {m: [0.9 + size * s for s in range(3)] for m, size in (("a", 0.005), ("b", 0.01), ("c", 0.5))}
+    places = {(r.task, r.budget): r for r in rows}.values()
+    return [
+        replace(r, method=m, value=v, seed=s, default=True, rule="default")
+        for r in places for m, own in values.items() for s, v in enumerate(own)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("lies", [1, 2, 3])
+def test_a_lie_makes_no_room_for_itself(honest: Bundled, lies: int) -> None:
+    row = replace(bundle.read(honest.folder).rows[0], value=0.6, n_test=500)
+    known = plausibility.deviations(on_a_board([row]))
+    assert known[row.task, row.budget] == pytest.approx(0.01)  # the median: one that leaps about widens nothing
+    here = [replace(row, seed=s, value=0.6 + 0.01 * s, machine="another") for s in range(5)]
+    told = [replace(r, value=(r.value or 0) + 0.3 * (r.seed < lies)) for r in here]
+    pairs = [(a, b, a.value == b.value) for a, b in zip(told, here, strict=True)]
+    assert plausibility.again(pairs, known).verdict == "reject"
+    refused = replace(row, seed=9, status="refused", value=None)
+    assert plausibility.again([*pairs, (refused, here[0], False)], known).verdict == "reject"
+    assert plausibility.again([(refused, here[0], False)], known).verdict == "question"
 
 
 def test_a_kept_prediction_gives_the_rows_value_and_bits_again(honest: Bundled) -> None:

@@ -23,10 +23,10 @@ from tlbench import card, plan, predictions
 from tlbench.cell import Bench, Cell
 from tlbench.executors.local import Workers
 from tlbench.method import Description
-from tlbench.plausibility import spread
+from tlbench.plausibility import Deviations, spread
 from tlbench.row import Row
 from tlbench.scoring import n_answers, truth
-from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
+from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check
 
 PLACEBO, PLACEBO_BUDGET = "cal10/ideal-placebo", 5
 Z_CHANCE = 3.0  # errors above chance that a method may lie which was told other names
@@ -61,14 +61,14 @@ def renames(cell: Cell) -> bool:
     return c.regime == "classification" and (cell.budget != 0 or (c.same_task and bool(cell.task.sampled)))
 
 
-def renamed(cell: Cell, row: Row, again: Row, answers: predictions.Array, bench: Renamed, rows: list[Row]) -> Check:
-    """One cell under other names. Args: `again` its row there, `rows` all of the bundle."""
+def renamed(cell: Cell, row: Row, again: Row, answers: predictions.Array, bench: Renamed, known: Deviations) -> Check:
+    """One cell under other names. Args: `again` its row there, `known` what seeds do on the board."""
     split = bench.split(cell.task, cell.seed)
     y, k = truth(split, cell.budget), n_answers(split)
     knows, follows = float(again.value or 0), float((answers == (y + bench.by) % k).mean())
     chance = float(np.bincount(y, minlength=k).max()) / len(y)
     limit = chance + Z_CHANCE * math.sqrt(chance * (1 - chance) / len(y))
-    was, s = float(row.value or 0), math.sqrt(2) * spread(row, rows)
+    was, s = float(row.value or 0), math.sqrt(2) * spread(row, known)
     said = (
         f"{row.task}, k = {row.budget}, seed {row.seed}: {100 * was:.1f} % in the bundle; told other names, "
         f"{100 * follows:.1f} % by these and {100 * knows:.1f} % by the true ones (chance {100 * chance:.1f} %)"
@@ -78,14 +78,6 @@ def renamed(cell: Cell, row: Row, again: Row, answers: predictions.Array, bench:
     if abs(follows - was) > 4 * s or knows > limit:
         return Check("labels renamed", QUESTION, f"{said}: it does not go by the labels it was told")
     return Check("labels renamed", ACCEPT, said)
-
-
-def merged(checks: list[Check]) -> Check:
-    """One line of several cells': the worst first."""
-    if not checks:
-        return Check("labels renamed", QUESTION, "no cell of the sample has classes to rename")
-    order = [c for v in (REJECT, QUESTION, ACCEPT) for c in checks if c.verdict == v]
-    return Check("labels renamed", order[0].verdict, some([c.said for c in order]))
 
 
 def placebo_cell(method: Description, seed: int) -> Cell:

@@ -2,7 +2,9 @@
 
 The same code and seed on another processor or library may round otherwise and so end elsewhere. How far is measured by
 what seeds do: two runs with different seeds differ by `sqrt(2) s`, where s is the deviation over the seeds of the same
-task and budget. A run of the *same* seed has no reason to lie further off. s is at least what the test set explains.
+task and budget. A run of the *same* seed has no reason to lie further off. s is that of the board's methods, in the
+median: by rows of the one that is verified, every lie would make room for itself. It is at least what the test set
+explains.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from statistics import median
 
 import numpy as np
 
 from tlbench import machine
+from tlbench.card import Budget
 from tlbench.row import Row
-from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
+from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, merged, some
 
 ODD, IMPOSSIBLE = 2.0, 4.0  # in units of sqrt(2) s: of one cell
 TOGETHER = 3.0  # of the mean over all cells, in units of its own error
@@ -24,24 +28,43 @@ LEAST_S = 0.1  # of all fits together: below it clocks and caches are what is me
 ALIKE, FEW = 0.9, 3  # share of cells with another method's very answers; cells that must be comparable
 
 
-def spread(row: Row, rows: Iterable[Row]) -> float:
-    """s of a cell: over the seeds of its task and budget; at least the error of its test set."""
-    own = [r.value for r in rows if r.ok and (r.task, r.budget) == (row.task, row.budget) and r.value is not None]
+Deviations = dict[tuple[str, Budget], float]
+
+
+def deviations(board: Iterable[Row]) -> Deviations:
+    """(task, budget) -> the deviation over seeds of the board's methods there, in the median."""
+    values: dict[tuple[str, Budget, str], list[float]] = {}
+    for r in board:
+        if r.ok and r.default and r.rule == "default" and r.value is not None:
+            values.setdefault((r.task, r.budget, r.method), []).append(r.value)
+    found: dict[tuple[str, Budget], list[float]] = {}
+    for (task, budget, _), own in values.items():
+        if len(own) > 1:
+            found.setdefault((task, budget), []).append(float(np.std(own, ddof=1)))
+    return {place: median(own) for place, own in found.items()}
+
+
+def spread(row: Row, known: Deviations) -> float:
+    """s of a cell: what seeds do there on the board; at least the error of its test set."""
     value = row.value or 0.0
     floor = math.sqrt(max(value * (1 - value), 0.25 / row.n_test) / row.n_test) if 0 <= value <= 1 else 0.0
-    seeds = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
-    return max(seeds, floor, 1e-9, 0.01 * abs(value) if row.metric == "neg_mse" else 0.0)
+    least = 0.01 * abs(value) if row.metric == "neg_mse" else 0.0
+    return max(known.get((row.task, row.budget), 0.0), floor, 1e-9, least)
 
 
-def again(pairs: Sequence[tuple[Row, Row, bool]], rows: Sequence[Row]) -> Check:
+def again(pairs: Sequence[tuple[Row, Row, bool]], known: Deviations) -> Check:
     """Rows beside the same cells run here. Args: (row, run here, whether every answer is the same)."""
     other = [f"{_cell(a)}: {a.status} there, {b.status} here ({b.reason})" for a, b, _ in pairs if a.status != b.status]
-    if other:
-        return Check("run again", QUESTION, some(other))
-    ok = [(a, b, same) for a, b, same in pairs if a.ok]
+    ok = [(a, b, same) for a, b, same in pairs if a.ok and b.ok]
+    found = [Check("run again", QUESTION, some(other))] if other else []
+    return merged([*found, _beside(ok, known)] if ok or not found else found)
+
+
+def _beside(ok: Sequence[tuple[Row, Row, bool]], known: Deviations) -> Check:
+    """As `again`, of cells that were scored there and here."""
     if not ok:
         return Check("run again", QUESTION, "no cell was run again")
-    z = [((a.value or 0) - (b.value or 0)) / (math.sqrt(2) * spread(a, rows)) for a, b, _ in ok]
+    z = [((a.value or 0) - (b.value or 0)) / (math.sqrt(2) * spread(a, known)) for a, b, _ in ok]
     mean = float(np.sum(z)) / math.sqrt(len(z))
     exact = sum(same for _, _, same in ok)
     said = f"{exact} of {len(ok)} cells answer alike to the last sample"

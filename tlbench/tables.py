@@ -158,7 +158,7 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
     rows = []
     for method, h in known:
         name = f"**{method}** (A/A floor)" if method in AGAIN else method
-        rows.append([name, *_harm(h), turns.get(method, "–")])
+        rows.append([name, *_harm(h), "–" if method in AGAIN else turns.get(method, "–")])  # it has no source
     return markdown(header, rows, left=1)
 
 

@@ -34,6 +34,12 @@ def worst(checks: Sequence[Check]) -> str:
     return max((c.verdict for c in checks), key=_ORDER.index, default=QUESTION)
 
 
+def merged(checks: Sequence[Check]) -> Check:
+    """Several checks of one name in one line: the worst first, and its verdict."""
+    order = sorted(checks, key=lambda c: -_ORDER.index(c.verdict))
+    return Check(order[0].name, order[0].verdict, some([c.said for c in order]))
+
+
 def table(checks: Sequence[Check]) -> str:
     """All checks in Markdown."""
     return "\n".join(["| check | verdict | what was found |", "|---|---|---|", *(c.line for c in checks)])

@@ -24,7 +24,7 @@ from tlbench.mistake import Mistake
 from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.submission import owed, request
-from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, worst
+from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, merged, worst
 
 RENAMED_MOST = 3  # cells of the sample that are run with renamed labels
 LEAST_JAIL = 1  # below it nothing of a bundle is run
@@ -96,26 +96,30 @@ class Verification:
         ran, refused = ([r for r in told if (r.status == "refused") is said] for said in (False, True))
         drawn = [rows[i] for rows in (ran, refused) for i in sorted(draw.permutation(len(rows))[: self.sample])]
         here = self._swept([self.cells[r.key] for r in drawn], bench, workers, scratch / "again")
+        known = plausibility.deviations(self.store.rows.every())
         pairs = [(r, here[r.key], self._same(b, r, scratch / "again")) for r in drawn]
-        self.checks.append(plausibility.again(pairs, b.rows))
+        self.checks.append(plausibility.again(pairs, known))
         if b.about.calibration and drawn:
             speed = machine.calibrated(workers, bench.conditions.device, 1, whole=False)
             self.checks.append(plausibility.times([(a, h) for a, h, _ in pairs], b.about.calibration, speed))
         other = controls.Renamed(bench.conditions, by=1)
         fit = [r for r in drawn if r.ok and controls.renames(self.cells[r.key])][:RENAMED_MOST]
         rows = self._swept([self.cells[r.key] for r in fit], other, workers, scratch / "renamed")
-        self.checks.append(controls.merged([self._renamed(r, rows[r.key], other, scratch / "renamed") for r in fit]))
+        told_other = [self._renamed(r, rows[r.key], other, scratch / "renamed", known) for r in fit]
+        lacking = Check("labels renamed", QUESTION, "no cell of the sample has classes to rename")
+        self.checks.append(merged(told_other or [lacking]))
         placebo = controls.placebo_cell(method, int(draw.integers(1_000_000, 2_000_000)))
         done = self._swept([placebo], bench, workers, scratch / "placebo")
         self.checks.append(controls.placebo(done[bench.key(placebo)]))
         self._confined([*here.values(), *rows.values(), *done.values()])
 
-    def _renamed(self, row: Row, again: Row, bench: controls.Renamed, folder: Path) -> Check:
+    def _renamed(
+        self, row: Row, again: Row, bench: controls.Renamed, folder: Path, known: plausibility.Deviations
+    ) -> Check:
         answers = predictions.read(predictions.file(predictions.folder(folder), row.key))
         if not again.ok or answers is None:
             return Check("labels renamed", QUESTION, f"{row.task}: {again.status}: {again.reason}")
-        assert self.bundle is not None
-        return controls.renamed(self.cells[row.key], row, again, answers, bench, list(self.bundle.rows))
+        return controls.renamed(self.cells[row.key], row, again, answers, bench, known)
 
     def _swept(self, cells: Sequence[Cell], bench: Bench, workers: Workers, folder: Path) -> dict[str, Row]:
         """The one place where a bundle's code is run on a task."""
