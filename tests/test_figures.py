@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlbench import charts, figures, gains, svg
+from tlbench import charts, figures, gains, stats, svg
 from tlbench.card import Budget
 from tlbench.grid import Grid
 
@@ -113,7 +113,19 @@ def test_harm_is_told_by_a_sign_and_every_gain_by_a_number(drawn: dict[str, str]
     assert said.count("+4") == 3
     assert said.count("+8") == 2  # the third was not run, and is blank
     assert {"▼20", "▼3", "▼9"} <= set(said)
-    assert gains.sign(grid(5, seeds=3), METHODS.index("harmful"), 0) == gains.DOUBTFUL  # too few seeds to test
+    assert gains.signs(grid(5, seeds=3), METHODS.index("harmful"))[0] == gains.DOUBTFUL  # too few seeds to test
+
+
+def test_a_sign_of_harm_is_corrected_for_the_tasks_as_the_tables_are() -> None:
+    g = grid(5)
+    i, tasks = METHODS.index("harmful"), len(g.tasks)
+    gain, se = np.full(tasks, 0.5), np.ones(tasks)
+    gain[0] = -2.4  # p = .037 by itself, and not among so many
+    g.mean[i], g.se[i], g.df[i] = gain, se, 4.0
+    assert stats.verdict(stats.Estimate(2.4, 1.0, 4.0), 5) == "yes"
+    assert gains.signs(g, i)[0] == gains.DOUBTFUL
+    g.mean[i, 0] = -20.0
+    assert gains.signs(g, i)[0] == gains.HARMED
 
 
 def test_better_methods_and_families_come_first(drawn: dict[str, str]) -> None:

@@ -179,3 +179,38 @@ def test_the_weights_of_tasks_are_those_of_the_macro_mean() -> None:
     groups = ("a", "b", "a", "c", "a")
     x = np.arange(5.0)
     assert x @ standings.weights(groups) == pytest.approx(stats.macro(x, groups))
+
+
+def test_a_gain_is_bounded_for_new_seeds_and_for_new_test_samples(tmp_path: Path) -> None:
+    """Few test samples that every seed meets again: the seeds agree, and say too little."""
+    easy = np.arange(20) < 12
+    rows = {m: np.tile(easy, (4, 5, 1)) for m in ("target_only", "source_only")}
+    better = rows["target_only"].copy()
+    better[:, :, 12:16] = True  # 20 points, on the same four samples every time
+    better[0, 0, 16] = True  # so that seeds differ at all
+    g = made(tmp_path, {**rows, "dann": better})
+    i = g.methods.index("dann")
+    w = standings.weights(g.groups)
+    found = by_name(standings.standings(g))["dann"].gain
+    assert found.mean == pytest.approx(float(g.gain[i].mean(1) @ w))
+    assert found.se == pytest.approx(float(np.sqrt(((w * g.se[i]) ** 2).sum())))
+    assert found.half_width() > 5 * stats.pooled_t(g.gain[i], w).half_width()
+
+
+def test_a_source_turns_harmful_only_where_every_budget_was_measured(tmp_path: Path) -> None:
+    at = {}
+    for k, right in ((1, 0.9), (5, 0.3)):
+        tasks = TASKS if k == 1 else TASKS[:2]
+        bits = {
+            m: np.tile(np.arange(80) < 80 * a, (len(tasks), 5, 1)) for m, a in (("target_only", 0.5), ("dann", right))
+        }
+        at[k] = grid.of(frame.standing(frame.load(stored(tmp_path / str(k), study(bits, tasks, budget=k)))), k)
+    assert tables.turning_points(at) == {"dann": "2 of 2 tasks, median 5"}
+
+
+def test_an_improvement_weighs_families_alike(tmp_path: Path) -> None:
+    bits = answers(dann=0.5)
+    bits["dann"][:2] = True  # on both tasks of one family
+    bits["dann"][2:] = False
+    found = by_name(standings.standings(made(tmp_path, bits)))["dann"]
+    assert found.improves == pytest.approx(1 / 3)

@@ -12,7 +12,7 @@ import numpy as np
 from tlbench import svg
 from tlbench.card import Budget
 from tlbench.charts import curves, pareto
-from tlbench.gains import DOUBTFUL, HARMED, Array, average, counted, judged, sign
+from tlbench.gains import DOUBTFUL, HARMED, Array, average, counted, judged, signs
 from tlbench.grid import Grid
 from tlbench.wording import labels
 
@@ -98,15 +98,16 @@ def _rows(grid: Grid, means: Array) -> list[int]:
 def _numbers(axes: Axes, grid: Grid, rows: list[int], columns: list[int], limit: float) -> None:
     """The gain in every cell, with its sign of harm; the sign alone where so many numbers could not be read."""
     if len(rows) * len(columns) > MOST_NUMBERS:
-        signs = np.array([[sign(grid, m, t) for t in columns] for m in rows])
+        marks = np.array([signs(grid, m) for m in rows])[:, columns]
         for marker, said in (("v", HARMED), (".", DOUBTFUL)):
-            down, right = np.nonzero(signs == said)
+            down, right = np.nonzero(marks == said)
             axes.scatter(right + 0.5, down + 0.5, s=3, marker=marker, color=svg.ON_LIGHT, linewidths=0)
         return
     for y, m in enumerate(rows):
+        leads = signs(grid, m)
         for x, t in enumerate(columns):
             if np.isfinite(gain := grid.mean[m, t]):
-                lead = sign(grid, m, t)
+                lead = leads[t]
                 colour = svg.ON_DARK if abs(gain) > 0.72 * limit else svg.ON_LIGHT
                 weight = "bold" if lead == HARMED else "normal"
                 said = f"{lead}{abs(round(float(gain)))}"

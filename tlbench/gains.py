@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tlbench.card import FULL, Budget
 from tlbench.grid import Grid
 from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
-from tlbench.stats import Estimate, verdict
+from tlbench.stats import MARGIN, harm
 
 Array = NDArray[np.floating[Any]]
 HARMED, DOUBTFUL = "▼", "▽"  # more than a point below the reference: shown by a test, or not
@@ -77,11 +77,17 @@ def best(grids: Sequence[Grid]) -> dict[str, str]:
     return {family: found[family][2] for family in sorted(found)}
 
 
-def sign(grid: Grid, method: int, task: int) -> str:
-    """What a cell's number is led by: a sign of harm, or + of a gain."""
-    gain = float(grid.mean[method, task])
-    seeds = int(np.isfinite(grid.gain[method, task]).sum())
-    said = verdict(Estimate(-gain, float(grid.se[method, task]), max(1.0, float(grid.df[method, task]))), seeds)
-    if said == "no" or said.startswith("no,"):
-        return "+" if round(gain) > 0 else "−" if round(gain) < 0 else ""
-    return HARMED if said == "yes" else DOUBTFUL
+def signs(grid: Grid, method: int) -> list[str]:
+    """(T,) what the numbers of a method's cells are led by: a sign of harm, or + of a gain.
+
+    The tests are those that the tables count, corrected over the method's tasks.
+    """
+    seeds = np.isfinite(grid.gain[method]).sum(1)
+    said = harm(grid.mean[method], grid.se[method], np.maximum(1.0, grid.df[method]), seeds)
+    return [_sign(float(gain), str(word)) for gain, word in zip(grid.mean[method], said, strict=True)]
+
+
+def _sign(gain: float, word: str) -> str:
+    if gain < -MARGIN:
+        return HARMED if word == "negative" else DOUBTFUL
+    return "" if np.isnan(gain) else "+" if round(gain) > 0 else "−" if round(gain) < 0 else ""

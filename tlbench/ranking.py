@@ -32,14 +32,17 @@ def iqm(scores: ArrayLike) -> Any:
     return np.where(np.isnan(runs).any(-1), np.nan, trim_mean(runs, 0.25, axis=-1))[()]
 
 
-def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> float:
+def probability_of_improvement(a: ArrayLike, b: ArrayLike, weights: NDArray[np.floating[Any]] | None = None) -> float:
     """P(a run of a beats one of b) + P(tie) / 2, meaned over tasks (Agarwal et al. 2021). Shapes (tasks, seeds).
 
     Runs are not paired by seed: it is a chance for one run of each, of any seeds. NaN stays.
+
+    Args:
+        weights: (tasks,) of the mean, that add up to 1; None: all weigh alike
     """
     x, y = np.asarray(a, dtype=float)[:, :, None], np.asarray(b, dtype=float)[:, None, :]
     beaten = np.where(np.isnan(x + y), np.nan, (x > y) + 0.5 * (x == y))  # (tasks, seeds of a, seeds of b)
-    return float(beaten.mean((1, 2)).mean())
+    return float(np.average(beaten.mean((1, 2)), weights=weights))
 
 
 def win_tie_loss(gain: ArrayLike, margin: float = TIE) -> tuple[int, int, int]:

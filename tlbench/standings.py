@@ -57,7 +57,7 @@ class Standing:
     owed: int
     imputed: int
     accuracy: float  # families weigh alike, as in all means here
-    gain: Estimate  # over the reference, for new seeds on these tasks
+    gain: Estimate  # over the reference, for new seeds and test samples of these tasks
     beyond: Estimate  # the same, for new dataset families
     added: float  # over source + target pooled; NaN at k = 0
     harm: Harm | None  # None for the reference itself
@@ -114,7 +114,7 @@ def _standing(grid: Grid, i: int) -> Standing:
     whole = measured == gain.size
     return Standing(
         grid.methods[i], grid.families[i], measured, gain.size, imputed,
-        float(grid.value[i].mean(1) @ w), _on_these(gain, w, grid),
+        float(grid.value[i].mean(1) @ w), _on_these(grid, i, w),
         stats.over_families(gain.mean(1), grid.groups), float(grid.added[i].mean(1) @ w),
         None if grid.methods[i] == grid.reference else harm_of(grid, i),
         whole and imputed <= MOST_IMPUTED * gain.size and grid.methods[i] not in UNRANKED,
@@ -127,11 +127,20 @@ def shared(grid: Grid) -> bool:
     return len(set(targets)) < len(targets)
 
 
-def _on_these(gain: Cube, w: Cube, grid: Grid) -> Estimate:
-    """The mean gain for new seeds on these tasks, of `gain` (T, S)."""
-    if shared(grid):
-        return stats.over_seeds([(gain.T @ w).tolist()])
-    return stats.pooled_t(gain, w)
+def _on_these(grid: Grid, i: int, w: Cube) -> Estimate:
+    """The mean gain of method `i` for new seeds and test samples of these tasks: the wider of two intervals.
+
+    One is over the seeds alone; the other adds up the tasks' two-way variances, for the same few test samples are
+    behind all seeds. Its degrees of freedom are Satterthwaite's (1946).
+    """
+    gain = grid.gain[i]
+    seeds = stats.over_seeds([(gain.T @ w).tolist()]) if shared(grid) else stats.pooled_t(gain, w)
+    parts = (w * grid.se[i]) ** 2
+    if not parts.sum() > 0:  # NaN where there are no answers to compare
+        return seeds
+    df = float(parts.sum() ** 2 / (parts**2 / grid.df[i])[parts > 0].sum())
+    both = Estimate(seeds.mean, float(np.sqrt(parts.sum())), df)
+    return max(seeds, both, key=lambda e: e.half_width() if np.isfinite(e.se) else 0.0)
 
 
 def harm_of(grid: Grid, i: int) -> Harm | None:
@@ -173,7 +182,7 @@ def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
         replace(
             s, rank=(int(places[n, 0]), int(places[n, 1])), group=int(groups[n]), mean_rank=float(mean[n]),
             iqm=None if np.isnan(normal[n]).any() else iqm(normal[n]),
-            improves=probability_of_improvement(value[n], reference), won=win_tie_loss(gain[n].mean(1)),
+            improves=probability_of_improvement(value[n], reference, w), won=win_tie_loss(gain[n].mean(1)),
         )
         for n, s in enumerate(ranked)
     ]  # fmt: skip

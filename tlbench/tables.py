@@ -173,22 +173,23 @@ def _harm(h: Harm) -> list[str]:
 
 
 def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
-    """Method -> on how many tasks its source becomes harmful, and at which budget in the median."""
+    """Method -> on how many tasks its source becomes harmful, and at which budget in the median; of those tasks that it
+    was measured on at every budget of labels, for elsewhere the budget that harms may be one that is not there."""
     labelled = [k for k in grids if isinstance(k, int) and k > 0]
-    methods = {m for k in labelled for m in grids[k].methods}
     found = {}
-    for method in methods:
+    for method in {m for k in labelled for m in grids[k].methods}:
         gaps: dict[str, dict[int, float]] = {}
         for k in labelled:
             g = grids[k]
             if method in g.methods and method != g.reference:
                 for t, mean in zip(g.tasks, g.mean[g.methods.index(method)], strict=True):
                     gaps.setdefault(t, {})[k] = -mean
-        points = [stats.harmful_from(list(v), list(v.values())) for v in gaps.values()]
+        whole = [v for v in gaps.values() if len(v) == len(labelled) and not np.isnan(list(v.values())).any()]
+        points = [stats.harmful_from(list(v), list(v.values())) for v in whole]
         turned = sorted(k for k in points if k is not None)
-        if points:
+        if whole:
             median = f", median {turned[(len(turned) - 1) // 2]}" if turned else ""
-            found[method] = f"{len(turned)} of {len(points)} tasks{median}"
+            found[method] = f"{len(turned)} of {len(whole)} tasks{median}"
     return found
 
 
