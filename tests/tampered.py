@@ -17,8 +17,9 @@ import numpy as np
 
 from tlbench import api, bundle, plan, submission
 from tlbench.api import Options
+from tlbench.bench import Bench
 from tlbench.bundle import Bundle
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.inspection import as_written, complete, on_the_board, place, rescored, told_again
 from tlbench.method import Description

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlbench import card, episodes
-from tlbench.cell import write_episodes
+from tlbench.bench import write_episodes
 from tlbench.data import Domain
 from tlbench.mistake import Mistake
 
@@ -128,10 +128,11 @@ def test_published_episodes_are_taken_as_they_are(real_data: Path) -> None:
 
 def test_embedded_episodes_are_the_same_in_another_process() -> None:
     script = (
-        "from tlbench import card; from tlbench.cell import Bench, Conditions\n"
+        "from tlbench import card; from tlbench.bench import Bench; from tlbench.cell import Conditions\n"
         "print(Bench(Conditions()).split(card.find('fonts_fewshot')[0], 0).digest)"
     )
     found = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout}
-    from tlbench.cell import Bench, Conditions
+    from tlbench.bench import Bench
+    from tlbench.cell import Conditions
 
     assert found == {Bench(Conditions()).split(card.find("fonts_fewshot")[0], 3).digest + "\n"}

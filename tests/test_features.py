@@ -14,7 +14,8 @@ from torch import nn
 
 from tlbench import api, card, inputs
 from tlbench.api import Options
-from tlbench.cell import Bench, Conditions
+from tlbench.bench import Bench
+from tlbench.cell import Conditions
 from tlbench.executors.local import Workers
 from tlbench.features import Frozen, Shape, decoded, folded, rows
 from tlbench.mistake import Mistake

@@ -14,7 +14,8 @@ import pytest
 from tlbench import card
 from tlbench import method as methods
 from tlbench import plan as plans
-from tlbench.cell import Bench, Conditions
+from tlbench.bench import Bench
+from tlbench.cell import Conditions
 from tlbench.executors.local import Workers
 from tlbench.row import Row
 from tlbench.store import Store

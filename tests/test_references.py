@@ -22,9 +22,10 @@ from torch import nn
 from tlbench import api, card, catalog, core, method, nets
 from tlbench import plan as plans
 from tlbench.api import Options
+from tlbench.bench import Bench
 from tlbench.board import Board
 from tlbench.card import FULL
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.mistake import Mistake
 from tlbench.plan import Request

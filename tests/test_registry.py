@@ -10,8 +10,9 @@ import pytest
 
 from tlbench import card, loaders
 from tlbench import plan as plans
+from tlbench.bench import Bench
 from tlbench.card import Card, Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake
 from tlbench.row import Row

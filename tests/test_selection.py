@@ -14,8 +14,9 @@ from tlbench import api, card, search, selection, trials
 from tlbench import plan as plans
 from tlbench import validators as v
 from tlbench.api import Options
+from tlbench.bench import Bench
 from tlbench.card import Card
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.method import Description, describe

@@ -20,9 +20,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import api, card, inputs
+from tlbench import api, card, inputs, record
 from tlbench.api import Options
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.bench import Bench
+from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Ended, Workers
 from tlbench.jail import Limits
@@ -928,4 +929,4 @@ def scored(bench: Bench, cell: Cell, folder: Path) -> float | None:
     report = {"status": "ok", **dict.fromkeys(numbers, 1), "peak_gpu_mib": None}
     keys = ("tlbench", "torch", "python", "machine", "time")
     provenance = {**dict.fromkeys(keys, ""), "commit": None, "dirty": None}
-    return bench.row(cell, Ended(1, folder, report), provenance, 1, 3.0).value
+    return record.row(bench, cell, Ended(1, folder, report), provenance, 1, 3.0).value

@@ -9,8 +9,9 @@ from typing import Any
 
 from tlbench import plan as plans
 from tlbench import selection
+from tlbench.bench import Bench
 from tlbench.card import Budget
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share, resolve
 from tlbench.method import shipped

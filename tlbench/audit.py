@@ -14,8 +14,9 @@ import numpy as np
 from tlbench import card as cards
 from tlbench import duplicates, loaders
 from tlbench import split as splits
+from tlbench.bench import Bench
 from tlbench.card import Card, Task
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.data import Domain, Rows
 from tlbench.loaders import voc
 from tlbench.mistake import Mistake

@@ -11,8 +11,9 @@ from typing import Any
 
 from tlbench import backbone, card, factsheet, fetch, frozen, loaders, plan, plugins
 from tlbench import method as methods
+from tlbench.bench import Bench
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import Description

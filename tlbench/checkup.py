@@ -12,8 +12,9 @@ from pathlib import Path
 from tlbench import card
 from tlbench import method as methods
 from tlbench import plan as plans
+from tlbench.bench import Bench
 from tlbench.card import Budget, Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.contract import BROKEN, HARNESS, KEPT, PRELOADED, REFUSED, Examination, Finding
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share

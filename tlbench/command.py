@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from tlbench import api, card, store
 from tlbench import plan as plans
 from tlbench.api import Options, Outcome
+from tlbench.bench import Bench
 from tlbench.card import FULL, Budget
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.jail import resolve
 from tlbench.method import shipped
 from tlbench.mistake import Mistake

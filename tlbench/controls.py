@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from tlbench import card, plan, predictions
-from tlbench.cell import Bench, Cell
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.method import Description
 from tlbench.plausibility import spread

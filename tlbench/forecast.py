@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tlbench import archive
 from tlbench import plan as plans
-from tlbench.cell import Bench, Cell
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.store import Store
 
 if TYPE_CHECKING:

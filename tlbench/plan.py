@@ -13,8 +13,9 @@ from typing import Any
 
 from tlbench import __version__, cachedir, card, core, loaders, search
 from tlbench import method as methods
+from tlbench.bench import Bench
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import Description

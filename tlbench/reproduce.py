@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tlbench import frozen, plan, published, reproduction
 from tlbench.api import Options, Tell, preloaded, started, swept
+from tlbench.bench import Bench
 from tlbench.card import Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.method import Description
 from tlbench.mistake import Mistake, suggest

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from tlbench import trials
 from tlbench import validators as v
-from tlbench.cell import Bench, Cell
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.lodo import alone, gains
 from tlbench.metrics import accuracy

@@ -18,11 +18,12 @@ import numpy as np
 
 from tlbench import card
 from tlbench import plan as plans
+from tlbench.bench import Bench
 from tlbench.calibration import cells, draw
 from tlbench.calibration.checks import Comparison, below_ceiling, ceiling
 from tlbench.calibration.demands import Demands, of_learners
 from tlbench.card import Card
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share

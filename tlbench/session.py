@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tlbench import machine
+from tlbench import machine, record
 from tlbench import plan as plans
-from tlbench.cell import Bench, Cell
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.executors.local import ServerDied, Workers, forget
 from tlbench.jail import Limits
 from tlbench.plan import Plan, Request
@@ -88,7 +89,7 @@ class Session:
             self.left.append(f"{cell.label}: took the worker server down with it")
             return []
         wall, seen = time.perf_counter() - start, machine.Look.now()
-        row = self.bench.row(cell, ended, provenance(), 1, wall)
+        row = record.row(self.bench, cell, ended, provenance(), 1, wall)
         forget(ended)
         clocks = {name: ended.report.get(name) for name in (*CLOCKS, "cpu_s")}
         if not row.ok or not all(isinstance(v, float) and 0 <= v < math.inf for v in clocks.values()):

@@ -20,9 +20,10 @@ import numpy as np
 from tlbench import admitted, api, bundle, card, core, machine, predictions, scoring
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
+from tlbench.bench import Bench
 from tlbench.bundle import ABOUT, ANSWERS, ROWS, SOURCE
 from tlbench.card import Budget
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.method import Description, code_digest, shipped
 from tlbench.mistake import Mistake

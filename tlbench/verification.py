@@ -15,8 +15,9 @@ import numpy as np
 from tlbench import api, bundle, controls, machine, plausibility, predictions
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
+from tlbench.bench import Bench
 from tlbench.bundle import SOURCE, Bundle
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.inspection import as_written, complete, on_the_board, place, provenance, rescored, told_again
 from tlbench.method import Description
