@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card
+from tlbench import card, registry
 from tlbench import method as methods
 from tlbench import plan as plans
 from tlbench.bench import Bench
@@ -44,10 +44,10 @@ def runnable() -> list[str]:
 
 def run(task: str, results: Path) -> Rows:
     """The row of each method; of episodes, which some methods learn from anew, forty."""
-    store, c = Store(results), card.find(task)[0].card
+    store, c = Store(results), registry.find(task)[0].card
     few = c.episodes.model_copy(update={"count": 40})
     cut = c.model_copy(update={"episodes": few}) if c.regime == "episodes" else c
-    asked = next(t for t in card.tasks_of(cut) if t.name == card.find(task)[0].name)
+    asked = next(t for t in card.tasks_of(cut) if t.name == registry.find(task)[0].name)
     with Workers(modules=[f"tlbench_baselines.{n}" for n in runnable()]) as workers:
         bench, cells = Bench(Conditions()), []
         for name in runnable():

@@ -19,7 +19,7 @@ from tlbench_baselines.target_again import APART, TargetAgain
 from tlbench_baselines.target_only import TargetOnly
 from torch import nn
 
-from tlbench import api, card, catalog, core, method, nets
+from tlbench import api, catalog, core, method, nets, registry
 from tlbench import plan as plans
 from tlbench.api import Options
 from tlbench.bench import Bench
@@ -31,8 +31,8 @@ from tlbench.mistake import Mistake
 from tlbench.plan import Request
 from tlbench.report import Asked, line, suite_lines
 
-TASK = card.find("digits/fonts-handwritten")[0]
-EPISODIC = card.find("fonts_fewshot")[0]
+TASK = registry.find("digits/fonts-handwritten")[0]
+EPISODIC = registry.find("fonts_fewshot")[0]
 SKYLINE, TARGET_ONLY, SOURCE_ONLY = (method.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
 
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import api, card, inputs, record
+from tlbench import api, card, inputs, record, registry
 from tlbench.api import Options
 from tlbench.bench import Bench
 from tlbench.cell import Cell, Conditions
@@ -672,7 +672,7 @@ class Suite:
 
     @property
     def task(self) -> card.Task:
-        return card.find(str(self.file))[0]
+        return registry.find(str(self.file))[0]
 
     def bench(self, kind: type[Bench] = Bench) -> Bench:
         return kind(Conditions(data_root=self.root))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import card
+from tlbench import card, registry
 from tlbench import method as methods
 from tlbench import plan as plans
 from tlbench.bench import Bench
@@ -26,8 +26,8 @@ from tlbench.sweep import Sweep, default_jobs, threads_for
 def embedded() -> list[tuple[Task, Budget]]:
     """The first task of every suite that needs no download, at the least and the most labels of its quick profile."""
     found: list[tuple[Task, Budget]] = []
-    for file in card.card_files().values():
-        c = card.read(file)
+    for file in registry.card_files().values():
+        c = registry.read(file)
         if all(c.place(d).loader in ("embedded", "generated") for d in c.all_domains):
             ends = dict.fromkeys((c.quick.budgets[0], c.quick.budgets[-1]))
             found += [(card.tasks_of(c)[0], k) for k in ends]
@@ -72,7 +72,7 @@ def check(
     Raises:
         Mistake: no such method, setting, promise or task.
     """
-    named = [(t, k) for name in tasks for t in card.find(name) for k in t.card.quick.budgets]
+    named = [(t, k) for name in tasks for t in registry.find(name) for k in t.card.quick.budgets]
     shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
     with Workers(modules=[*PRELOADED, *shipped]) as workers:
         e = Examination(spec, settings, workers)

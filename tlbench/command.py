@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlbench import api, card, store
+from tlbench import api, registry, store
 from tlbench import plan as plans
 from tlbench.api import Options, Outcome
 from tlbench.bench import Bench
@@ -266,7 +266,7 @@ def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> 
         bench = Bench(line["conditions"])
         notes = [resolve(jail)[1], api.settled(options, bench.conditions.device, workers)]
         described = plans.describe([line["method"]], {}, workers)[line["method"]]
-        task = card.named(line["task"], line["card"])
+        task = registry.named(line["task"], line["card"])
         cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
         if bench.key(cell) != line["key"]:
             raise Mistake(

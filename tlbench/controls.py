@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import card, plan, predictions
+from tlbench import plan, predictions, registry
 from tlbench.bench import Bench
 from tlbench.cell import Cell
 from tlbench.executors.local import Workers
@@ -90,7 +90,7 @@ def merged(checks: list[Check]) -> Check:
 
 
 def placebo_cell(method: Description, seed: int) -> Cell:
-    return plan.cell(card.find(PLACEBO)[0], method, PLACEBO_BUDGET, seed)
+    return plan.cell(registry.find(PLACEBO)[0], method, PLACEBO_BUDGET, seed)
 
 
 def placebo(row: Row) -> Check:

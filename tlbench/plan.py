@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tlbench import __version__, cachedir, card, core, loaders, search
+from tlbench import __version__, cachedir, core, loaders, registry, search
 from tlbench import method as methods
 from tlbench.bench import Bench
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
@@ -99,7 +99,7 @@ def check(request: Request) -> list[Task]:
         if seed < 0:
             raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
     named = core.tasks(core.named(request.grid)) if request.grid else []
-    return list(dict.fromkeys([*(task for name in request.tasks for task in card.find(name)), *named]))
+    return list(dict.fromkeys([*(task for name in request.tasks for task in registry.find(name)), *named]))
 
 
 def make(request: Request, bench: Bench, described: dict[str, Description]) -> Plan:

@@ -11,12 +11,13 @@ import numpy as np
 
 from tlbench import backbone, episodes, frozen, inputs, loaders
 from tlbench import split as splits
-from tlbench.card import IMAGE_LOADERS, Card, Task
+from tlbench.card import Card, Task
 from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.inputs import Transform
 from tlbench.mistake import Mistake
+from tlbench.place import IMAGE_LOADERS
 from tlbench.split import Partition, Split
 
 Place = tuple[Card, str, int]  # of a domain: its card, its name, and the seed where it is drawn anew

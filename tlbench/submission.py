@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import admitted, api, bundle, card, core, machine, predictions, scoring
+from tlbench import admitted, api, bundle, core, machine, predictions, registry, scoring
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
 from tlbench.bench import Bench
@@ -99,7 +99,7 @@ def submit(s: Submission, tell: Tell | None = None, progress: Any = None) -> tup
         method, whole = described[s.method], plans.make(asked, bench, described)
         some = replace(asked, budgets=s.budgets, seeds=s.seeds)
         chosen = owed(plans.make(some, bench, described), method)
-        lacking = [n for n in s.asked if n not in core.grids() and n not in card.card_files()] + whole.notices
+        lacking = [n for n in s.asked if n not in core.grids() and n not in registry.card_files()] + whole.notices
         _check_whole(s, owed(whole, method), chosen, lacking)
         api.swept(chosen, bench, store, workers, options, tell)
         rows = {c: store.rows[bench.key(c)] for c in chosen}
