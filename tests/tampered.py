@@ -178,7 +178,7 @@ def changed_code(f: Path) -> None:
 
 
 def changed_code_and_digest(f: Path) -> None:
-    from tlbench.method import code_digest
+    from tlbench.digest import code_digest
 
     changed_code(f)
     digest = code_digest((f / "source" / "means.py").rename(f / "source" / "other.py"), "Means")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.method import NUMERICS
+from tlbench.digest import NUMERICS
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,15 +19,15 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "landlock", "seccomp", "jail", "watchdog", "bubblewrap", "cachedir", "data", "duplicates", "weights", "kinds",
     "own", "place", "schema", "card", "registry", "core", "manifest", "dataset", "download", "hub", "unpack", "mirrors",
     "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "promises", "plugins", "lineage", "method",
-    "admitted", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow",
-    "priors", "transport", "features", "textencoding", "calibration", "loaders", "executors", "honesty", "machine",
-    "yardstick", "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring", "cell", "samples",
-    "bench", "record", "predictions", "trials", "report", "archive", "store", "timings", "frame", "grid", "index",
-    "wording", "plan", "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings",
-    "tables", "svg", "gains", "charts", "figures", "selection", "board", "comparison", "trace", "shift", "similarity",
-    "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls",
-    "inspection", "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod",
-    "catalog", "doctor", "command", "questions", "clock", "referee", "cli",
+    "digest", "loading", "admitted", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning",
+    "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders", "executors",
+    "honesty", "machine", "yardstick", "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring",
+    "cell", "samples", "bench", "record", "predictions", "trials", "report", "archive", "store", "timings", "frame",
+    "grid", "index", "wording", "plan", "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict",
+    "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board", "comparison", "trace", "shift",
+    "similarity", "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility",
+    "controls", "inspection", "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard",
+    "newmethod", "catalog", "doctor", "command", "questions", "clock", "referee", "cli",
 ]  # fmt: skip
 
 

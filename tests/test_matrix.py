@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, registry
+from tlbench import card, loading, registry
 from tlbench import method as methods
 from tlbench import plan as plans
 from tlbench.bench import Bench
@@ -39,7 +39,7 @@ Rows = dict[str, Row]
 
 def runnable() -> list[str]:
     """Every shipped method whose extra is installed."""
-    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(methods.load(n), "requires", ()))]
+    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(loading.load(n), "requires", ()))]
 
 
 def run(task: str, results: Path) -> Rows:

@@ -19,7 +19,7 @@ from tlbench_baselines.target_again import APART, TargetAgain
 from tlbench_baselines.target_only import TargetOnly
 from torch import nn
 
-from tlbench import api, catalog, core, method, nets, registry
+from tlbench import api, catalog, core, loading, method, nets, registry
 from tlbench import plan as plans
 from tlbench.api import Options
 from tlbench.bench import Bench
@@ -33,7 +33,7 @@ from tlbench.report import Asked, line, suite_lines
 
 TASK = registry.find("digits/fonts-handwritten")[0]
 EPISODIC = registry.find("fonts_fewshot")[0]
-SKYLINE, TARGET_ONLY, SOURCE_ONLY = (method.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
+SKYLINE, TARGET_ONLY, SOURCE_ONLY = (loading.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
 
 
 # the skyline
@@ -97,7 +97,7 @@ def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
 
 def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
     names = ("chance", *plans.REFERENCES, *plans.BESIDE)
-    described = {n: method.describe(n, {}) for n in names}
+    described = {n: loading.describe(n, {}) for n in names}
     for full in (True, False):
         request = Request(("digits/fonts-handwritten",), ("chance",), (1,), (0,), full=full)
         made = plans.make(request, Bench(Conditions()), described)
@@ -106,7 +106,7 @@ def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
 
 def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_refused() -> None:
     names = ("dann", "finetune", "maml", "maml_learn2learn")
-    described = {n: method.describe(n, {}) for n in (*names, *plans.REFERENCES, *plans.BESIDE)}
+    described = {n: loading.describe(n, {}) for n in (*names, *plans.REFERENCES, *plans.BESIDE)}
     described["maml_learn2learn"] = replace(described["maml_learn2learn"], requires=("nobody_has_this",))
     request = Request(("digits/fonts-handwritten",), names, (0, 5), (0,), every=True)
     made = plans.make(request, Bench(Conditions()), described)
@@ -119,7 +119,7 @@ def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_ref
 
 def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
     names = ("chance", *plans.REFERENCES, *plans.BESIDE)
-    described = {n: method.describe(n, {}) for n in names}
+    described = {n: loading.describe(n, {}) for n in names}
     made = plans.make(Request((), ("chance",), grid="core"), Bench(Conditions()), described)
     grid = core.named("core")
     mine = [e for e in made.entries if e.method.name == "chance" and e.task.card.name == "wdbc_shift"]
@@ -185,7 +185,7 @@ def test_chance_of_a_number_is_the_mean() -> None:
 
 @pytest.mark.parametrize("name", sorted(method.shipped()))
 def test_every_method_says_where_its_hyperparameters_are_searched(name: str) -> None:
-    described = method.describe(name, {})
+    described = loading.describe(name, {})
     again = method.Description.of(json.loads(json.dumps(described.__dict__, default=lambda f: f.__dict__)))
     assert again.search == described.search
     assert (described.search == {}) == (name == "chance")
@@ -217,7 +217,7 @@ def test_a_search_that_makes_no_sense_is_a_mistake_in_a_line(search: str, said: 
         f"    weight: float = 1.0\n    search: ClassVar[dict] = {search}\n    def fit(self, train, seed): ...\n"
     )
     with pytest.raises(Mistake, match=said):
-        method.describe(f"{file}:Mine", {})
+        loading.describe(f"{file}:Mine", {})
 
 
 def test_show_tells_the_search_space(capsys: pytest.CaptureFixture[str]) -> None:

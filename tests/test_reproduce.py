@@ -17,8 +17,8 @@ from test_split import domain, task
 from test_store import row
 
 from tlbench import card as cards
+from tlbench import loading, published, registry, reproduction, schema
 from tlbench import method as methods
-from tlbench import published, registry, reproduction, schema
 from tlbench.api import Options
 from tlbench.executors.local import Workers
 from tlbench.inputs import standardized
@@ -103,7 +103,7 @@ def test_a_table_names_tasks_and_methods_that_are_there(name: str) -> None:
     assert table.name == name
     for entry in table.row:
         methods.check_name(entry.method)
-        known = {f.name for f in fields(methods.load(entry.method))}
+        known = {f.name for f in fields(loading.load(entry.method))}
         assert set(entry.settings) <= known
         for column in table.columns:
             found, _ = table.task_of(entry, column)

@@ -19,7 +19,8 @@ from tlbench.card import Card
 from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
-from tlbench.method import Description, describe
+from tlbench.loading import describe
+from tlbench.method import Description
 from tlbench.mistake import Mistake
 from tlbench.plan import Request
 from tlbench.row import Row

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tlbench import PROTOCOL, archive, frozen, registry
 from tlbench.card import Card
-from tlbench.method import code_digest, shipped
+from tlbench.digest import code_digest
+from tlbench.method import shipped
 from tlbench.row import Row
 from tlbench.store import Store
 

@@ -10,7 +10,8 @@ from tlbench.bench import Bench
 from tlbench.bundle import SOURCE, Bundle
 from tlbench.card import Budget
 from tlbench.cell import Cell
-from tlbench.method import code_digest, shipped
+from tlbench.digest import code_digest
+from tlbench.method import shipped
 from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some

@@ -16,6 +16,7 @@ from tlbench import method as methods
 from tlbench.bench import Bench
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Card, Task
 from tlbench.cell import Cell, Conditions
+from tlbench.digest import code_digest
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import Description
@@ -282,7 +283,7 @@ def described(spec: str, settings: dict[str, str], workers: Workers, limits: Lim
     """
     file = None
     if spec in methods.shipped():
-        digest = methods.code_digest(methods.shipped()[spec])
+        digest = code_digest(methods.shipped()[spec])
         file = cachedir.folder("methods") / f"{sha(__version__, spec, sorted(settings.items()), digest)}.json"
         with suppress(OSError, ValueError, KeyError):  # missing, or broken: made anew
             return Description.of(json.loads(file.read_text()))

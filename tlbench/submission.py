@@ -24,8 +24,9 @@ from tlbench.bench import Bench
 from tlbench.bundle import ABOUT, ANSWERS, ROWS, SOURCE
 from tlbench.card import Budget
 from tlbench.cell import Cell
+from tlbench.digest import code_digest
 from tlbench.executors.local import Workers
-from tlbench.method import Description, code_digest, shipped
+from tlbench.method import Description, shipped
 from tlbench.mistake import Mistake
 from tlbench.plan import Request
 from tlbench.row import Row
