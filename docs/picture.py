@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tlbench import api
 from tlbench.command import table
-from tlbench.plan import Request
+from tlbench.request import Request
 
 if __name__ == "__main__":
     outcome = api.execute(Request(("digits",), ("dann",)), api.Options())

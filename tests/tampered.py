@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import api, bundle, plan, submission
+from tlbench import api, bundle, descriptions, plan, submission
 from tlbench.api import Options
 from tlbench.bench import Bench
 from tlbench.bundle import Bundle
@@ -81,7 +81,7 @@ class Bundled:
         spec = f"{folder / 'source' / b.about.method.file}:{b.about.method.cls}"
         bench = api.bench(Options(device="cpu", jobs=1))
         with Workers() as workers:
-            described = plan.describe((spec,), {}, workers)
+            described = descriptions.describe((spec,), {}, workers)
         made = plan.make(submission.request(spec, b.about.asked), bench, described)
         cells = submission.owed(made, described[spec])
         return cls(folder, bench, {(c.task.name, c.budget, c.seed): c for c in cells}, described[spec])

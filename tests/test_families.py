@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import method, registry, report, selftest
+from tlbench import method, references, registry, selftest
 from tlbench.calibration import forms
 from tlbench.calibration.cells import Cell
 from tlbench.calibration.demands import of_methods
 from tlbench.calibration.rotation import CAL1, CAL8, N_SOURCE, D, M
 from tlbench.calibration.winners import HARM
 
-REFERENCES = (report.SOURCE_ONLY, report.TARGET_ONLY)
+REFERENCES = (references.SOURCE_ONLY, references.TARGET_ONLY)
 DEAF = """
 from dataclasses import dataclass
 from typing import ClassVar

@@ -22,12 +22,13 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "digest", "loading", "admitted", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning",
     "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders", "executors",
     "honesty", "machine", "yardstick", "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring",
-    "cell", "samples", "bench", "record", "predictions", "trials", "report", "archive", "store", "timings", "frame",
-    "grid", "index", "wording", "plan", "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict",
-    "standings", "tables", "svg", "gains", "charts", "figures", "selection", "board", "comparison", "trace", "shift",
-    "similarity", "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility",
-    "controls", "inspection", "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard",
-    "newmethod", "catalog", "doctor", "command", "questions", "clock", "referee", "cli",
+    "cell", "samples", "bench", "record", "predictions", "trials", "references", "report", "archive", "store",
+    "timings", "frame", "grid", "index", "wording", "request", "requirements", "descriptions", "plan", "planfile",
+    "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings", "tables", "svg", "gains",
+    "charts", "figures", "selection", "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest",
+    "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection",
+    "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog",
+    "doctor", "command", "questions", "clock", "referee", "cli",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, loading, registry
+from tlbench import card, descriptions, loading, registry
 from tlbench import method as methods
 from tlbench import plan as plans
 from tlbench.bench import Bench
@@ -51,9 +51,9 @@ def run(task: str, results: Path) -> Rows:
     with Workers(modules=[f"tlbench_baselines.{n}" for n in runnable()]) as workers:
         bench, cells = Bench(Conditions()), []
         for name in runnable():
-            fields = {f.name for f in plans.described(name, {}, workers).fields}
+            fields = {f.name for f in descriptions.described(name, {}, workers).fields}
             settings = {"steps": TASKS[task][1]} if "steps" in fields else {}
-            cells.append(plans.cell(asked, plans.described(name, settings, workers), BUDGET, 0))
+            cells.append(plans.cell(asked, descriptions.described(name, settings, workers), BUDGET, 0))
         Sweep(cells, bench, store, workers, jobs=2).run()
     return {r.method: r for r in store.rows.values()}
 

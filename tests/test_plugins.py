@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import catalog, digest, plan, plugins
+from tlbench import catalog, descriptions, digest, plugins
 from tlbench import method as methods
 from tlbench.api import Options, run
 from tlbench.digest import code_digest
@@ -79,7 +79,7 @@ def workers(site: Path) -> Iterator[Workers]:
 
 def test_plugins_are_found_by_metadata_and_imported_by_a_worker_only(site: Path, workers: Workers) -> None:
     assert {"our-methods/uniform", "our-methods/dann", "faulty/raises"} <= {*plugins.installed()}
-    described = plan.described("our-methods/uniform", {"level": "2"}, workers)
+    described = descriptions.described("our-methods/uniform", {"level": "2"}, workers)
     assert (described.name, described.summary, described.config) == (
         "our-methods/uniform",
         "Know nothing.",
@@ -89,8 +89,8 @@ def test_plugins_are_found_by_metadata_and_imported_by_a_worker_only(site: Path,
 
 
 def test_a_plugin_called_as_a_shipped_method_is_another_one(site: Path, workers: Workers) -> None:
-    assert plan.described("our-methods/dann", {}, workers).summary == "Know nothing."
-    assert plan.described("dann", {}, workers).paper.startswith("Ganin")
+    assert descriptions.described("our-methods/dann", {}, workers).summary == "Know nothing."
+    assert descriptions.described("dann", {}, workers).paper.startswith("Ganin")
 
 
 def test_a_broken_plugin_is_listed_with_its_error_beside_the_others(site: Path, workers: Workers) -> None:

@@ -19,7 +19,7 @@ from tlbench_baselines.target_again import APART, TargetAgain
 from tlbench_baselines.target_only import TargetOnly
 from torch import nn
 
-from tlbench import api, catalog, core, loading, method, nets, registry
+from tlbench import api, catalog, core, loading, method, nets, references, registry, requirements
 from tlbench import plan as plans
 from tlbench.api import Options
 from tlbench.bench import Bench
@@ -28,8 +28,8 @@ from tlbench.card import FULL
 from tlbench.cell import Conditions
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
 from tlbench.report import Asked, line, suite_lines
+from tlbench.request import Request
 
 TASK = registry.find("digits/fonts-handwritten")[0]
 EPISODIC = registry.find("fonts_fewshot")[0]
@@ -44,7 +44,7 @@ def test_a_skyline_has_every_label_at_every_budget_and_no_source(k: int) -> None
     cell = plans.cell(TASK, SKYLINE, k, 0)
     assert cell.budget == FULL
     assert not cell.task.sources
-    assert plans.refusal(cell) is None
+    assert requirements.refusal(cell) is None
     assert plans.cell(TASK, TARGET_ONLY, k, 0).budget == k
     assert plans.cell(TASK, SOURCE_ONLY, k, 0).budget == 0
 
@@ -53,7 +53,7 @@ def test_of_episodes_nothing_can_be_taken_away_and_a_refusal_has_its_row() -> No
     for described in (SKYLINE, SOURCE_ONLY):
         cell = plans.cell(EPISODIC, described, 1, 0)
         assert cell.budget == 1
-        assert f"{described.name} does" in (plans.refusal(cell) or "")
+        assert f"{described.name} does" in (requirements.refusal(cell) or "")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
 
 
 def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
-    names = ("chance", *plans.REFERENCES, *plans.BESIDE)
+    names = ("chance", *references.REFERENCES, *references.BESIDE)
     described = {n: loading.describe(n, {}) for n in names}
     for full in (True, False):
         request = Request(("digits/fonts-handwritten",), ("chance",), (1,), (0,), full=full)
@@ -106,11 +106,11 @@ def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
 
 def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_refused() -> None:
     names = ("dann", "finetune", "maml", "maml_learn2learn")
-    described = {n: loading.describe(n, {}) for n in (*names, *plans.REFERENCES, *plans.BESIDE)}
+    described = {n: loading.describe(n, {}) for n in (*names, *references.REFERENCES, *references.BESIDE)}
     described["maml_learn2learn"] = replace(described["maml_learn2learn"], requires=("nobody_has_this",))
     request = Request(("digits/fonts-handwritten",), names, (0, 5), (0,), every=True)
     made = plans.make(request, Bench(Conditions()), described)
-    found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in plans.REFERENCES for k in (0, 5)}
+    found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in references.REFERENCES for k in (0, 5)}
     assert found == {("dann", 0), ("dann", 5), ("finetune", 5)}
     assert any("left out: method maml_learn2learn: needs nobody_has_this" in text for text in made.notices)
     with pytest.raises(Mistake, match="needs nobody_has_this"):
@@ -118,7 +118,7 @@ def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_ref
 
 
 def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
-    names = ("chance", *plans.REFERENCES, *plans.BESIDE)
+    names = ("chance", *references.REFERENCES, *references.BESIDE)
     described = {n: loading.describe(n, {}) for n in names}
     made = plans.make(Request((), ("chance",), grid="core"), Bench(Conditions()), described)
     grid = core.named("core")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, loaders, registry
+from tlbench import card, descriptions, loaders, registry, requirements
 from tlbench import plan as plans
 from tlbench.bench import Bench
 from tlbench.card import Card, Task
@@ -52,8 +52,8 @@ class Rig:
             name, settings = "tlbench.calibration.centroid:SourceCentroid", {}
         bench = Bench(Conditions())
         budget = 0 if "SourceCentroid" in name else next(k for k in c.budgets if k)
-        cell = plans.cell(task, plans.described(name, settings, self.workers), budget, 0)
-        assert plans.refusal(cell) is None
+        cell = plans.cell(task, descriptions.described(name, settings, self.workers), budget, 0)
+        assert requirements.refusal(cell) is None
         Sweep([cell], bench, self.store, self.workers).run()
         return self.store.rows[bench.key(cell)]
 
@@ -129,8 +129,8 @@ def test_methods_see_which_sample_is_from_which_source() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_reason(rig: Rig, task: str, method: str, budget: int, said: str) -> None:
-    described = plans.described(method, {}, rig.workers)
-    why = plans.refusal(Cell(registry.find(task)[0], described, budget, 0))
+    described = descriptions.described(method, {}, rig.workers)
+    why = requirements.refusal(Cell(registry.find(task)[0], described, budget, 0))
     assert why is not None
     assert said in why
 
@@ -144,7 +144,7 @@ def test_a_source_with_other_classes_is_said_where_the_card_calls_it_the_same_ta
 
 
 def test_a_missing_extra_is_one_line_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "find_spec", lambda name: None)
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     with pytest.raises(Mistake, match=r"bccd_detection: measuring boxes needs torchmetrics and pycocotools; run: pip"):
-        plans.check_extra(registry.find("bccd_detection")[0].card)
-    plans.check_extra(registry.find("digits")[0].card)
+        requirements.check_extra(registry.find("bccd_detection")[0].card)
+    requirements.check_extra(registry.find("digits")[0].card)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import api, card, registry, search, selection, trials
+from tlbench import api, card, descriptions, registry, search, selection, trials
 from tlbench import plan as plans
 from tlbench import validators as v
 from tlbench.api import Options
@@ -22,7 +22,7 @@ from tlbench.executors.local import Workers
 from tlbench.loading import describe
 from tlbench.method import Description
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
+from tlbench.request import Request
 from tlbench.row import Row
 from tlbench.selection import RULES, Evidence, Reduction
 from tlbench.split import Split
@@ -231,7 +231,7 @@ def test_permuted_test_labels_move_no_prediction_and_no_choice(tmp_path: Path) -
         bench = kind(Conditions(changed_data=True))
         store = Store(tmp_path / kind.__name__)
         with Workers(modules=api.preloaded(["dann"])) as workers:
-            described = plans.describe(["dann"], {"steps": "3"}, workers)
+            described = descriptions.describe(["dann"], {"steps": "3"}, workers)
             own = plans.trials_of(plans.cell(task, described["dann"], 5, 0, 0), 3)
             Sweep(own, bench, store, workers).run()
             rows = [store.rows[bench.key(c)] for c in own]

@@ -28,7 +28,7 @@ from tlbench.data import Domain
 from tlbench.executors.local import Ended, Workers
 from tlbench.jail import Limits
 from tlbench.method import Description
-from tlbench.plan import Request
+from tlbench.request import Request
 from tlbench.split import Split
 from tlbench.store import Store
 from tlbench.sweep import Sweep

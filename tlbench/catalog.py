@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench import backbone, card, factsheet, fetch, frozen, loaders, plan, plugins, registry
+from tlbench import backbone, card, descriptions, factsheet, fetch, frozen, loaders, plugins, registry
 from tlbench import method as methods
 from tlbench.bench import Bench
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
@@ -55,7 +55,7 @@ def _tasks() -> list[dict[str, Any]]:
 
 def _methods() -> list[dict[str, Any]]:
     with Workers(modules=[f"tlbench_baselines.{name}" for name in methods.shipped()]) as workers:  # imported once
-        return [_listed(plan.described(name, {}, workers)) for name in methods.shipped()] + _installed(workers)
+        return [_listed(descriptions.described(name, {}, workers)) for name in methods.shipped()] + _installed(workers)
 
 
 def _listed(d: Description) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _installed(workers: Workers) -> list[dict[str, Any]]:
     found = []
     for name in plugins.installed():
         try:
-            found.append(_listed(plan.described(name, {}, workers, AT_MOST)))
+            found.append(_listed(descriptions.described(name, {}, workers, AT_MOST)))
         except Mistake as broken:
             error = str(broken).removeprefix(f"method {name!r}: ")
             found.append({"name": name, "summary": f"broken: {error}", "paper": "", "error": error})
@@ -110,7 +110,7 @@ def show(name: str, as_json: bool) -> None:
         values = factsheet.of_task(name)
     elif name in methods.shipped() or name in found or ":" in name:
         with Workers() as workers:
-            d = plan.described(name, {}, workers)
+            d = descriptions.described(name, {}, workers)
         fields = {f.name: f"{f.type}, {'the card decides' if f.default is None else f.default}" for f in d.fields}
         values = {**asdict(d), "fields": fields, "needs": list(d.needs), "ignores": list(d.ignores)}
         del values["config"], values["spec"]

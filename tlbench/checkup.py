@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import card, registry
+from tlbench import card, registry, requirements
 from tlbench import method as methods
 from tlbench import plan as plans
 from tlbench.bench import Bench
@@ -44,7 +44,7 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
     asked = [(plans.cell(task, d, k, 0), k) for task, k in cells]
     with tempfile.TemporaryDirectory(prefix="tlbench-check-") as folder:
         store = Store(Path(folder))
-        Sweep([c for c, _ in asked if not plans.refusal(c)], bench, store, e.workers, jobs, limits).run()
+        Sweep([c for c, _ in asked if not requirements.refusal(c)], bench, store, e.workers, jobs, limits).run()
         for c, k in asked:
             yield Finding(
                 c.task.name,
@@ -56,7 +56,7 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
 
 
 def _of_cell(c: Cell, bench: Bench, store: Store) -> tuple[str, str]:
-    if why := plans.refusal(c):
+    if why := requirements.refusal(c):
         return REFUSED, why
     row = store.rows[bench.key(c)]
     if row.ok:

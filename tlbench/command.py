@@ -12,8 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlbench import api, registry, store
-from tlbench import plan as plans
+from tlbench import api, descriptions, planfile, registry, store
 from tlbench.api import Options, Outcome
 from tlbench.bench import Bench
 from tlbench.card import FULL, Budget
@@ -21,8 +20,8 @@ from tlbench.cell import Cell
 from tlbench.jail import resolve
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
-from tlbench.plan import DEFAULT, Request
 from tlbench.report import HEADER, Gap, Line, as_json, cells
+from tlbench.request import DEFAULT, Request
 from tlbench.selection import RULES
 from tlbench.store import Store, default_folder
 from tlbench.sweep import Sweep, default_jobs
@@ -237,7 +236,7 @@ def plan(request: Request, options: Options, file: Path) -> None:
         made, bench = api.prepared(request, options, workers)
         rows = Store(options.results or default_folder()).rows
         todo = [c for c in made.cells if bench.key(c) not in rows]
-        plans.write(file, todo, bench)
+        planfile.write(file, todo, bench)
     for text in made.notices:
         print(f"note: {text}", file=sys.stderr)
     print(f"{file}: {len(todo)} cells to run, {len(made.cells) - len(todo)} in the store already")
@@ -260,12 +259,12 @@ def forecast(request: Request, options: Options, json_wanted: bool) -> None:
 
 def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> int:
     """Run one cell of a plan. Returns 1 when the cell failed."""
-    line = plans.read(file, index)
+    line = planfile.read(file, index)
     options = Options(results, line["conditions"].data_root, jail=jail)
     with api.started(options, api.preloaded([line["method"]]), line["conditions"].threads) as workers:
         bench = Bench(line["conditions"])
         notes = [resolve(jail)[1], api.settled(options, bench.conditions.device, workers)]
-        described = plans.describe([line["method"]], {}, workers)[line["method"]]
+        described = descriptions.describe([line["method"]], {}, workers)[line["method"]]
         task = registry.named(line["task"], line["card"])
         cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
         if bench.key(cell) != line["key"]:

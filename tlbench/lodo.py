@@ -17,7 +17,8 @@ from statistics import fmean
 
 from tlbench import registry
 from tlbench.cell import Cell
-from tlbench.report import SOURCE_ONLY, TARGET_ONLY, comparable
+from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.report import comparable
 from tlbench.row import Row
 from tlbench.store import Store
 

@@ -16,8 +16,6 @@ from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.inputs import Transform
-from tlbench.mistake import Mistake
-from tlbench.place import IMAGE_LOADERS
 from tlbench.split import Partition, Split
 
 Place = tuple[Card, str, int]  # of a domain: its card, its name, and the seed where it is drawn anew
@@ -64,21 +62,6 @@ class Samples:
         names = (self.conditions.backbone,) if self.conditions.backbone else card.backbone
         names = (names,) if isinstance(names, str) else names
         return None if names[0] in backbone.BUILT_IN else backbone.at_hand(names)
-
-    def check_backbone(self, card: Card) -> None:
-        """Raises:
-        Mistake: `--backbone` names what this card's data cannot go through.
-        """
-        named = self.conditions.backbone
-        if named is None:
-            return
-        takes = "texts" if card.text_encoded else "images" if card.loader in IMAGE_LOADERS else None
-        if takes is None:
-            raise Mistake(f"--backbone {named}: {card.name} has no images of a size to put through it; leave it out")
-        if named not in backbone.BUILT_IN and backbone.read(named).takes != takes:
-            raise Mistake(f"--backbone {named}: takes {backbone.read(named).takes}, {card.name} has {takes}")
-        if named in backbone.BUILT_IN and (takes == "images" or named != "hashed"):
-            raise Mistake(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
 
     def transform(self, card: Card) -> Transform | None:
         return Transform.of(card, self.backbone(card), self.conditions.device)

@@ -24,7 +24,7 @@ from tlbench.executors.local import Workers
 from tlbench.lodo import alone, gains
 from tlbench.metrics import accuracy
 from tlbench.mistake import Mistake, suggest
-from tlbench.plan import DEFAULT
+from tlbench.request import DEFAULT
 from tlbench.row import Row
 from tlbench.split import sha
 from tlbench.store import Store

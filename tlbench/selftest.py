@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tlbench import descriptions, registry
 from tlbench import plan as plans
-from tlbench import registry
 from tlbench.bench import Bench
 from tlbench.calibration import cells, draw
 from tlbench.calibration.checks import Comparison, below_ceiling, ceiling
@@ -180,7 +180,7 @@ def _cell(c: cells.Cell, seed: int, workers: Workers) -> Cell:
     """The harness's cell of one of the suite's."""
     key = c.method, c.settings
     if key not in _described:
-        _described[key] = plans.described(c.method, dict(c.settings), workers)
+        _described[key] = descriptions.described(c.method, dict(c.settings), workers)
     return plans.cell(registry.named(c.task), _described[key], c.k, seed)
 
 

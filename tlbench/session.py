@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tlbench import machine, record
-from tlbench import plan as plans
+from tlbench import descriptions, machine, record, requirements
 from tlbench.bench import Bench
 from tlbench.cell import Cell
 from tlbench.executors.local import ServerDied, Workers, forget
 from tlbench.jail import Limits
-from tlbench.plan import Plan, Request
+from tlbench.plan import Plan
+from tlbench.request import Request
 from tlbench.sweep import provenance
 from tlbench.timings import COLUMNS, REFERENCES, Timing, Timings, is_noisy
 
@@ -26,14 +26,14 @@ Tell = Callable[[int, int, float | None, str], None]
 
 def cells(plan: Plan, request: Request) -> list[Cell]:
     """Seed by seed, so that a slow minute meets every method; beside them what judges them, whoever asked for it."""
-    wanted = {plans.absolute(name) for name in request.methods}
+    wanted = {descriptions.absolute(name) for name in request.methods}
     asked = {c: None for e in plan.entries if e.method.spec in wanted for c in e.cells}
     places = {(c.task.card.name, c.task.target, c.budget) for c in asked}
     judges = {
         c: None for e in plan.entries for c in e.cells
         if e.method.name == REFERENCES[c.budget == 0] and (c.task.card.name, c.task.target, c.budget) in places
     }  # fmt: skip
-    return sorted((c for c in asked | judges if not plans.refusal(c)), key=lambda c: c.seed)
+    return sorted((c for c in asked | judges if not requirements.refusal(c)), key=lambda c: c.seed)
 
 
 @dataclass

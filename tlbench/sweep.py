@@ -18,7 +18,7 @@ from typing import Any
 
 import tlbench
 from tlbench import plan as plans
-from tlbench import predictions, record, scoring, trials
+from tlbench import predictions, record, requirements, scoring, trials
 from tlbench.bench import Bench
 from tlbench.card import Budget, Task
 from tlbench.cell import Cell
@@ -74,7 +74,7 @@ class Sweep:
         todo = deque(self.missing())
         of = len(todo)
         try:
-            self.bench.prepare((c for c in todo if not plans.refusal(c)), self.workers)
+            self.bench.prepare((c for c in todo if not requirements.refusal(c)), self.workers)
         except ServerDied:
             raise Mistake("the worker server died while it prepared the inputs; is there memory? try again") from None
         running: dict[int, tuple[Cell, float]] = {}
@@ -103,7 +103,7 @@ class Sweep:
         self.store.refresh()
         if not self._lacks(cell):
             return  # another run on this store was faster
-        if why := plans.refusal(cell):
+        if why := requirements.refusal(cell):
             self._keep(record.described(self.bench, cell, "refused", why, provenance()))
             return
         self.workers.warm(wait=True)  # its start-up is nobody's time

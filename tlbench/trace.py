@@ -10,7 +10,8 @@ from tlbench.card import FULL, Budget
 from tlbench.index import Index
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
-from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Line, line
+from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.report import Line, line
 from tlbench.row import Row
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench import api, bundle, controls, machine, plausibility, predictions
+from tlbench import api, bundle, controls, descriptions, machine, plausibility, predictions
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
 from tlbench.bench import Bench
@@ -78,7 +78,7 @@ class Verification:
     def _with(self, b: Bundle, workers: Workers) -> None:
         spec = f"{self.folder.resolve() / SOURCE / b.about.method.file}:{b.about.method.cls}"
         asked, bench = request(spec, b.about.asked), api.bench(self.options)
-        described = plans.describe((spec,), {}, workers)
+        described = descriptions.describe((spec,), {}, workers)
         method = replace(described[spec], name=b.about.method.name)
         plan = plans.make(asked, bench, {**described, spec: method})
         found = {(c.task.name, c.budget, c.seed): c for c in owed(plan, method)}

@@ -54,7 +54,7 @@ def run(
     """Run methods on tasks, and the references they are judged by; print the table."""
     from tlbench import command
     from tlbench.api import Options
-    from tlbench.plan import Request
+    from tlbench.request import Request
 
     request = Request(
         tuple(task or ()),
@@ -105,7 +105,7 @@ def time(
     """Time methods and their references one cell at a time, on a machine that is measured before and after."""
     from tlbench import clock, command
     from tlbench.api import Options
-    from tlbench.plan import Request
+    from tlbench.request import Request
 
     request = Request(
         tuple(task), tuple(method), command.budgets(budgets), command.seeds(seeds), command.settings(set_ or [])
