@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tlbench import api
-from tlbench.command import table
+from tlbench.console import table
 from tlbench.request import Request
 
 if __name__ == "__main__":

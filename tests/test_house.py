@@ -28,7 +28,7 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "charts", "figures", "selection", "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest",
     "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection",
     "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog",
-    "doctor", "command", "questions", "clock", "referee", "cli",
+    "doctor", "arguments", "progress", "console", "command", "questions", "clock", "referee", "cli",
 ]  # fmt: skip
 
 

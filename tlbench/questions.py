@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tlbench import comparison, registry, similarity, wording
 from tlbench import recommend as advice
+from tlbench.arguments import budgets
 from tlbench.card import Budget
-from tlbench.command import budgets
 from tlbench.comparison import Comparison, Duel
 from tlbench.index import Index
 from tlbench.mistake import Mistake, suggest

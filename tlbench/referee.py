@@ -15,8 +15,8 @@ from tlbench import guard as guards
 from tlbench.api import Options
 from tlbench.board import BEGIN, Board
 from tlbench.bundle import RECORD, Record
-from tlbench.command import bar
 from tlbench.mistake import Mistake
+from tlbench.progress import bar
 from tlbench.store import Store, default_folder
 from tlbench.submission import Submission
 from tlbench.sweep import provenance
