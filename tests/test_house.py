@@ -25,8 +25,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "cell", "samples", "bench", "record", "predictions", "trials", "references", "report", "archive", "store",
     "timings", "frame", "grid", "index", "wording", "request", "requirements", "descriptions", "plan", "planfile",
     "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings", "tables", "svg", "gains",
-    "charts", "figures", "selection", "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest",
-    "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection",
+    "charts", "figures", "selection", "board", "markdown", "comparison", "trace", "shift", "similarity", "recommend",
+    "selftest", "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection",
     "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog",
     "doctor", "arguments", "progress", "console", "command", "questions", "clock", "referee", "cli",
 ]  # fmt: skip
@@ -101,7 +101,7 @@ def test_cards_live_beside_no_code() -> None:
 
 def test_the_scoring_process_never_imports_torch_or_a_method() -> None:
     script = (
-        "import sys; from tlbench import command, catalog, doctor, board\n"
+        "import sys; from tlbench import command, catalog, doctor, markdown\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'timm', 'tlbench_baselines')]\n"
         "assert not bad, bad"
     )

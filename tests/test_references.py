@@ -19,7 +19,7 @@ from tlbench_baselines.target_again import APART, TargetAgain
 from tlbench_baselines.target_only import TargetOnly
 from torch import nn
 
-from tlbench import api, catalog, core, loading, method, nets, references, registry, requirements
+from tlbench import api, catalog, core, loading, markdown, method, nets, references, registry, requirements
 from tlbench import plan as plans
 from tlbench.api import Options
 from tlbench.bench import Bench
@@ -84,7 +84,7 @@ def test_the_board_shows_a_skyline_at_the_budgets_of_the_others(outcome: api.Out
     for g in found.grids.values():
         assert not np.isnan(g.skyline).any()
         assert "target_full" in g.methods
-    assert found.text().count("| target_full |") == 2
+    assert markdown.text(found).count("| target_full |") == 2
 
 
 def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:

@@ -234,7 +234,7 @@ def _several(names: str | Sequence[str]) -> tuple[str, ...]:
 
 def leaderboard(results: Path | None = None, file: Path | None = None) -> bool:
     """Rebuild the leaderboard between its markers from the rows. Returns whether it changed."""
-    from tlbench import board
+    from tlbench import markdown
 
     folder = results or default_folder()
-    return board.rebuild(Store(folder), file or folder.parent / "leaderboard.md")
+    return markdown.rebuild(Store(folder), file or folder.parent / "leaderboard.md")

@@ -140,13 +140,13 @@ def pack(results: Path | None) -> None:
 
 def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     """Rebuild the board, or with `check` say whether it would change."""
-    from tlbench import board
+    from tlbench import markdown
 
     folder = results or default_folder()
     rows, place = Store(folder), file or folder.parent / "leaderboard.md"
     for text in rows.warnings():
         print(f"note: {text}", file=sys.stderr)
-    changed = board.rebuild(rows, place, write=not check)
+    changed = markdown.rebuild(rows, place, write=not check)
     said = "unchanged" if not changed else "would change" if check else "rebuilt"
     print(f"{place}: {said}, {len(rows.rows)} rows")
     return int(check and changed)
