@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tlbench import api
-from tlbench.command import table
-from tlbench.plan import Request
+from tlbench.console import table
+from tlbench.request import Request
 
 if __name__ == "__main__":
     outcome = api.execute(Request(("digits",), ("dann",)), api.Options())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tlbench import card as cards
-from tlbench import fetch, frozen
+from tlbench import fetch, frozen, registry
 from tlbench.card import Card, Task
 
 HEAD = """# Tasks
@@ -20,7 +20,7 @@ PAIRS = ("source → target", "classes", "source samples", "target samples", "te
 
 def page() -> str:
     """The whole of docs/tasks.md."""
-    suites = [cards.read(file) for file in cards.card_files().values()]
+    suites = [registry.read(file) for file in registry.card_files().values()]
     overview = _table(COLUMNS, (_overview(c) for c in suites))
     return "\n".join([HEAD, overview, *(_section(c) for c in suites)])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlbench import card
+from tlbench import registry
 
 
 def noise(seed: int, side: int = 40) -> bytes:
@@ -28,7 +28,7 @@ def written(file: Path, content: bytes | str) -> Path:
 
 
 def office31(root: Path, n: int = 1) -> None:
-    c = card.find("office31_trained")[0].card
+    c = registry.find("office31_trained")[0].card
     places = [(d, k, i) for d in c.domains for k in c.classes for i in range(n)]
     for seed, (d, k, i) in enumerate(places):
         written(root / f"office31/{d}/images/{k}/frame_{i:04d}.jpg", noise(seed))
@@ -54,7 +54,7 @@ def office_home(root: Path, n: int = 2) -> None:
 
 
 def visda2017(root: Path, n: int = 2) -> None:
-    classes = card.find("visda2017")[0].card.classes
+    classes = registry.find("visda2017")[0].card.classes
     for seed, domain in enumerate(("train", "validation")):
         lines = [f"{k}/{i}.jpg {y}" for y, k in enumerate(classes) for i in range(n)]
         for i, line in enumerate(lines):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from held import row
 
-from tlbench import archive, bundle, card, dataset, manifest, predictions, scoring, store
+from tlbench import archive, bundle, dataset, manifest, predictions, registry, scoring, store
 from tlbench.archive import Packed
 from tlbench.mistake import Mistake
 from tlbench.store import Store
@@ -52,7 +52,7 @@ def packed(data: bytes) -> None:
 
 def cards(data: bytes) -> None:
     """A task's card, as one of the user's own."""
-    _read("mine.toml", data, card.read)
+    _read("mine.toml", data, registry.read)
 
 
 def dataset_cards(data: bytes) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import api, bundle, plan, submission
+from tlbench import api, bundle, descriptions, plan, submission
 from tlbench.api import Options
+from tlbench.bench import Bench
 from tlbench.bundle import Bundle
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.inspection import as_written, complete, on_the_board, place, rescored, told_again
 from tlbench.method import Description
@@ -80,7 +81,7 @@ class Bundled:
         spec = f"{folder / 'source' / b.about.method.file}:{b.about.method.cls}"
         bench = api.bench(Options(device="cpu", jobs=1))
         with Workers() as workers:
-            described = plan.describe((spec,), {}, workers)
+            described = descriptions.describe((spec,), {}, workers)
         made = plan.make(submission.request(spec, b.about.asked), bench, described)
         cells = submission.owed(made, described[spec])
         return cls(folder, bench, {(c.task.name, c.budget, c.seed): c for c in cells}, described[spec])
@@ -177,7 +178,7 @@ def changed_code(f: Path) -> None:
 
 
 def changed_code_and_digest(f: Path) -> None:
-    from tlbench.method import code_digest
+    from tlbench.digest import code_digest
 
     changed_code(f)
     digest = code_digest((f / "source" / "means.py").rename(f / "source" / "other.py"), "Means")

@@ -15,7 +15,7 @@ import pytest
 from layouts import aircraft, cub200, parquet, stanford_cars
 from shelf import Shelf
 
-from tlbench import card, fetch, loaders
+from tlbench import card, fetch, loaders, registry
 from tlbench.data import Domain
 from tlbench.loaders import annotated
 from tlbench.loaders import parquet as parquets
@@ -115,7 +115,7 @@ def test_a_published_budget_is_of_the_publishers_training_images(
     name: str, make: Callable[[Path], Path], k: int, tmp_path: Path
 ) -> None:
     make(tmp_path)
-    (task,) = card.find(name)
+    (task,) = registry.find(name)
     task = card.Task(task.card.model_copy(update={"protocol": "published"}), task.sources, task.target)
     domain = loaders.load(task.card, task.target, tmp_path)
     made = split(task, domain, 0)
@@ -148,5 +148,5 @@ def test_an_archive_as_the_publishers_is_pulled_and_read(
     folder = fetch.pull(moved := fetch.dataset(str(tmp_path / f"{name}.toml")))
     assert fetch.verify(moved, folder) == []
     assert not (folder / "attributes.txt").exists()
-    c = card.find(name)[0].card
+    c = registry.find(name)[0].card
     assert counts(loaders.load(c, str(c.target), tmp_path / "user/data")) == ([2, 2, 2], [1, 1, 1])

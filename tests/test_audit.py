@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from test_cli import tlbench
 
-from tlbench import card as cards
-from tlbench import fetch, frozen
+from tlbench import fetch, frozen, registry
 from tlbench.loaders import texts
 from tlbench.split import partition, source_rows
 
@@ -52,7 +51,7 @@ def mine(tmp_path: Path) -> Path:
 def test_an_audit_counts_copies_respelt_copies_and_conflicts_and_says_what_is_removed(mine: Path) -> None:
     said = json.loads(tlbench("data", "audit", str(mine), "--json").stdout)
     found = {f["task"]: f for f in said["findings"]}["mine/a-b"]
-    card = cards.read(mine)
+    card = registry.read(mine)
     domain = texts.folder(mine.parent / "b", "b")
     cut = partition(domain, "mine/b", card.test_most)
     source = texts.folder(mine.parent / "a", "a")
@@ -127,12 +126,12 @@ def test_show_says_what_needs_no_download() -> None:
 def test_the_table_of_tasks_is_what_the_cards_say() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "tasks.py"))["page"]()
     assert (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8") == page, "run: python docs/tasks.py"
-    for name in cards.card_files():
+    for name in registry.card_files():
         assert f"\n## {name}\n" in page
 
 
 def test_frozen_sizes_are_those_of_frozen_domains() -> None:
-    for name in cards.card_files():
+    for name in registry.card_files():
         held = frozen.digests(name)
         for domain, size in frozen.sizes(name).items():
             assert frozen.data_place(domain) in held
@@ -141,8 +140,8 @@ def test_frozen_sizes_are_those_of_frozen_domains() -> None:
 
 
 def test_every_card_that_uses_data_names_a_dataset_with_terms_and_counts() -> None:
-    for name, file in cards.card_files().items():
-        for dataset in map(fetch.dataset, cards.read(file).datasets):
+    for name, file in registry.card_files().items():
+        for dataset in map(fetch.dataset, registry.read(file).datasets):
             assert dataset.license, name
             assert dataset.terms, name
             assert np.all([n > 0 for n in dataset.counts.values()]), name

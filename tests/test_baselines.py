@@ -31,8 +31,8 @@ from tlbench_baselines.target_only import TargetOnly
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tlbench import loading, nets
 from tlbench import method as methods
-from tlbench import nets
 from tlbench.data import Domain, Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import Descent, batches, network, seeded
 from tlbench.embed import nothing_of
@@ -49,7 +49,7 @@ FAMILIES = {"reference", "feature-based", "model-based", "distribution-based", "
 CLASSIFIERS = [
     name
     for name in sorted(methods.shipped())
-    if "classification" in getattr(methods.load(name), "regimes", {"classification"})
+    if "classification" in getattr(loading.load(name), "regimes", {"classification"})
 ]
 
 every_method = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -68,12 +68,12 @@ def _one_thread() -> Iterator[None]:
 
 def small(name: str) -> Any:
     """A shipped method of few steps."""
-    method = methods.load(name)()
+    method = loading.load(name)()
     return replace(method, **{f.name: SMALL[f.name] for f in fields(method) if f.name in SMALL})
 
 
 def needs(name: str) -> frozenset[str]:
-    return frozenset(methods.load(name).needs)
+    return frozenset(loading.load(name).needs)
 
 
 # training sets of real digits
@@ -143,7 +143,7 @@ def applies(name: str, k: int, net: str = "convnet") -> None:
 
 @every_method
 def test_a_method_is_a_frozen_dataclass_that_says_what_it_is(name: str) -> None:
-    cls = methods.load(name)
+    cls = loading.load(name)
     assert cls.__module__ == f"tlbench_baselines.{name}"
     method = cls()
     assert isinstance(method, methods.Method)
@@ -186,7 +186,7 @@ def test_a_method_gives_finite_scores_twice_the_same_and_changes_no_data(
 
 @every_method
 def test_another_seed_gives_other_scores(name: str, train_on: Digits) -> None:
-    if methods.load(name) is Chance:
+    if loading.load(name) is Chance:
         pytest.skip("chance does not depend on the seed")
     first, second = (small(name).fit(train, seed)(test) for seed in (0, 1) for train, test in [train_on(5, seed=seed)])
     assert not torch.equal(first, second)
@@ -236,7 +236,7 @@ def test_a_method_that_needs_no_source_works_without(name: str, train_on: Digits
 @every_method
 def test_a_method_uses_what_it_says_it_needs(name: str, train_on: Digits) -> None:
     """Other sources, or other shots, where it needs them: other scores. Where it ignores them: the same."""
-    cls = methods.load(name)
+    cls = loading.load(name)
     train, test = train_on(2)
     scores = small(name).fit(train, 0)(test)
     fewer_sources = replace(train, sources=(Labeled(train.sources[0].x[:30], train.sources[0].y[:30]),))
@@ -284,11 +284,11 @@ def accuracy(scores: Tensor, y: Tensor) -> float:
 
 @every_method
 def test_a_method_learns_an_easy_task(name: str) -> None:
-    if methods.load(name) is Chance:
+    if loading.load(name) is Chance:
         pytest.skip("chance learns nothing")
     applies(name, 5, "bottleneck")
     train, test = easy(THREE, k=5)
-    assert accuracy(methods.load(name)().fit(train, 0)(test.x), test.y) > 0.9
+    assert accuracy(loading.load(name)().fit(train, 0)(test.x), test.y) > 0.9
 
 
 def test_source_only_is_far_above_chance_without_a_target_label() -> None:
@@ -387,7 +387,7 @@ def test_a_reference_is_empirical_risk_minimisation_over_its_labels(name: str, k
     train = replace(train, recipe=replace(train.recipe, body_lr=0.3))
     net = plainly(train, 3, kinds)
     expected = net["classifier"](net["features"](test.x))
-    agrees(name, "Nesterov's steps written out", methods.load(name)().fit(train, 3)(test.x), expected, atol=1e-4)
+    agrees(name, "Nesterov's steps written out", loading.load(name)().fit(train, 3)(test.x), expected, atol=1e-4)
 
 
 # DANN
@@ -566,7 +566,7 @@ def test_a_neighbours_score_is_minus_its_distance(agrees: Agrees) -> None:
     x = train.backbone().prepare(torch.cat([train.sources[0].x, train.shots.x])).double()
     y, rows = torch.cat([train.sources[0].y, train.shots.y]).numpy(), train.backbone().prepare(test.x).double()
     distances = [NearestNeighbors(n_neighbors=1).fit(x[y == c]).kneighbors(rows)[0] for c in range(3)]
-    found = methods.load("nearest_neighbor")().fit(train, 0)(test.x)
+    found = loading.load("nearest_neighbor")().fit(train, 0)(test.x)
     agrees("nearest_neighbor", f"{peer('scikit-learn')}, NearestNeighbors", found, -np.hstack(distances), atol=1e-4)
     labels = KNeighborsClassifier(1).fit(x, y).predict(rows)
     np.testing.assert_array_equal(found.argmax(1), labels)
@@ -579,7 +579,7 @@ def test_a_prototype_is_the_mean_of_the_shots_or_else_of_the_source(k: int, agre
     prepare = train.backbone().prepare
     centroids = NearestCentroid().fit(prepare(known.x).double(), known.y).centroids_
     expected = -np.square(prepare(test.x).double().numpy()[:, None] - centroids).sum(-1)
-    found = methods.load("prototype")().fit(train, 0)(test.x)
+    found = loading.load("prototype")().fit(train, 0)(test.x)
     agrees("prototype", f"{peer('scikit-learn')}, NearestCentroid", found, expected, atol=1e-4)
 
 
@@ -682,6 +682,6 @@ def test_at_a_vanishing_rate_fine_tuning_keeps_the_sources_features(monkeypatch:
 def test_every_gradient_method_takes_the_cards_recipe_unless_told_otherwise(train_on: Digits) -> None:
     train, _ = train_on(1)
     for name in methods.shipped():
-        method = methods.load(name)()
+        method = loading.load(name)()
         if isinstance(method, Descent):
             assert method.recipe(train) == train.recipe

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from made import stored, study
 
-from tlbench import board, core, frozen
-from tlbench.board import BEGIN, END, Board
+from tlbench import core, frozen, markdown
+from tlbench.board import Board
 from tlbench.core import Named, Part
+from tlbench.markdown import BEGIN, END
 from tlbench.row import Row
 
 PAIRS = (
@@ -60,7 +61,7 @@ def test_methods_are_ranked_on_the_core_grids_tasks_that_everybody_can_do(tmp_pa
         assert by["dann"].harm is not None
         assert by["dann"].harm.tasks == 3
         assert by["source_only" if k == 0 else "target_only"].gain.mean == 0
-    text = found.text()
+    text = markdown.text(found)
     assert "## In short" in text
     harmed = sum(s.harm is not None and s.harm.counts[1] > 0 for s in found.same_task[5] if s.ranked)
     ranked = [s for s in found.same_task[5] if s.ranked and s.harm]
@@ -90,7 +91,7 @@ def test_a_task_whose_reference_lacks_a_seed_is_not_ranked_on_yet(tmp_path: Path
     some = [r for r in rows() if (r.method, r.task, r.seed) != ("target_only", "digits/photos", 4)]
     found = Board(stored(tmp_path, some))
     assert {s.owed for s in found.same_task[5]} == {10}
-    assert "2 tasks of 2 dataset families (digits, wdbc); 3 are asked for" in found.text()
+    assert "2 tasks of 2 dataset families (digits, wdbc); 3 are asked for" in markdown.text(found)
 
 
 def test_the_same_rows_in_any_order_make_the_same_board(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_the_same_rows_in_any_order_make_the_same_board(tmp_path: Path) -> None:
     first = Board(stored(tmp_path / "1", some))
     random.Random(0).shuffle(some)
     second = Board(stored(tmp_path / "2", some))
-    assert first.text() == second.text()
+    assert markdown.text(first) == markdown.text(second)
     pd.testing.assert_frame_equal(first.table(), second.table())
 
 
@@ -106,10 +107,10 @@ def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.md"
     file.write_text(f"By hand.\n{BEGIN}\n{END}\nBy hand.\n")
     held = stored(tmp_path / "results", rows())
-    assert board.rebuild(held, file, write=False)
+    assert markdown.rebuild(held, file, write=False)
     assert not (tmp_path / "results" / "board.csv").exists()
-    assert board.rebuild(held, file)
-    assert not board.rebuild(held, file)
+    assert markdown.rebuild(held, file)
+    assert not markdown.rebuild(held, file)
     assert file.read_text().startswith("By hand.")
     csv = pd.read_csv(tmp_path / "results" / "board.csv")
     whole = pd.read_parquet(tmp_path / "results" / "board.parquet")
@@ -122,11 +123,11 @@ def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
 
 
 def test_a_store_without_rows_says_how_to_make_some(tmp_path: Path) -> None:
-    assert "No rows yet" in Board(stored(tmp_path, [])).text()
+    assert "No rows yet" in markdown.text(Board(stored(tmp_path, [])))
 
 
 def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -> None:
-    text = Board(stored(tmp_path, rows(tasks=(OTHER,)))).text()
+    text = markdown.text(Board(stored(tmp_path, rows(tasks=(OTHER,)))))
     assert "nobody is ranked" in text
     assert "handwritten-fonts" in text
 
@@ -140,8 +141,8 @@ def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> No
     plain = Board(stored(tmp_path / "1", rows()))
     found = Board(stored(tmp_path / "2", [*rows(), *chosen]))
     assert repr(found.same_task) == repr(plain.same_task)
-    assert "## Selection" not in plain.text()
-    text = found.text()
+    assert "## Selection" not in markdown.text(plain)
+    text = markdown.text(found)
     own = [r for r in rows() if (r.method, r.task, r.budget) == ("dann", chosen[0].task, 5)]
     default = 100 * sum(r.value or 0.0 for r in own) / len(own)
     means = f"50.0 (gap 25.0) | {default:.1f} (gap {75 - default:.1f}) | 25.0 (gap 50.0) | 75.0 |"
@@ -158,8 +159,8 @@ def test_tasks_of_known_truth_say_who_was_harmed_and_rank_nobody(tmp_path: Path)
     found = Board(stored(tmp_path / "1", [*rows(), *truth, *published]))
     plain = Board(stored(tmp_path / "2", rows()))
     assert repr(found.same_task) == repr(plain.same_task)
-    assert "## Known truth" not in plain.text()
-    text = found.text().partition("## Known truth")[2].partition("\n## ")[0]
+    assert "## Known truth" not in markdown.text(plain)
+    text = markdown.text(found).partition("## Known truth")[2].partition("\n## ")[0]
     assert "- `cal1`: Known truth" in text
     assert "| cal1/rot180-target | 5 | 50.0 | 90.0 | 3 | 1 | 1 | 1 | coral +30.0 | dann -30.0 |" in text
     assert "office31_decaf" not in text

@@ -13,8 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from tlbench import calibration
-from tlbench import method as methods
+from tlbench import calibration, loading
 from tlbench.calibration import cells, draw, forms
 from tlbench.calibration.cells import REGRESSION, Cell
 from tlbench.calibration.checks import SEEDS, below_ceiling, ceiling
@@ -84,7 +83,7 @@ def training(cell: Cell, seed: int) -> Train:
 
 
 def learner(cell: Cell) -> Any:
-    return methods.configured(methods.load(cell.method), dict(cell.settings))
+    return loading.configured(loading.load(cell.method), dict(cell.settings))
 
 
 @cache
@@ -325,12 +324,12 @@ def test_an_unknown_suite_or_domain_is_named() -> None:
 def test_every_learner_is_a_method_by_the_contract() -> None:
     run = {c.cell for c in CHECKS} | {cell for c in comparisons() for cell in (c.better, c.worse)}
     for spec, settings in {(cell.method, cell.settings) for cell in run}:
-        described = methods.describe(spec, dict(settings))
+        described = loading.describe(spec, dict(settings))
         assert described.summary.endswith(".")
         assert described.paper
         assert set(described.needs) <= {"sources", "shots"}
     for cell in run:
-        described = methods.describe(cell.method, dict(cell.settings))
+        described = loading.describe(cell.method, dict(cell.settings))
         assert bool(cell.sources) == ("sources" in described.needs)
         assert cell.k > 0 or "shots" not in described.needs
-        assert methods.load(cell.method).regimes == {"regression" if cell.suite in REGRESSION else "classification"}
+        assert loading.load(cell.method).regimes == {"regression" if cell.suite in REGRESSION else "classification"}

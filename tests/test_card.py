@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tlbench import backbone, fetch
-from tlbench.card import CORE_BUDGETS, PARADIGMS, Card, Quick, card_files, find, named, read, tasks_of
+from tlbench.card import CORE_BUDGETS, PARADIGMS, Card, Quick, tasks_of
 from tlbench.mistake import Mistake
+from tlbench.registry import card_files, find, named, read
 
 TASKS = {
     "amazon_reviews": 12, "digits": 6, "office31": 6, "office_caltech10": 12, "office_caltech10_decaf": 12,
@@ -154,7 +155,7 @@ def test_a_wrong_key_or_value_is_named_with_file_and_line(write: Write, wrong: s
 @pytest.mark.parametrize("key", ["name", "version", "paradigm", "summary", "loader", "backbone", "license", "cite"])
 def test_a_card_that_ships_must_say_every_key(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = re.sub(rf"^{key} = .*\n", "", PLAIN, flags=re.MULTILINE)
-    monkeypatch.setattr("tlbench.card.ships", lambda file: file.parent == tmp_path)
+    monkeypatch.setattr("tlbench.registry.ships", lambda file: file.parent == tmp_path)
     (tmp_path / "toy.toml").write_text(text)
     assert complaint(tmp_path / "toy.toml") == f"toy.toml: key '{key}' is missing; every card needs it"
 

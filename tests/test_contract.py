@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tlbench import descriptions, requirements
 from tlbench import method as methods
-from tlbench import plan
 from tlbench.checkup import embedded, on_tasks
 from tlbench.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination
 from tlbench.executors.local import Workers
@@ -225,8 +225,8 @@ def test_the_command_exits_with_one_for_a_broken_promise_and_two_for_a_mistake(t
     "name", [pytest.param(n, marks=() if n in CHEAP else pytest.mark.slow) for n in sorted(methods.shipped())]
 )
 def test_every_method_that_ships_keeps_its_promises(name: str, workers: Workers) -> None:
-    described = plan.described(name, {}, workers)
-    if lacking := plan.lacks(described):
+    described = descriptions.described(name, {}, workers)
+    if lacking := requirements.lacks(described):
         pytest.skip(lacking)
     small = {"steps": "3", "batch": "16", "penalties": "2"}
     held = Examination(name, {k: v for k, v in small.items() if k in described.config}, workers)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tlbench import detect, trunks
-from tlbench.cell import padded
+from tlbench.bench import padded
 from tlbench.metrics import ap50
 
 

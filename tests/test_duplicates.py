@@ -17,8 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from test_cli import tlbench
 
-from tlbench import card as cards
-from tlbench import duplicates, frozen, loaders
+from tlbench import duplicates, frozen, loaders, registry
 from tlbench.data import Domain
 from tlbench.duplicates import LIMIT, copies, look, pairs
 from tlbench.loaders import folders
@@ -114,14 +113,14 @@ def test_a_look_alike_of_a_test_picture_is_neither_labelled_nor_unlabelled(
     assert after.test.tolist() == before.test.tolist()
     assert after.alike.tolist() == [before.pool[0]]
     assert set(before.pool) - set(after.pool) == {before.pool[0]}
-    task = cards.find("office_caltech10/amazon-dslr")[0]
+    task = registry.find("office_caltech10/amazon-dslr")[0]
     assert split(task, changed, 0, after).manifest["alike"] == [changed.ids[before.pool[0]]]
     assert split(task, changed, 0, after).manifest["algorithm"] == 2
 
 
 def test_a_split_without_look_alikes_is_what_it_was(tmp_path: Path, photographs: list[Image.Image]) -> None:
     domain = folder_of(tmp_path / "b", photographs)
-    task = cards.find("office_caltech10/amazon-dslr")[0]
+    task = registry.find("office_caltech10/amazon-dslr")[0]
     as_arrays = replace(domain, files=(), x=np.zeros((len(domain), 1), np.uint8))  # has no looks at all
     assert split(task, domain, 0).digest == split(task, as_arrays, 0).digest
     assert split(task, domain, 0).manifest["algorithm"] == 1
@@ -184,7 +183,7 @@ def test_glyphs_have_no_look() -> None:
 @pytest.mark.parametrize("name", ["office_caltech10/caltech10", "office_caltech10/webcam", "pacs/photo", "pacs/sketch"])
 def test_real_pictures_changed_a_little_are_found(real_data: Path, name: str) -> None:
     suite, domain_name = name.split("/")
-    domain = loaders.load(cards.find(suite)[0].card, domain_name, real_data)
+    domain = loaders.load(registry.find(suite)[0].card, domain_name, real_data)
     chosen = random.Random(0).sample(domain.files, 25)
     for file in chosen:
         with Image.open(file) as image:
@@ -195,7 +194,7 @@ def test_real_pictures_changed_a_little_are_found(real_data: Path, name: str) ->
 
 def test_no_two_real_pictures_of_different_classes_or_domains_look_the_same(real_data: Path) -> None:
     for suite in ("office_caltech10", "pacs"):
-        card = cards.find(suite)[0].card
+        card = registry.find(suite)[0].card
         domains = [loaders.load(card, name, real_data) for name in card.domains]
         looks = np.concatenate([duplicates.looks(d) for d in domains])
         kinds = [(d.name, int(y)) for d in domains for y in d.y]

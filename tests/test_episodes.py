@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbench import card, episodes
-from tlbench.cell import write_episodes
+from tlbench import card, episodes, registry
+from tlbench.bench import write_episodes
 from tlbench.data import Domain
 from tlbench.mistake import Mistake
 
@@ -115,7 +115,7 @@ def test_episodes_that_cannot_be_are_refused_in_a_line(k: card.Budget, target: D
 def test_published_episodes_are_taken_as_they_are(real_data: Path) -> None:
     from tlbench.loaders import load
 
-    task = card.find("omniglot_runs")[0]
+    task = registry.find("omniglot_runs")[0]
     target = load(task.card, task.target, None)
     made = episodes.split(task, target, 0).episodes(1)
     assert len(made) == 20
@@ -128,10 +128,11 @@ def test_published_episodes_are_taken_as_they_are(real_data: Path) -> None:
 
 def test_embedded_episodes_are_the_same_in_another_process() -> None:
     script = (
-        "from tlbench import card; from tlbench.cell import Bench, Conditions\n"
-        "print(Bench(Conditions()).split(card.find('fonts_fewshot')[0], 0).digest)"
+        "from tlbench import registry; from tlbench.bench import Bench; from tlbench.cell import Conditions\n"
+        "print(Bench(Conditions()).split(registry.find('fonts_fewshot')[0], 0).digest)"
     )
     found = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout}
-    from tlbench.cell import Bench, Conditions
+    from tlbench.bench import Bench
+    from tlbench.cell import Conditions
 
-    assert found == {Bench(Conditions()).split(card.find("fonts_fewshot")[0], 3).digest + "\n"}
+    assert found == {Bench(Conditions()).split(registry.find("fonts_fewshot")[0], 3).digest + "\n"}

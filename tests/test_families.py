@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, method, report, selftest
+from tlbench import method, references, registry, selftest
 from tlbench.calibration import forms
 from tlbench.calibration.cells import Cell
 from tlbench.calibration.demands import of_methods
 from tlbench.calibration.rotation import CAL1, CAL8, N_SOURCE, D, M
 from tlbench.calibration.winners import HARM
 
-REFERENCES = (report.SOURCE_ONLY, report.TARGET_ONLY)
+REFERENCES = (references.SOURCE_ONLY, references.TARGET_ONLY)
 DEAF = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -51,7 +51,7 @@ def test_every_demand_is_of_a_method_that_ships_on_a_task_that_is_there() -> Non
     for suite in every.suites:
         for cell in every.cells(suite):
             assert cell.learner in method.shipped()
-            assert cell.k in card.named(cell.task).card.budgets
+            assert cell.k in registry.named(cell.task).card.budgets
 
 
 def test_an_order_is_demanded_only_outside_two_points() -> None:

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tlbench import api, card, inputs
+from tlbench import api, inputs, registry
 from tlbench.api import Options
-from tlbench.cell import Bench, Conditions
+from tlbench.bench import Bench
+from tlbench.cell import Conditions
 from tlbench.executors.local import Workers
 from tlbench.features import Frozen, Shape, decoded, folded, rows
 from tlbench.mistake import Mistake
@@ -104,7 +105,7 @@ def test_features_come_in_the_order_of_the_files(tmp_path: Path, real_weights: P
 @pytest.fixture(scope="module")
 def features(real_data: Path, real_weights: Path) -> dict[str, tuple[Any, Any]]:
     """Frozen features and labels of the four Office-Caltech10 domains."""
-    c = card.read(card.card_files()["office_caltech10"])
+    c = registry.read(registry.card_files()["office_caltech10"])
     bench = Bench(Conditions(data_root=real_data))
     found = {}
     with Workers() as workers:
@@ -128,7 +129,7 @@ def test_logistic_regression_on_the_features_is_the_published_table(features: di
 
 
 def test_features_are_computed_once(real_data: Path, real_weights: Path) -> None:
-    c = card.read(card.card_files()["office_caltech10"])
+    c = registry.read(registry.card_files()["office_caltech10"])
     bench = Bench(Conditions(data_root=real_data))
     domain = bench.domain(c, "dslr", 0)
     with Workers() as workers:
@@ -154,7 +155,7 @@ def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path,
 
         domain = folders.load(tmp_path / "my" / "there", "there")
         bench = Bench(Conditions())
-        transform = bench.transform(card.read(card.card_files()["office_caltech10"]))
+        transform = bench.transform(registry.read(registry.card_files()["office_caltech10"]))
         with pytest.raises(Mistake, match=r"there/bike/3.jpg: broken image"):
             inputs.arrays(domain, transform, workers, "cpu", lambda what, done, of: None)
 

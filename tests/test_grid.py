@@ -10,8 +10,9 @@ import pytest
 from made import answered, failure, stored, study
 
 from tlbench import frame, grid, report, store
+from tlbench.digest import code_digest
 from tlbench.grid import Grid
-from tlbench.method import code_digest, shipped
+from tlbench.method import shipped
 from tlbench.row import Row
 from tlbench.stats import two_way
 from tlbench.store import Store

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from held import over, store, tlbench
 
-from tlbench.board import BEGIN, END
 from tlbench.guard import guard
+from tlbench.markdown import BEGIN, END
 from tlbench.mistake import Mistake
 from tlbench.store import Store, pack
 from tlbench.verdict import worst

@@ -16,9 +16,10 @@ import pytest
 from tlbench import api, jail
 from tlbench.api import Options
 from tlbench.cell import Cell
+from tlbench.descriptions import absolute, described
 from tlbench.jail import Limits
 from tlbench.method import Description
-from tlbench.plan import Request, absolute, described
+from tlbench.request import Request
 from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.sweep import Sweep

@@ -10,24 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.method import NUMERICS
+from tlbench.digest import NUMERICS
 
 ROOT = Path(__file__).parent.parent
 
 FLOORS = [  # from the ground up: a module imports only what stands before it
     "__init__", "mistake", "metrics", "stats", "ranking", "trunks", "nets", "detect", "timing", "energy", "stopwatch",
     "landlock", "seccomp", "jail", "watchdog", "bubblewrap", "cachedir", "data", "duplicates", "weights", "kinds",
-    "own", "card", "core", "manifest", "dataset", "download", "hub", "unpack", "mirrors", "fetch", "backbone", "row",
-    "split", "published", "frozen", "episodes", "promises", "plugins", "lineage", "method", "admitted", "search",
-    "validators", "descent", "embed", "inner", "meta", "losses", "tuning", "kernels", "shallow", "priors",
-    "transport", "features", "textencoding", "calibration", "loaders", "executors", "honesty", "machine", "yardstick",
-    "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring", "cell", "predictions", "trials",
-    "report", "archive", "store", "timings", "frame", "grid", "index", "wording", "plan", "forecast", "sweep", "lodo",
-    "session", "bundle", "submissions", "verdict", "standings", "tables", "truths", "svg", "gains", "charts", "figures",
-    "selection", "board", "comparison", "trace", "shift", "similarity", "recommend", "selftest", "contract",
-    "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection", "verification",
-    "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor",
-    "command", "questions", "clock", "referee", "cli",
+    "own", "place", "schema", "card", "registry", "core", "manifest", "dataset", "download", "hub", "unpack", "mirrors",
+    "fetch", "backbone", "row", "split", "published", "frozen", "episodes", "promises", "plugins", "lineage", "method",
+    "digest", "loading", "admitted", "search", "validators", "descent", "embed", "inner", "meta", "losses", "tuning",
+    "kernels", "shallow", "priors", "transport", "features", "textencoding", "calibration", "loaders", "executors",
+    "honesty", "machine", "yardstick", "inputs", "folds", "specimens", "accused", "proof", "jobs", "worker", "scoring",
+    "cell", "samples", "bench", "record", "predictions", "trials", "references", "report", "archive", "store",
+    "timings", "frame", "grid", "index", "wording", "request", "requirements", "descriptions", "plan", "planfile",
+    "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings", "tables", "truths", "svg",
+    "gains", "charts", "figures", "selection", "board", "markdown", "comparison", "trace", "shift", "similarity",
+    "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection",
+    "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog",
+    "doctor", "arguments", "progress", "console", "command", "questions", "clock", "referee", "cli",
 ]  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def test_cards_live_beside_no_code() -> None:
 
 def test_the_scoring_process_never_imports_torch_or_a_method() -> None:
     script = (
-        "import sys; from tlbench import command, catalog, doctor, board\n"
+        "import sys; from tlbench import command, catalog, doctor, markdown\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'timm', 'tlbench_baselines')]\n"
         "assert not bad, bad"
     )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import card, loaders
+from tlbench import loaders, registry
 from tlbench.loaders import folders, matfolder, tables
 from tlbench.mistake import Mistake
 
@@ -61,7 +61,7 @@ def test_an_empty_class_and_an_empty_domain_are_named(photos: Path, tmp_path: Pa
 @pytest.fixture
 def office31(tmp_path: Path) -> Path:
     """The layout of Office-31, all 31 classes, three images each."""
-    classes = card.read(card.card_files()["office31"]).classes
+    classes = registry.read(registry.card_files()["office31"]).classes
     for domain in ("amazon", "dslr", "webcam"):
         for i, c in enumerate(classes):
             for k in range(3):
@@ -70,7 +70,7 @@ def office31(tmp_path: Path) -> Path:
 
 
 def test_office31_is_found_under_a_data_root_or_as_the_folder_itself(office31: Path) -> None:
-    c = card.read(card.card_files()["office31"])
+    c = registry.read(registry.card_files()["office31"])
     for root in (office31, office31 / "office31"):
         domain = loaders.load(c, "webcam", root)
         assert (len(domain), len(domain.classes)) == (93, 31)
@@ -83,7 +83,7 @@ def test_missing_data_is_one_line_with_place_size_and_command(monkeypatch: pytes
     monkeypatch.delenv("TLBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with pytest.raises(Mistake) as error:
-        loaders.locate(card.read(card.card_files()["office31"]), "amazon", None)
+        loaders.locate(registry.read(registry.card_files()["office31"]), "amazon", None)
     said = str(error.value)
     assert "\n" not in said
     for part in ("office31", "tlbench data pull office31", "MB", "http", "--data-root"):
@@ -132,13 +132,13 @@ def test_the_publishers_test_file_is_marked_and_widened(tmp_path: Path, monkeypa
 def test_the_real_files_hold_what_their_cards_say(real_data: Path) -> None:
     counts = {"amazon": 958, "caltech10": 1123, "dslr": 157, "webcam": 295}
     for suite in ("office_caltech10", "office_caltech10_surf"):
-        c = card.read(card.card_files()[suite])
+        c = registry.read(registry.card_files()[suite])
         assert {d: len(loaders.load(c, d, real_data)) for d in c.domains} == counts
-    c = card.read(card.card_files()["amazon_reviews"])
+    c = registry.read(registry.card_files()["amazon_reviews"])
     books = loaders.load(c, "books", real_data)
     assert books.official_test is not None
     assert (len(books), int(books.official_test.sum())) == (6465, 4465)
-    c = card.read(card.card_files()["office_caltech10_decaf"])
+    c = registry.read(registry.card_files()["office_caltech10_decaf"])
     with pytest.raises(Mistake, match=r"amazon.mat is missing; the files at hand cover dslr, webcam"):
         loaders.load(c, "amazon", real_data)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tlbench import card, lodo
+from tlbench import lodo, registry
 from tlbench.cell import Cell
 from tlbench.method import Description, Field
 from tlbench.row import Row
@@ -22,7 +22,7 @@ def own(task: str = "wdbc_shift", budget: int = 5) -> tuple[Cell, ...]:
         "m", "m", "o", "", "", (), (), ("classification",), (), "", (Field("lr", "float", LR[0]),), {}, {}, "d"
     )
     described = [replace(plain, config={"lr": lr}) for lr in LR]
-    return tuple(Cell(card.find(task)[0], d, budget, 0, i) for i, d in enumerate(described))
+    return tuple(Cell(registry.find(task)[0], d, budget, 0, i) for i, d in enumerate(described))
 
 
 def row(suite: str, target: str, value: float | None, method: str = "m", trial: int = 0, **more: Any) -> Row:
@@ -109,8 +109,8 @@ def test_cards_on_the_same_samples_are_one_group(suites: tuple[str, ...], group:
 
 def test_every_dataset_is_in_one_group() -> None:
     groups: dict[str, set[str]] = {}
-    for file in card.card_files().values():
-        c = card.read(file)
+    for file in registry.card_files().values():
+        c = registry.read(file)
         for name in c.datasets:
             groups.setdefault(name, set()).add(c.group)
     assert {name: found for name, found in groups.items() if len(found) > 1} == {}

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card
+from tlbench import card, descriptions, loading, registry
 from tlbench import method as methods
 from tlbench import plan as plans
-from tlbench.cell import Bench, Conditions
+from tlbench.bench import Bench
+from tlbench.cell import Conditions
 from tlbench.executors.local import Workers
 from tlbench.row import Row
 from tlbench.store import Store
@@ -38,21 +39,21 @@ Rows = dict[str, Row]
 
 def runnable() -> list[str]:
     """Every shipped method whose extra is installed."""
-    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(methods.load(n), "requires", ()))]
+    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(loading.load(n), "requires", ()))]
 
 
 def run(task: str, results: Path) -> Rows:
     """The row of each method; of episodes, which some methods learn from anew, forty."""
-    store, c = Store(results), card.find(task)[0].card
+    store, c = Store(results), registry.find(task)[0].card
     few = c.episodes.model_copy(update={"count": 40})
     cut = c.model_copy(update={"episodes": few}) if c.regime == "episodes" else c
-    asked = next(t for t in card.tasks_of(cut) if t.name == card.find(task)[0].name)
+    asked = next(t for t in card.tasks_of(cut) if t.name == registry.find(task)[0].name)
     with Workers(modules=[f"tlbench_baselines.{n}" for n in runnable()]) as workers:
         bench, cells = Bench(Conditions()), []
         for name in runnable():
-            fields = {f.name for f in plans.described(name, {}, workers).fields}
+            fields = {f.name for f in descriptions.described(name, {}, workers).fields}
             settings = {"steps": TASKS[task][1]} if "steps" in fields else {}
-            cells.append(plans.cell(asked, plans.described(name, settings, workers), BUDGET, 0))
+            cells.append(plans.cell(asked, descriptions.described(name, settings, workers), BUDGET, 0))
         Sweep(cells, bench, store, workers, jobs=2).run()
     return {r.method: r for r in store.rows.values()}
 

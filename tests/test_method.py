@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import method as methods
-from tlbench.method import NUMERICS, code_digest, shipped
+from tlbench import digest, loading
+from tlbench.digest import NUMERICS, code_digest
+from tlbench.method import shipped
 from tlbench.mistake import Mistake
 
 
@@ -26,17 +27,17 @@ def under(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["dann", "coral", "maml", "jda", "shot", "prototype", "bbse", "l2_sp", "wann"])
 def test_what_a_method_imports_near_or_far_is_in_its_digest(name: str) -> None:
-    assert under(name) <= {p.stem for p in methods._numerics_under([shipped()[name]])}
+    assert under(name) <= {p.stem for p in digest._numerics_under([shipped()[name]])}
 
 
 def test_a_change_of_what_a_method_does_not_rest_on_leaves_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = methods._code
+    code = digest._code
     before = {n: code_digest(shipped()[n]) for n in ("nearest_neighbor", "dan", "maml")}
 
     def changed(file: Path) -> str:
         return code(file) + ("\nx = 1" if file.stem == "losses" else "")
 
-    monkeypatch.setattr(methods, "_code", changed)
+    monkeypatch.setattr(digest, "_code", changed)
     after = {n: code_digest(shipped()[n]) for n in before}
     assert {n for n in before if after[n] != before[n]} == {"dan"}
 
@@ -46,15 +47,15 @@ def test_a_method_that_extends_a_shipped_one_has_the_parents_code_in_its_digest(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from tlbench_baselines.dann import DANN\n\nclass Mine(DANN):\n    pass\n")
-    code, before = methods._code, code_digest(file, "Mine")
+    code, before = digest._code, code_digest(file, "Mine")
     for part in ("dann", "descent"):
-        monkeypatch.setattr(methods, "_code", lambda f, part=part: code(f) + ("\nx = 1" if f.stem == part else ""))
+        monkeypatch.setattr(digest, "_code", lambda f, part=part: code(f) + ("\nx = 1" if f.stem == part else ""))
         assert code_digest(file, "Mine") != before, part
 
 
 def test_none_can_be_set_where_a_field_admits_it() -> None:
-    gfk, dann = methods.load("gfk"), methods.load("dann")
-    assert methods.configured(gfk, {"dims": "None"}).dims is None
-    assert methods.configured(gfk, {"dims": "5"}).dims == 5
+    gfk, dann = loading.load("gfk"), loading.load("dann")
+    assert loading.configured(gfk, {"dims": "None"}).dims is None
+    assert loading.configured(gfk, {"dims": "5"}).dims == 5
     with pytest.raises(Mistake, match="weight takes float, not 'None'"):
-        methods.configured(dann, {"weight": "None"})
+        loading.configured(dann, {"weight": "None"})

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tlbench import loading, nets, trunks
 from tlbench import method as methods
-from tlbench import nets, trunks
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import ERM, Descent, network, rates, seeded
 
@@ -237,7 +237,7 @@ def test_the_initial_weights_are_the_same_for_everyone_and_disturb_nobody(spec: 
 
 
 def gradient_methods() -> list[str]:
-    return [name for name in methods.shipped() if issubclass(methods.load(name), Descent)]
+    return [name for name in methods.shipped() if issubclass(loading.load(name), Descent)]
 
 
 @pytest.mark.parametrize("spec", [CONVNET, BOTTLENECK], ids=lambda s: s["kind"])
@@ -246,7 +246,7 @@ def test_every_method_starts_from_the_same_backbone_and_classifier(name: str, sp
     parts = [images(4, 8)]
     labeled = Labeled(parts[0], torch.arange(4) % 2)
     train = Train((labeled,), Unlabeled(parts[0]), labeled, 2, lambda: nets.build(spec, parts, 3))
-    erm, own = (seeded(lambda m=m: m.networks(train), 3) for m in (ERM(), methods.load(name)()))
+    erm, own = (seeded(lambda m=m: m.networks(train), 3) for m in (ERM(), loading.load(name)()))
     assert same(own["features"], erm["features"])
     assert same(own["features"], nets.build(spec, parts, 3))
     if isinstance(own["classifier"], nn.Linear):

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import card, loaders, newcard
-from tlbench.card import Card, card_files
+from tlbench import loaders, newcard, registry
+from tlbench.card import Card
 from tlbench.mistake import Mistake
+from tlbench.registry import card_files
 
 TWO = 'source = "photos/"\ntarget = "xrays/"\n'
 Write = Callable[[str], Path]
@@ -38,7 +39,7 @@ def trees(folder: Path, *names: str, classes: tuple[str, ...] = ("cat", "dog"), 
 
 
 def _check(file: Path) -> None:
-    for task in card.find(str(file)):
+    for task in registry.find(str(file)):
         loaders.check(task, None)
 
 
@@ -51,7 +52,7 @@ def complaint(file: Path) -> str:
 
 
 def read(file: Path) -> Card:
-    return card.find(str(file))[0].card
+    return registry.find(str(file))[0].card
 
 
 # what two lines become
@@ -62,7 +63,7 @@ def test_two_lines_are_a_card(write: Write, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "mobilenetv2_100.safetensors").touch()
     trees(tmp_path, "photos", "xrays")
-    (task,) = card.find(str(write(TWO)))
+    (task,) = registry.find(str(write(TWO)))
     c = task.card
     assert (task.name, task.sources, task.target) == ("my/photos-xrays", ("photos",), "xrays")
     assert (c.name, c.version, c.paradigm, c.loader) == ("my", 1, "different-domain-same-task", "images")
@@ -97,10 +98,10 @@ def test_several_sources_pairs_and_domains(write: Write, tmp_path: Path) -> None
     trees(tmp_path, "a", "b", "c")
     c = read(write('sources = ["a", "b/"]\ntarget = "c"\n'))
     assert (c.paradigm, c.sources, c.target) == ("multi-source", ("a", "b"), "c")
-    card.read.cache_clear()
-    assert len(card.find(str(write('domains = ["a", "b", "c"]')))) == 6
-    card.read.cache_clear()
-    assert [t.name for t in card.find(str(write('pairs = [["a", "c"], ["a+b", "c"]]')))] == ["my/a-c", "my/a+b-c"]
+    registry.read.cache_clear()
+    assert len(registry.find(str(write('domains = ["a", "b", "c"]')))) == 6
+    registry.read.cache_clear()
+    assert [t.name for t in registry.find(str(write('pairs = [["a", "c"], ["a+b", "c"]]')))] == ["my/a-c", "my/a+b-c"]
 
 
 def test_domains_with_the_same_name_are_told_apart_by_their_folders(write: Write, tmp_path: Path) -> None:
@@ -155,8 +156,8 @@ def test_matlab_svmlight_and_json_lines_are_read(write: Write, tmp_path: Path) -
         (tmp_path / f"{name}.svmlight").write_text("1 0:2 1:1\n0 1:1\n")
         (tmp_path / f"{name}.jsonl").write_text('{"text": "a joy", "label": 1}\n{"text": "a bore", "label": 0}\n')
     for suffix, network in {"mat": "none", "svmlight": "none", "jsonl": "hashed"}.items():
-        card.read.cache_clear()
-        (task,) = card.find(str(write(f'source = "a.{suffix}"\ntarget = "b.{suffix}"\n')))
+        registry.read.cache_clear()
+        (task,) = registry.find(str(write(f'source = "a.{suffix}"\ntarget = "b.{suffix}"\n')))
         loaders.check(task, None)
         assert task.card.backbone == network
 
@@ -168,7 +169,7 @@ def test_matlab_svmlight_and_json_lines_are_read(write: Write, tmp_path: Path) -
 def test_a_card_that_ships_says_everything_itself(name: str) -> None:
     said = tomllib.loads(card_files()[name].read_text(encoding="utf-8"))
     assert {key for key, field in Card.model_fields.items() if field.is_required()} <= said.keys()
-    assert card.ships(card_files()[name])
+    assert registry.ships(card_files()[name])
 
 
 def test_a_card_may_not_take_the_name_of_one_that_ships(write: Write, tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_folders_in_folders_an_empty_class_and_a_single_class_are_named(write: W
         "single": "my.toml:2: 'single' holds one class, 'cat'; two or more are needed to tell apart",
         "hollow": "hollow/eel: class 'eel' of domain 'hollow' holds no image",
     }.items():
-        card.read.cache_clear()
+        registry.read.cache_clear()
         file.write_text(f'source = "photos"\ntarget = "{target}"\n')
         assert complaint(file) == said
 
@@ -289,12 +290,12 @@ def test_other_classes_in_the_source_are_named_with_what_to_say(write: Write, tm
     remedy = "give both the same classes, or say paradigm = 'different-domain-different-task'"
     file = write(TWO)
     assert complaint(file) == f"my.toml:1: source 'photos' has class 'bird', which target 'xrays' lacks; {remedy}"
-    card.read.cache_clear()
+    registry.read.cache_clear()
     file = write('source = "xrays/"\ntarget = "photos/"\n')
     assert complaint(file) == f"my.toml:1: source 'xrays' lacks class 'bird' of target 'photos'; {remedy}"
     for more in ("paradigm = 'different-domain-different-task'\n", '[at.photos.view]\nkeep = ["cat", "dog"]\n'):
-        card.read.cache_clear()
-        (task,) = card.find(str(write(TWO + more)))
+        registry.read.cache_clear()
+        (task,) = registry.find(str(write(TWO + more)))
         loaders.check(task, None)
 
 
@@ -305,7 +306,7 @@ def test_thousands_of_images_are_read(write: Write, tmp_path: Path) -> None:
         place = tmp_path / ("photos" if i % 2 else "xrays") / f"class {i % 8 // 2}"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{i}.png").write_bytes(held.getvalue())
-    (task,) = card.find(str(write(TWO)))
+    (task,) = registry.find(str(write(TWO)))
     loaders.check(task, None)
     assert len(loaders.load(task.card, "photos", None)) == 2000
 
@@ -318,7 +319,7 @@ def test_a_new_card_is_whole_when_its_folders_are_there(tmp_path: Path, monkeypa
     trees(tmp_path, "photos", "xrays")
     file = newcard.write("From Photos")
     assert str(file) == "From Photos.toml"
-    (task,) = card.find(str(file))
+    (task,) = registry.find(str(file))
     assert task.name == "from_photos/photos-xrays"
     with pytest.raises(Mistake, match=r"From Photos\.toml: is there already and stays as it is"):
         newcard.write("From Photos.toml")

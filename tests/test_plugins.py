@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import catalog, plan, plugins
+from tlbench import catalog, descriptions, digest, plugins
 from tlbench import method as methods
 from tlbench.api import Options, run
+from tlbench.digest import code_digest
 from tlbench.executors.local import Workers
-from tlbench.method import code_digest
 from tlbench.mistake import Mistake
 
 GOOD = '''
@@ -79,7 +79,7 @@ def workers(site: Path) -> Iterator[Workers]:
 
 def test_plugins_are_found_by_metadata_and_imported_by_a_worker_only(site: Path, workers: Workers) -> None:
     assert {"our-methods/uniform", "our-methods/dann", "faulty/raises"} <= {*plugins.installed()}
-    described = plan.described("our-methods/uniform", {"level": "2"}, workers)
+    described = descriptions.described("our-methods/uniform", {"level": "2"}, workers)
     assert (described.name, described.summary, described.config) == (
         "our-methods/uniform",
         "Know nothing.",
@@ -89,8 +89,8 @@ def test_plugins_are_found_by_metadata_and_imported_by_a_worker_only(site: Path,
 
 
 def test_a_plugin_called_as_a_shipped_method_is_another_one(site: Path, workers: Workers) -> None:
-    assert plan.described("our-methods/dann", {}, workers).summary == "Know nothing."
-    assert plan.described("dann", {}, workers).paper.startswith("Ganin")
+    assert descriptions.described("our-methods/dann", {}, workers).summary == "Know nothing."
+    assert descriptions.described("dann", {}, workers).paper.startswith("Ganin")
 
 
 def test_a_broken_plugin_is_listed_with_its_error_beside_the_others(site: Path, workers: Workers) -> None:
@@ -138,7 +138,7 @@ def test_a_change_of_an_imported_file_of_the_package_changes_the_digest(what: st
     before = code_digest(site / "ours" / "uniform.py", "Uniform")
     with (site / CHANGED[what]).open("a") as file:
         file.write("\nX = 1\n")
-    methods._code.cache_clear()
+    digest._code.cache_clear()
     assert code_digest(site / "ours" / "uniform.py", "Uniform") != before
 
 
@@ -155,6 +155,6 @@ def test_however_a_file_is_imported_it_is_in_the_digest(line: str, tmp_path: Pat
         for name, code in {"__init__.py": "", "far.py": text, "method.py": f"def late():\n    {line}\n"}.items():
             (tmp_path / "ours").mkdir(exist_ok=True)
             (tmp_path / "ours" / name).write_text(code)
-        methods._code.cache_clear()
+        digest._code.cache_clear()
         digests.append(code_digest(tmp_path / "ours" / "method.py", "M"))
     assert (digests[0] != digests[1]) is WAYS[line]

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from layouts import LAYOUTS, weights
 
-from tlbench import backbone, published
-from tlbench import method as methods
+from tlbench import backbone, loading, published
 from tlbench.api import Options
 from tlbench.backbone import BackboneCard
 from tlbench.published import Entry, Table
@@ -49,7 +48,7 @@ def test_every_row_is_held_to_three_points_but_what_nobody_verified() -> None:
 
 def test_a_row_sets_fields_of_its_method_and_a_column_is_a_task() -> None:
     for table, entry in entries():
-        methods.configured(methods.load(entry.method), {k: str(v) for k, v in entry.settings.items()})
+        loading.configured(loading.load(entry.method), {k: str(v) for k, v in entry.settings.items()})
         tasks = {task.name for task, _ in (table.task_of(entry, c) for c in table.columns)}
         assert tasks == {f"{table.name}_published/{c.partition('@')[0]}" for c in table.columns}
 

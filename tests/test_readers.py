@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import PLAIN, TARGETS
 
-from tlbench import card
+from tlbench import registry
 from tlbench.mistake import Mistake
 from tlbench.row import read_row
 from tlbench.scoring import read_scores
@@ -82,4 +82,4 @@ def test_a_card_whose_places_cannot_be_is_a_mistake_or_names_what_is_not_there(t
     file = tmp_path / "mine.toml"
     file.write_text(f'{text}\ntarget = "b"\n')
     with pytest.raises(Mistake):
-        card.read(file)
+        registry.read(file)

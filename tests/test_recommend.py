@@ -11,7 +11,7 @@ import pytest
 from held import failed, over, references, refused, row, store, tlbench
 from sklearn.datasets import load_breast_cancer
 
-from tlbench import card, shift
+from tlbench import registry, shift
 from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.recommend import Neighbour, recommend, weighted
@@ -148,7 +148,7 @@ def test_the_distance_is_near_zero_of_one_domain_and_two_of_two() -> None:
 
 def test_a_shipped_task_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path))
-    (task,) = card.find("wdbc_shift")
+    (task,) = registry.find("wdbc_shift")
     found = of_task(task)
     assert (found.input, found.classes, found.features) == ("numbers", 2, 30)
     assert found.shift is not None

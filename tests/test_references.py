@@ -19,20 +19,21 @@ from tlbench_baselines.target_again import APART, TargetAgain
 from tlbench_baselines.target_only import TargetOnly
 from torch import nn
 
-from tlbench import api, card, catalog, core, method, nets
+from tlbench import api, catalog, core, loading, markdown, method, nets, references, registry, requirements
 from tlbench import plan as plans
 from tlbench.api import Options
+from tlbench.bench import Bench
 from tlbench.board import Board
 from tlbench.card import FULL
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
 from tlbench.report import Asked, line, suite_lines
+from tlbench.request import Request
 
-TASK = card.find("digits/fonts-handwritten")[0]
-EPISODIC = card.find("fonts_fewshot")[0]
-SKYLINE, TARGET_ONLY, SOURCE_ONLY = (method.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
+TASK = registry.find("digits/fonts-handwritten")[0]
+EPISODIC = registry.find("fonts_fewshot")[0]
+SKYLINE, TARGET_ONLY, SOURCE_ONLY = (loading.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
 
 
 # the skyline
@@ -43,7 +44,7 @@ def test_a_skyline_has_every_label_at_every_budget_and_no_source(k: int) -> None
     cell = plans.cell(TASK, SKYLINE, k, 0)
     assert cell.budget == FULL
     assert not cell.task.sources
-    assert plans.refusal(cell) is None
+    assert requirements.refusal(cell) is None
     assert plans.cell(TASK, TARGET_ONLY, k, 0).budget == k
     assert plans.cell(TASK, SOURCE_ONLY, k, 0).budget == 0
 
@@ -52,7 +53,7 @@ def test_of_episodes_nothing_can_be_taken_away_and_a_refusal_has_its_row() -> No
     for described in (SKYLINE, SOURCE_ONLY):
         cell = plans.cell(EPISODIC, described, 1, 0)
         assert cell.budget == 1
-        assert f"{described.name} does" in (plans.refusal(cell) or "")
+        assert f"{described.name} does" in (requirements.refusal(cell) or "")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_the_board_shows_a_skyline_at_the_budgets_of_the_others(outcome: api.Out
     for g in found.grids.values():
         assert not np.isnan(g.skyline).any()
         assert "target_full" in g.methods
-    assert found.text().count("| target_full |") == 2
+    assert markdown.text(found).count("| target_full |") == 2
 
 
 def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
@@ -95,8 +96,8 @@ def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
 
 
 def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
-    names = ("chance", *plans.REFERENCES, *plans.BESIDE)
-    described = {n: method.describe(n, {}) for n in names}
+    names = ("chance", *references.REFERENCES, *references.BESIDE)
+    described = {n: loading.describe(n, {}) for n in names}
     for full in (True, False):
         request = Request(("digits/fonts-handwritten",), ("chance",), (1,), (0,), full=full)
         made = plans.make(request, Bench(Conditions()), described)
@@ -105,11 +106,11 @@ def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
 
 def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_refused() -> None:
     names = ("dann", "finetune", "maml", "maml_learn2learn")
-    described = {n: method.describe(n, {}) for n in (*names, *plans.REFERENCES, *plans.BESIDE)}
+    described = {n: loading.describe(n, {}) for n in (*names, *references.REFERENCES, *references.BESIDE)}
     described["maml_learn2learn"] = replace(described["maml_learn2learn"], requires=("nobody_has_this",))
     request = Request(("digits/fonts-handwritten",), names, (0, 5), (0,), every=True)
     made = plans.make(request, Bench(Conditions()), described)
-    found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in plans.REFERENCES for k in (0, 5)}
+    found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in references.REFERENCES for k in (0, 5)}
     assert found == {("dann", 0), ("dann", 5), ("finetune", 5)}
     assert any("left out: method maml_learn2learn: needs nobody_has_this" in text for text in made.notices)
     with pytest.raises(Mistake, match="needs nobody_has_this"):
@@ -117,8 +118,8 @@ def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_ref
 
 
 def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
-    names = ("chance", *plans.REFERENCES, *plans.BESIDE)
-    described = {n: method.describe(n, {}) for n in names}
+    names = ("chance", *references.REFERENCES, *references.BESIDE)
+    described = {n: loading.describe(n, {}) for n in names}
     made = plans.make(Request((), ("chance",), grid="core"), Bench(Conditions()), described)
     grid = core.named("core")
     mine = [e for e in made.entries if e.method.name == "chance" and e.task.card.name == "wdbc_shift"]
@@ -184,7 +185,7 @@ def test_chance_of_a_number_is_the_mean() -> None:
 
 @pytest.mark.parametrize("name", sorted(method.shipped()))
 def test_every_method_says_where_its_hyperparameters_are_searched(name: str) -> None:
-    described = method.describe(name, {})
+    described = loading.describe(name, {})
     again = method.Description.of(json.loads(json.dumps(described.__dict__, default=lambda f: f.__dict__)))
     assert again.search == described.search
     assert (described.search == {}) == (name == "chance")
@@ -216,7 +217,7 @@ def test_a_search_that_makes_no_sense_is_a_mistake_in_a_line(search: str, said: 
         f"    weight: float = 1.0\n    search: ClassVar[dict] = {search}\n    def fit(self, train, seed): ...\n"
     )
     with pytest.raises(Mistake, match=said):
-        method.describe(f"{file}:Mine", {})
+        loading.describe(f"{file}:Mine", {})
 
 
 def test_show_tells_the_search_space(capsys: pytest.CaptureFixture[str]) -> None:

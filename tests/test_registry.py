@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, loaders
+from tlbench import card, descriptions, loaders, registry, requirements
 from tlbench import plan as plans
+from tlbench.bench import Bench
 from tlbench.card import Card, Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.mistake import Mistake
 from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.sweep import Sweep
 
-SUITES = sorted(card.card_files())
+SUITES = sorted(registry.card_files())
 LONG = {  # images by the hundred
     "nodule",
     "medical",
@@ -51,8 +52,8 @@ class Rig:
             name, settings = "tlbench.calibration.centroid:SourceCentroid", {}
         bench = Bench(Conditions())
         budget = 0 if "SourceCentroid" in name else next(k for k in c.budgets if k)
-        cell = plans.cell(task, plans.described(name, settings, self.workers), budget, 0)
-        assert plans.refusal(cell) is None
+        cell = plans.cell(task, descriptions.described(name, settings, self.workers), budget, 0)
+        assert requirements.refusal(cell) is None
         Sweep([cell], bench, self.store, self.workers).run()
         return self.store.rows[bench.key(cell)]
 
@@ -80,12 +81,12 @@ each = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for n
 
 @pytest.mark.parametrize("suite", each)
 def test_every_task_runs_through_the_harness(rig: Rig, suite: str) -> None:
-    c = card.read(card.card_files()[suite])
+    c = registry.read(registry.card_files()[suite])
     row = rig.run(at_hand(c))
     assert row.ok, row.reason
     assert row.value is not None
     assert (row.suite, row.regime, row.paradigm, row.metric) == (suite, c.regime, c.paradigm, c.metric)
-    assert len(row.source_data) == len(card.named(row.task).sampled)
+    assert len(row.source_data) == len(registry.named(row.task).sampled)
     if c.regime == "episodes":
         assert row.episodes == (20 if suite == "omniglot_runs" else c.episodes.count)
         assert row.value > 1.05 / c.episodes.ways or suite == "nodule"  # one epoch of medical images teaches little
@@ -93,7 +94,7 @@ def test_every_task_runs_through_the_harness(rig: Rig, suite: str) -> None:
 
 def test_each_paradigm_has_an_embedded_task_and_two_on_real_data() -> None:
     for paradigm in card.PARADIGMS:
-        cards = [card.read(f) for f in card.card_files().values()]
+        cards = [registry.read(f) for f in registry.card_files().values()]
         own = [c for c in cards if c.paradigm == paradigm and c.ranked]
         embedded = [c.name for c in own if all(c.place(d).loader == "embedded" for d in c.all_domains)]
         real = [c.name for c in own if any(c.place(d).data for d in c.all_domains)]
@@ -102,7 +103,7 @@ def test_each_paradigm_has_an_embedded_task_and_two_on_real_data() -> None:
 
 
 def test_a_card_with_the_checkpoint_as_its_source_starts_target_only_from_random_weights(real_data: Path) -> None:
-    task = card.find("pneumonia")[0]
+    task = registry.find("pneumonia")[0]
     bench = Bench(Conditions())
     assert task.sources == ("cifar10",)
     assert task.sampled == ()
@@ -111,9 +112,9 @@ def test_a_card_with_the_checkpoint_as_its_source_starts_target_only_from_random
 
 
 def test_methods_see_which_sample_is_from_which_source() -> None:
-    task = card.find("digits_multi/photos")[0]
+    task = registry.find("digits_multi/photos")[0]
     assert task.sources == ("handwritten", "fonts")
-    assert [card.find(f"digits_multi/{d}")[0].target for d in task.card.domains] == list(task.card.domains)
+    assert [registry.find(f"digits_multi/{d}")[0].target for d in task.card.domains] == list(task.card.domains)
 
 
 @pytest.mark.parametrize(
@@ -128,22 +129,22 @@ def test_methods_see_which_sample_is_from_which_source() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_reason(rig: Rig, task: str, method: str, budget: int, said: str) -> None:
-    described = plans.described(method, {}, rig.workers)
-    why = plans.refusal(Cell(card.find(task)[0], described, budget, 0))
+    described = descriptions.described(method, {}, rig.workers)
+    why = requirements.refusal(Cell(registry.find(task)[0], described, budget, 0))
     assert why is not None
     assert said in why
 
 
 def test_a_source_with_other_classes_is_said_where_the_card_calls_it_the_same_task(rig: Rig, tmp_path: Path) -> None:
-    text = (card.card_files()["letters_to_digits"]).read_text().replace("different-task", "same-task")
+    text = (registry.card_files()["letters_to_digits"]).read_text().replace("different-task", "same-task")
     file = tmp_path / "mistaken.toml"
     file.write_text(text.replace("letters_to_digits", "mistaken"))
     with pytest.raises(Mistake, match="source 'letters' has other classes than the target; make them the same, or say"):
-        rig.run(card.find(str(file))[0])
+        rig.run(registry.find(str(file))[0])
 
 
 def test_a_missing_extra_is_one_line_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "find_spec", lambda name: None)
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
     with pytest.raises(Mistake, match=r"bccd_detection: measuring boxes needs torchmetrics and pycocotools; run: pip"):
-        plans.check_extra(card.find("bccd_detection")[0].card)
-    plans.check_extra(card.find("digits")[0].card)
+        requirements.check_extra(registry.find("bccd_detection")[0].card)
+    requirements.check_extra(registry.find("digits")[0].card)

@@ -17,8 +17,8 @@ from test_split import domain, task
 from test_store import row
 
 from tlbench import card as cards
+from tlbench import loading, published, registry, reproduction, schema
 from tlbench import method as methods
-from tlbench import published, reproduction
 from tlbench.api import Options
 from tlbench.executors.local import Workers
 from tlbench.inputs import standardized
@@ -81,7 +81,7 @@ def test_a_card_of_the_harness_own_protocol_takes_no_published_ones_liberties(
 ) -> None:
     values = {**task().card.model_dump(exclude_unset=True), **change}
     with pytest.raises(Mistake, match=said):
-        cards.validated(cards.Card, values, "", "card")
+        schema.validated(cards.Card, values, "", "card")
 
 
 def test_counts_are_standardised_within_their_domain() -> None:
@@ -103,12 +103,12 @@ def test_a_table_names_tasks_and_methods_that_are_there(name: str) -> None:
     assert table.name == name
     for entry in table.row:
         methods.check_name(entry.method)
-        known = {f.name for f in fields(methods.load(entry.method))}
+        known = {f.name for f in fields(loading.load(entry.method))}
         assert set(entry.settings) <= known
         for column in table.columns:
             found, _ = table.task_of(entry, column)
             assert not found.card.ranked
-            assert found.card.name not in cards.card_files()
+            assert found.card.name not in registry.card_files()
 
 
 def test_another_recipe_is_another_version_of_the_card() -> None:
@@ -147,7 +147,7 @@ def test_a_setting_that_no_method_has_is_one_line(tmp_path: Path) -> None:
 def test_a_table_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
     about = {"name": "t", "title": "", "task": "digits", "columns": ("fonts-photos",), "source": "", "protocol": ""}
     with pytest.raises(Mistake, match=said):
-        cards.validated(Table, {**about, **change}, "", "t.toml")
+        schema.validated(Table, {**about, **change}, "", "t.toml")
 
 
 # verdicts

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import api, card, search, selection, trials
+from tlbench import api, card, descriptions, registry, search, selection, trials
 from tlbench import plan as plans
 from tlbench import validators as v
 from tlbench.api import Options
+from tlbench.bench import Bench
 from tlbench.card import Card
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
-from tlbench.method import Description, describe
+from tlbench.loading import describe
+from tlbench.method import Description
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
+from tlbench.request import Request
 from tlbench.row import Row
 from tlbench.selection import RULES, Evidence, Reduction
 from tlbench.split import Split
@@ -106,7 +108,7 @@ def test_the_references_are_chosen_by_the_same_rule_from_as_many_trials(outcome:
 
 def test_cross_validation_is_what_the_kept_predictions_say(outcome: api.Outcome) -> None:
     rows, bench = of_trials(outcome), Bench(Conditions())
-    task = card.find(TASK)[0]
+    task = registry.find(TASK)[0]
     split = bench.split(task, 0)
     shots = split.shots(5)
     held = [kept(outcome, row) for row in rows]
@@ -123,7 +125,7 @@ def test_cross_validation_is_what_the_kept_predictions_say(outcome: api.Outcome)
 
 
 def test_what_is_kept_has_a_row_a_sample_and_no_label(outcome: api.Outcome) -> None:
-    task = card.find(TASK)[0]
+    task = registry.find(TASK)[0]
     split = Bench(Conditions()).split(task, 0)
     held = kept(outcome, of_trials(outcome)[1])
     assert set(held) == {"test", "unlabeled", "source_val", "oracle_val", "shots", "folds_s"}
@@ -199,7 +201,7 @@ def test_a_trial_far_slower_than_its_reference_is_ended_and_not_chosen(
 
 
 def test_a_trial_may_take_ten_times_its_references_median_and_a_minute_at_least() -> None:
-    cell = Cell(card.find(TASK)[0], describe("dann", {}), 5, 0, 1)
+    cell = Cell(registry.find(TASK)[0], describe("dann", {}), 5, 0, 1)
     assert trials.patience(cell, [1.0, 9.0, 2.0]) == 60 * 3  # and so long for each of two folds
     assert trials.patience(cell, [10.0, 90.0, 20.0]) == 200 * 3
     assert trials.patience(cell, []) == float("inf")
@@ -224,12 +226,12 @@ class Permuted(Bench):
 
 
 def test_permuted_test_labels_move_no_prediction_and_no_choice(tmp_path: Path) -> None:
-    task, found, choices, values = card.find(TASK)[0], [], [], []
+    task, found, choices, values = registry.find(TASK)[0], [], [], []
     for kind in (Bench, Permuted):
         bench = kind(Conditions(changed_data=True))
         store = Store(tmp_path / kind.__name__)
         with Workers(modules=api.preloaded(["dann"])) as workers:
-            described = plans.describe(["dann"], {"steps": "3"}, workers)
+            described = descriptions.describe(["dann"], {"steps": "3"}, workers)
             own = plans.trials_of(plans.cell(task, described["dann"], 5, 0, 0), 3)
             Sweep(own, bench, store, workers).run()
             rows = [store.rows[bench.key(c)] for c in own]
@@ -285,7 +287,7 @@ def description(*fields: str) -> Description:
 
 
 def test_folds_are_dealt_class_by_class_whatever_the_seed() -> None:
-    task = card.find(TASK)[0]
+    task = registry.find(TASK)[0]
     split = Bench(Conditions()).split(task, 0)
     few, many = description("steps"), description("depth")
     assert [trials.n_folds(Cell(task, many, k, 0)) for k in (0, 1, 2, 4, 20, "full")] == [0, 0, 2, 4, 5, 5]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tlbench import cell, selftest
+from tlbench import record, selftest
 from tlbench.calibration.demands import of_learners
 from tlbench.mistake import Mistake
 from tlbench.scoring import scored
@@ -35,7 +35,7 @@ def test_a_harness_that_measures_a_point_too_much_does_not_pass(monkeypatch: pyt
         found = scored(*words)
         return {**found, "value": min(1.0, found["value"] + 0.015)}
 
-    monkeypatch.setattr(cell, "scored", generous)
+    monkeypatch.setattr(record, "scored", generous)
     found = list(selftest.Selftest(("cal3",), 2).run())
     assert any(not f.holds for f in found)
     assert any(f.what.startswith("ceiling") and not f.holds for f in found)

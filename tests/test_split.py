@@ -17,8 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlbench import card as cards
-from tlbench import loaders
+from tlbench import loaders, registry
 from tlbench.card import CORE_BUDGETS, FULL, Card, Task
 from tlbench.data import Domain
 from tlbench.loaders import embedded
@@ -30,7 +29,7 @@ from tlbench.split import Draw, Partition, Split, hash_order, partition, source_
 FROZEN = "0c883a4aec2ae4c6b05ed6d0fc5efeb43348985506b02a2fdb5a4c52cbeea287"
 PRINT = """
 import pathlib, sys
-from tlbench.card import find
+from tlbench.registry import find
 from tlbench.loaders import embedded
 from tlbench.split import split
 photos = embedded.load("photos", pathlib.Path(sys.argv[1]))
@@ -424,7 +423,7 @@ def test_the_digest_tells_seeds_data_and_modes_apart() -> None:
 
 def test_the_split_of_digits_is_the_published_one_in_every_process(tmp_path: Path) -> None:
     photos = embedded.load("photos", tmp_path)
-    assert split(cards.find("digits/handwritten-photos")[0], photos, 0).digest == FROZEN
+    assert split(registry.find("digits/handwritten-photos")[0], photos, 0).digest == FROZEN
     done = subprocess.run(
         [sys.executable, "-c", PRINT, str(tmp_path)],
         env=os.environ | {"PYTHONHASHSEED": "4242"}, capture_output=True, text=True, check=True, timeout=120,
@@ -455,11 +454,11 @@ def test_a_hash_order_forgets_the_order_it_was_given(domain: Domain) -> None:
 
 @pytest.fixture(scope="module")
 def dslr(real_data: Path) -> Domain:
-    return loaders.load(cards.find("office_caltech10")[0].card, "dslr", real_data)
+    return loaders.load(registry.find("office_caltech10")[0].card, "dslr", real_data)
 
 
 def test_the_smallest_real_domain_is_cut_as_promised(dslr: Domain) -> None:
-    made = split(cards.find("office_caltech10/webcam-dslr")[0], dslr, 0)
+    made = split(registry.find("office_caltech10/webcam-dslr")[0], dslr, 0)
     counts = np.bincount(dslr.y)
     assert np.bincount(dslr.y[made.partition.test]).tolist() == (4 * counts // 10).tolist()
     test, oracle, pool = parts(made)
@@ -471,7 +470,7 @@ def test_the_smallest_real_domain_is_cut_as_promised(dslr: Domain) -> None:
 
 
 def test_no_image_is_in_two_parts_of_a_real_suite(dslr: Domain, real_data: Path) -> None:
-    webcam = loaders.load(cards.find("office_caltech10")[0].card, "webcam", real_data)
+    webcam = loaders.load(registry.find("office_caltech10")[0].card, "webcam", real_data)
     cut = partition(dslr, "office_caltech10/dslr")
     tested = {dslr.hashes[i] for i in cut.test}
     rows = source_rows(webcam, "office_caltech10/webcam")[0]

@@ -14,7 +14,7 @@ import tampered
 from held import refused
 from tampered import CASES, Bundled, copy_of, made, rejected
 
-from tlbench import bundle, plan, plausibility, predictions, scoring, submission, submissions
+from tlbench import bundle, descriptions, plausibility, predictions, scoring, submission, submissions
 from tlbench.api import Options
 from tlbench.executors.local import Workers
 from tlbench.inspection import on_the_board
@@ -113,7 +113,7 @@ def test_a_module_that_forges_what_it_is_has_no_other_file_copied(honest: Bundle
     spec = f"{tmp_path / 'forger.py'}:A"
     with Workers() as workers:
         with pytest.raises(Mistake, match="no description"):
-            plan.described(spec, {}, workers)
+            descriptions.described(spec, {}, workers)
         with pytest.raises(Mistake, match=r"/etc/passwd as its code"):
             submission._copy(tmp_path, spec, honest.method, workers)
 

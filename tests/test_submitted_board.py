@@ -14,8 +14,9 @@ from made import stored, study
 from tampered import seal
 from test_board import OTHER, PAIRS, _small_core, rows
 
-from tlbench import bundle
-from tlbench.board import BEGIN, END, Board
+from tlbench import bundle, markdown
+from tlbench.board import Board
+from tlbench.markdown import BEGIN, END
 from tlbench.row import Row
 from tlbench.split import sha
 
@@ -70,8 +71,8 @@ def test_a_verified_bundle_is_ranked_and_changes_nobody_elses_figures(tmp_path: 
     assert set(after) - set(before) == {f"{NAME} at 0", f"{NAME} at 5"}
     best = next(s for s in found.same_task[0] if s.ranked)
     assert best.method == NAME
-    assert "Not verified" not in found.text()
-    assert OTHER not in found.text()  # nobody has a reference there
+    assert "Not verified" not in markdown.text(found)
+    assert OTHER not in markdown.text(found)  # nobody has a reference there
 
 
 @pytest.mark.parametrize("verdict", [None, "question", "reject"])
@@ -79,8 +80,8 @@ def test_a_bundle_without_an_accepting_record_stands_apart(verdict: str | None, 
     plain = Board(stored(tmp_path / "a", rows()))
     folder(tmp_path / "b" / "submissions" / "mine", submitted(), verdict)
     found = Board(stored(tmp_path / "b", rows()))
-    above, _, apart = found.text().partition("## Not verified")
-    assert above.strip() == plain.text().strip()
+    above, _, apart = markdown.text(found).partition("## Not verified")
+    assert above.strip() == markdown.text(plain).strip()
     assert f"| {NAME} (mine) | 5 | 15 of 20 |" in apart
     pd.testing.assert_frame_equal(found.table(), plain.table())
 
@@ -95,13 +96,13 @@ def test_rows_on_another_network_or_under_a_name_that_is_taken_join_nobody(tmp_p
 def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
     place = folder(tmp_path / "submissions" / "mine", submitted(), "accept")
     (place / "rows.jsonl").write_text("{}\n")
-    assert "- `mine` is no bundle: rows.jsonl:1: " in Board(stored(tmp_path, rows())).text()
+    assert "- `mine` is no bundle: rows.jsonl:1: " in markdown.text(Board(stored(tmp_path, rows())))
 
 
 def test_a_preview_marks_the_newcomer_and_touches_no_board(tmp_path: Path) -> None:
     place, board = folder(tmp_path / "mine", submitted(), None), tmp_path / "leaderboard.md"
     found = Board(stored(tmp_path / "a", rows()), [bundle.read(place)])
-    assert f"| {NAME} (unverified) |" in found.text()
+    assert f"| {NAME} (unverified) |" in markdown.text(found)
     board.write_text(f"{BEGIN}\n{END}\n")
     words = ("leaderboard", "--with", place, "--results", tmp_path / "results")
     assert "is a board; a preview goes elsewhere" in refused(*words, "--file", board)

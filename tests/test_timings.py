@@ -14,7 +14,7 @@ import pytest
 from made import stored, study
 from test_cli import tlbench
 
-from tlbench import api, frozen, machine
+from tlbench import api, frozen, machine, markdown
 from tlbench.api import Options
 from tlbench.board import Board
 from tlbench.mistake import Mistake
@@ -219,10 +219,10 @@ def test_the_board_shows_what_counts_as_a_ratio_to_the_reference(
     for t in made:
         fit = {"coral": 3.0, "adda": 7.0}.get(t.method, 2.0)
         held.append(replace(t, default=True, noisy=False, contended=t.method == "adda", fit_s=fit))
-    shown = Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))).text()
+    shown = markdown.text(Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))))
     assert "No rows yet" in shown  # their splits are invented
     monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
-    text = Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))).text()
+    text = markdown.text(Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))))
     assert "## Cost" in text
     cost = text.partition("## Cost")[2]
     assert "| coral | 1.50 |" in cost

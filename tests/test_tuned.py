@@ -17,8 +17,7 @@ from tlbench_baselines.stochnorm import StochasticNorm
 from torch import nn
 from written import D, batch, some, trunk, wrong
 
-from tlbench import Train
-from tlbench import method as methods
+from tlbench import Train, loading
 from tlbench.descent import batches
 
 
@@ -140,7 +139,7 @@ STAGES = {stage.__name__: stage for stage in (lp_ft, partial_finetune, layer_tra
 def test_the_second_stage_moves_what_the_paper_moves(name: str, agrees: Agrees) -> None:
     train, b = batch()
     train = replace(train, recipe=replace(train.recipe, steps=12, batch=4, lr=0.05))
-    net, method = source(train), methods.load(name)()
+    net, method = source(train), loading.load(name)()
     if name == "layer_transfer":
         method = replace(method, freeze=True)
     STAGES[name](train, net)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbench.card import Place, View
 from tlbench.data import Domain
 from tlbench.loaders.views import placed, subset, viewed
 from tlbench.mistake import Mistake
+from tlbench.place import Place, View
 
 
 def domain(n: int = 30, test: bool = False) -> Domain:

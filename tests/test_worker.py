@@ -20,14 +20,15 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import api, card, inputs
+from tlbench import api, card, inputs, record, registry
 from tlbench.api import Options
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.bench import Bench
+from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Ended, Workers
 from tlbench.jail import Limits
 from tlbench.method import Description
-from tlbench.plan import Request
+from tlbench.request import Request
 from tlbench.split import Split
 from tlbench.store import Store
 from tlbench.sweep import Sweep
@@ -671,7 +672,7 @@ class Suite:
 
     @property
     def task(self) -> card.Task:
-        return card.find(str(self.file))[0]
+        return registry.find(str(self.file))[0]
 
     def bench(self, kind: type[Bench] = Bench) -> Bench:
         return kind(Conditions(data_root=self.root))
@@ -928,4 +929,4 @@ def scored(bench: Bench, cell: Cell, folder: Path) -> float | None:
     report = {"status": "ok", **dict.fromkeys(numbers, 1), "peak_gpu_mib": None}
     keys = ("tlbench", "torch", "python", "machine", "time")
     provenance = {**dict.fromkeys(keys, ""), "commit": None, "dirty": None}
-    return bench.row(cell, Ended(1, folder, report), provenance, 1, 3.0).value
+    return record.row(bench, cell, Ended(1, folder, report), provenance, 1, 3.0).value

@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tlbench.digest import covered
 from tlbench.landlock import DEVICE, LIST, OWN, READ, TRUNCATE, WRITE_FILE, Rule
-from tlbench.method import aim, covered, shipped
+from tlbench.method import aim, shipped
 from tlbench.mistake import Mistake
 
 DATASETS = ("sklearn/datasets/data", "sklearn/datasets/images", "matplotlib/mpl-data/fonts",

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlbench import descriptions, selection
 from tlbench import plan as plans
-from tlbench import selection
+from tlbench.bench import Bench
 from tlbench.card import Budget
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share, resolve
 from tlbench.method import shipped
-from tlbench.plan import DEFAULT, Entry, Plan, Request
+from tlbench.plan import Entry, Plan
+from tlbench.references import REFERENCES
 from tlbench.report import Asked, Gap, Line, gap, line, suite_lines
+from tlbench.request import DEFAULT, Request, check
 from tlbench.row import Row
 from tlbench.selection import Reduction, Rule
 from tlbench.store import Store, default_folder
@@ -57,11 +60,11 @@ Tell = Callable[[int, int, float | None, str], None]
 
 def prepared(request: Request, options: Options, workers: Workers, progress: Any = None) -> tuple[Plan, Bench]:
     """A request's plan, and the bench to run it on."""
-    plans.check(request)
+    check(request)
     for rule in request.rules:
         selection.named(rule)
     here = bench(options, progress)
-    described = plans.describe(request.methods, request.settings, workers)
+    described = descriptions.describe(request.methods, request.settings, workers)
     plan = plans.make(request, here, described)
     plan.notices += filter(None, [resolve(options.jail)[1], settled(options, here.conditions.device, workers)])
     return plan, here
@@ -176,7 +179,7 @@ def swept(
 
 def preloaded(names: Sequence[str]) -> list[str]:
     """Modules of shipped methods: the server imports them once. Foreign code is imported by children only."""
-    return [f"tlbench_baselines.{n}" for n in (*names, *plans.REFERENCES) if n in shipped()]
+    return [f"tlbench_baselines.{n}" for n in (*names, *REFERENCES) if n in shipped()]
 
 
 def run(
@@ -231,7 +234,7 @@ def _several(names: str | Sequence[str]) -> tuple[str, ...]:
 
 def leaderboard(results: Path | None = None, file: Path | None = None) -> bool:
     """Rebuild the leaderboard between its markers from the rows. Returns whether it changed."""
-    from tlbench import board
+    from tlbench import markdown
 
     folder = results or default_folder()
-    return board.rebuild(Store(folder), file or folder.parent / "leaderboard.md")
+    return markdown.rebuild(Store(folder), file or folder.parent / "leaderboard.md")

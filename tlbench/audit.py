@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench import card as cards
-from tlbench import duplicates, loaders
+from tlbench import duplicates, loaders, registry
 from tlbench import split as splits
+from tlbench.bench import Bench
 from tlbench.card import Card, Task
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.data import Domain, Rows
 from tlbench.loaders import voc
 from tlbench.mistake import Mistake
@@ -64,7 +64,7 @@ def findings(names: Sequence[str], root: Path | None) -> Iterator[Finding | tupl
         Mistake: nothing is called that, or the data of a task that was named are missing or broken.
     """
     bench = Bench(Conditions(root, changed_data=True))
-    for task in [t for name in names or cards.card_files() for t in cards.find(name)]:
+    for task in [t for name in names or registry.card_files() for t in registry.find(name)]:
         domains = (*task.sampled, task.target)
         absent = [d for d in domains if not loaders.available(task.card, d, root)]
         if any(loaders.drawn_anew(task.card, d) for d in domains):
@@ -176,7 +176,7 @@ def show(names: Sequence[str], root: Path | None, as_json: bool) -> None:
     for task, why in passed if not as_json else ():
         suites[task.partition("/")[0]].append(f"{task}: passed over: {why}")
     for suite, told in suites.items():
-        whole = len(told) == len(cards.find(suite)) > 1
+        whole = len(told) == len(registry.find(suite)) > 1
         lines = [f"{suite}: all {len(told)} tasks passed over: no data here"] if whole else told
         print("\n".join(lines), file=sys.stderr)
 

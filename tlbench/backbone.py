@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from tlbench.card import validated
 from tlbench.mistake import Mistake, suggest
+from tlbench.schema import validated
 from tlbench.weights import weight_roots, weights_file
 
 BUILT_IN = {

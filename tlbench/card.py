@@ -1,4 +1,4 @@
-"""Read one task card, or say in a sentence what is wrong with it.
+"""Task cards: what one says, and the tasks that it makes.
 
 A card names `domains` (a suite: every ordered pair is a task), or `pairs`, or `sources` and `target` (one task).
 """
@@ -6,35 +6,21 @@ A card names `domains` (a suite: every ordered pair is a task), or `pairs`, or `
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from itertools import permutations
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from tlbench import own
 from tlbench.data import Recipe, Regime
-from tlbench.mistake import Mistake, position, suggest
+from tlbench.mistake import suggest
+from tlbench.place import HOMELESS, IMAGE_LOADERS, TEXT_LOADERS, Loader, Place, View
 
 CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)
 FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
-T = TypeVar("T", bound=BaseModel)
 Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
-Loader = Literal[
-    "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
-    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines",
-    "jsonl", "csv", "texts", "table", "npz", "npy",
-]  # fmt: skip
-IMAGE_LOADERS = (  # of image files, decoded to the backbone's size
-    "images", "lists", "parquet", "parquet_splits", "cub", "aircraft",
-)  # fmt: skip
-TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
-HOMELESS = ("embedded", "generated", "weights")  # loaders that need no files
 METRIC_OF = {"classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse"}
 SOURCE_SUFFIX = "_source"  # names a domain in its role as the source, where it is the target too
 
@@ -52,39 +38,6 @@ class Quick(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     budgets: tuple[NonNegativeInt, ...] = (0, 5)
     seeds: PositiveInt = 3
-
-
-class View(BaseModel):
-    """Which classes of a domain make a task: some of them, or groups of them under new names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    keep: tuple[str, ...] = ()  # these, in this order; () keeps all
-    groups: dict[str, tuple[str, ...]] = {}  # new class -> old classes; what is in no group is left out
-
-
-class Place(BaseModel):
-    """Where a domain comes from. A card says it for all of its domains, and under [at.NAME] for one of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    loader: Loader | None = None
-    data: str | None = None  # the dataset card; None for what needs no download
-    path: str = "{domain}"  # inside the dataset's folder
-    test_path: str | None = None  # the publisher's own test samples, where they are a file apart
-    more: tuple[str, ...] = ()  # further files of training texts
-    root: str = ""  # the folder inside the dataset's from which listed paths start
-    classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
-    view: View = View()
-    take: PositiveInt | None = None  # only so many samples, the first in hash order
-    part: str | None = None  # the domain's name in a file that holds several; None takes the card's
-    only: tuple[str, ...] = ()  # of Omniglot, these alphabets
-    without: tuple[str, ...] = ()  # of Omniglot, not these alphabets
-    names: str | None = None  # a table of the labels' names, inside the dataset's folder
-    label: str = "label"  # the column of a table that holds the label
-    text: str | None = None  # the column of a table that holds a text to encode; None takes the numbers
-    drop: tuple[str, ...] = ()  # columns of a table that are no features
-
-    def __hash__(self) -> int:  # a dict, which views hold, has none
-        return hash((self.loader, self.data, self.path))
 
 
 class EpisodeRule(BaseModel):
@@ -115,7 +68,7 @@ class Card(Place):
     pairs: tuple[tuple[str, str], ...] = ()  # or the pairs one by one; 'a+b' are two sources
     sources: tuple[str, ...] = ()  # or one task
     target: str | None = None
-    at: dict[str, Place] = {}
+    at: dict[str, Place] = Field(default={})
     source_view: View = View()
     target_view: View = View()
     budgets: tuple[NonNegativeInt, ...] = CORE_BUDGETS
@@ -290,105 +243,3 @@ class Task:
 def tasks_of(card: Card, file: str = "") -> list[Task]:
     """Every task of a card, in the card's order."""
     return [Task(card, sources, target, file) for sources, target in _pairs(card)]
-
-
-@cache
-def card_files() -> dict[str, Path]:
-    """Name -> file of every card that ships with tlbench."""
-    folder = Path(str(files("tlbench_tasks")))
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
-
-
-def ships(file: Path) -> bool:
-    """Whether a card is one of tlbench's, which say everything themselves."""
-    return file.resolve().parent == Path(str(files("tlbench_tasks"))).resolve()
-
-
-@cache
-def read(file: Path) -> Card:
-    """The card in `file`; of a user's own, with what it does not say filled in (see `own`).
-
-    Raises:
-        Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that ships;
-            with file and line.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); give a task's name or a card's path") from None
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Mistake(f"{file}: not valid TOML: {error}") from None
-    if not ships(file):
-        try:
-            values = own.completed(values, file, text, Card.model_fields)
-        except OSError as error:  # a place with a name that no file can have
-            raise Mistake(f"{file}: a place that it names cannot be looked at ({error.strerror})") from None
-        if str(values["name"]) in card_files():
-            where = position(str(file), text, "name")
-            raise Mistake(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')
-    return validated(Card, values, text, str(file))
-
-
-def validated(model: type[T], values: dict[str, Any], text: str, where: str) -> T:
-    """`values` as a `model`, or the first complaint as one line naming file, line and key."""
-    try:
-        return model.model_validate(_tuples(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        keys = [str(part) for part in first["loc"]]
-        if table := re.match(r".*\[at\.(\w+)\] is no domain", str(first["msg"])):
-            keys = ["at", table[1]]
-        said = _complaint(first, str(first["loc"][0]) if first["loc"] else "", model)
-        raise Mistake(f"{position(where, text, *keys)}: {said}") from None
-
-
-def _complaint(first: Any, key: str, model: type[BaseModel]) -> str:
-    if first["type"] == "extra_forbidden":
-        inner = first["loc"][-1]
-        known = model.model_fields if len(first["loc"]) == 1 else Place.model_fields if key == "at" else {}
-        return f"unknown key {str(inner)!r}{suggest(str(inner), known)}"
-    if first["type"] == "missing":
-        return f"key {key!r} is missing; every card needs it"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{key!r} is {first['input']!r}: {message}" if key else message
-
-
-def _tuples(value: Any) -> Any:
-    """TOML arrays as tuples, which is what the strict, frozen models hold."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def find(name: str) -> list[Task]:
-    """The tasks that a name means: `digits` (all), `digits/fonts-photos` (one), `digits/photos` (those with that
-    target), or `my/card.toml`.
-
-    Raises:
-        Mistake: nothing of that name; says what is close.
-    """
-    if name.endswith(".toml"):
-        return tasks_of(read(Path(name)), str(Path(name).resolve()))
-    suite, _, pair = name.partition("/")
-    known = card_files()
-    if suite not in known:
-        raise Mistake(f"unknown task {name!r}{suggest(suite, known)}")
-    tasks = tasks_of(read(known[suite]))
-    if not pair:
-        return tasks
-    chosen = [task for task in tasks if task.name == name] or [task for task in tasks if task.target == pair]
-    if not chosen:
-        raise Mistake(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
-    return chosen
-
-
-def named(name: str, file: str = "") -> Task:
-    """The one task of a name that a plan or a row holds; `suite/target` is the task without its sources."""
-    card = read(Path(file)) if file else find(name.partition("/")[0])[0].card
-    tasks = tasks_of(card, file)
-    for task in (*tasks, *(t.without_sources() for t in tasks)):
-        if task.name == name:
-            return task
-    raise Mistake(f"unknown task {name!r}{suggest(name, (t.name for t in tasks))}")

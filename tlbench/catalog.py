@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench import backbone, card, factsheet, fetch, frozen, loaders, plan, plugins
+from tlbench import backbone, card, descriptions, factsheet, fetch, frozen, loaders, plugins, registry
 from tlbench import method as methods
+from tlbench.bench import Bench
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import Description
@@ -44,8 +45,8 @@ def show_list(what: str, as_json: bool) -> None:
 
 def _tasks() -> list[dict[str, Any]]:
     found = []
-    for file in card.card_files().values():
-        c = card.read(file)
+    for file in registry.card_files().values():
+        c = registry.read(file)
         pairs = card.tasks_of(c)
         summary = f"{c.summary} [{card.PARADIGMS[c.paradigm]}; {len(pairs)} task{'s' * (len(pairs) > 1)}]"
         found.append({"name": c.name, "summary": summary, "tasks": [t.name for t in pairs]})
@@ -54,7 +55,7 @@ def _tasks() -> list[dict[str, Any]]:
 
 def _methods() -> list[dict[str, Any]]:
     with Workers(modules=[f"tlbench_baselines.{name}" for name in methods.shipped()]) as workers:  # imported once
-        return [_listed(plan.described(name, {}, workers)) for name in methods.shipped()] + _installed(workers)
+        return [_listed(descriptions.described(name, {}, workers)) for name in methods.shipped()] + _installed(workers)
 
 
 def _listed(d: Description) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _installed(workers: Workers) -> list[dict[str, Any]]:
     found = []
     for name in plugins.installed():
         try:
-            found.append(_listed(plan.described(name, {}, workers, AT_MOST)))
+            found.append(_listed(descriptions.described(name, {}, workers, AT_MOST)))
         except Mistake as broken:
             error = str(broken).removeprefix(f"method {name!r}: ")
             found.append({"name": name, "summary": f"broken: {error}", "paper": "", "error": error})
@@ -105,16 +106,16 @@ def show(name: str, as_json: bool) -> None:
         Mistake: nothing is called that.
     """
     suite, found = name.partition("/")[0], plugins.installed()
-    if name not in found and (suite in card.card_files() or name.endswith(".toml")):
+    if name not in found and (suite in registry.card_files() or name.endswith(".toml")):
         values = factsheet.of_task(name)
     elif name in methods.shipped() or name in found or ":" in name:
         with Workers() as workers:
-            d = plan.described(name, {}, workers)
+            d = descriptions.described(name, {}, workers)
         fields = {f.name: f"{f.type}, {'the card decides' if f.default is None else f.default}" for f in d.fields}
         values = {**asdict(d), "fields": fields, "needs": list(d.needs), "ignores": list(d.ignores)}
         del values["config"], values["spec"]
     else:
-        known = {*card.card_files(), *methods.shipped()}
+        known = {*registry.card_files(), *methods.shipped()}
         raise Mistake(f"show {name}: no task or method of that name{plugins.suggestion(name, known)}")
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
@@ -125,13 +126,13 @@ def show(name: str, as_json: bool) -> None:
 def show_split(name: str, seed: int, root: Path | None) -> None:
     """Print the manifest of a task's target as canonical JSON: its SHA-256 is the split of the rows."""
     bench = Bench(Conditions(root, changed_data=True))
-    print(bench.split(card.find(name)[0], seed).canonical, end="")
+    print(bench.split(registry.find(name)[0], seed).canonical, end="")
 
 
 def freeze(names: Sequence[str], root: Path | None) -> None:
     """Write the digests of suites: of each domain's content and of each target's splits; what is not here stays."""
     for name in names:
-        tasks, bench = card.find(name), Bench(Conditions(root, changed_data=True))
+        tasks, bench = registry.find(name), Bench(Conditions(root, changed_data=True))
         targets = {t.target: t for t in tasks if loaders.available(t.card, t.target, root)}
         made = [bench.split(t, seed) for t in targets.values() for seed in range(t.card.seeds)]
         c, sampled = tasks[0].card, dict.fromkeys(d for t in tasks for d in (*t.sampled, t.target))
@@ -161,15 +162,15 @@ def pull(names: Sequence[str], root: Path | None, mirror: str | None) -> None:
         if name in backbone.backbone_files():
             print(f"{name}: {backbone.pull(name)}")
             continue
-        if name not in fetch.datasets() and name not in card.card_files():
+        if name not in fetch.datasets() and name not in registry.card_files():
             raise Mistake(f"data pull {name}: unknown{suggest(name, [*fetch.datasets(), *backbone.backbone_files()])}")
         print(f"{name}: {fetch.pull(_dataset(name), root, mirror)}")
 
 
 def _dataset(name: str) -> fetch.DatasetCard:
     """The dataset of that name, or that a task of that name uses."""
-    if name not in fetch.datasets() and name in card.card_files():
-        used = card.read(card.card_files()[name]).data
+    if name not in fetch.datasets() and name in registry.card_files():
+        used = registry.read(registry.card_files()[name]).data
         if used is None:
             raise Mistake(f"{name} needs no download: it is made from what tlbench's dependencies ship")
         name = used

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import card
+from tlbench import card, registry, requirements
 from tlbench import method as methods
 from tlbench import plan as plans
+from tlbench.bench import Bench
 from tlbench.card import Budget, Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.contract import BROKEN, HARNESS, KEPT, PRELOADED, REFUSED, Examination, Finding
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share
@@ -25,8 +26,8 @@ from tlbench.sweep import Sweep, default_jobs, threads_for
 def embedded() -> list[tuple[Task, Budget]]:
     """The first task of every suite that needs no download, at the least and the most labels of its quick profile."""
     found: list[tuple[Task, Budget]] = []
-    for file in card.card_files().values():
-        c = card.read(file)
+    for file in registry.card_files().values():
+        c = registry.read(file)
         if all(c.place(d).loader in ("embedded", "generated") for d in c.all_domains):
             ends = dict.fromkeys((c.quick.budgets[0], c.quick.budgets[-1]))
             found += [(card.tasks_of(c)[0], k) for k in ends]
@@ -43,7 +44,7 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
     asked = [(plans.cell(task, d, k, 0), k) for task, k in cells]
     with tempfile.TemporaryDirectory(prefix="tlbench-check-") as folder:
         store = Store(Path(folder))
-        Sweep([c for c, _ in asked if not plans.refusal(c)], bench, store, e.workers, jobs, limits).run()
+        Sweep([c for c, _ in asked if not requirements.refusal(c)], bench, store, e.workers, jobs, limits).run()
         for c, k in asked:
             yield Finding(
                 c.task.name,
@@ -55,7 +56,7 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
 
 
 def _of_cell(c: Cell, bench: Bench, store: Store) -> tuple[str, str]:
-    if why := plans.refusal(c):
+    if why := requirements.refusal(c):
         return REFUSED, why
     row = store.rows[bench.key(c)]
     if row.ok:
@@ -71,7 +72,7 @@ def check(
     Raises:
         Mistake: no such method, setting, promise or task.
     """
-    named = [(t, k) for name in tasks for t in card.find(name) for k in t.card.quick.budgets]
+    named = [(t, k) for name in tasks for t in registry.find(name) for k in t.card.quick.budgets]
     shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
     with Workers(modules=[*PRELOADED, *shipped]) as workers:
         e = Examination(spec, settings, workers)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from tlbench import api, machine
 from tlbench.api import Options
-from tlbench.command import bar
 from tlbench.executors.local import Workers, usable_cores
 from tlbench.jail import Limits, memory_share
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
+from tlbench.progress import bar
+from tlbench.request import Request
 from tlbench.session import Session, cells, requested
 from tlbench.store import default_folder
 from tlbench.sweep import resolve_device

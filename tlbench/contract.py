@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tlbench import descriptions, requirements
 from tlbench import method as methods
-from tlbench import plan as plans
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import Description
@@ -51,14 +51,14 @@ class Examination:
     def __post_init__(self) -> None:
         methods.check_name(self.spec)
         try:
-            self.described = plans.described(self.spec, {}, self.workers, PATIENCE)
+            self.described = descriptions.described(self.spec, {}, self.workers, PATIENCE)
         except Mistake as mistake:
             self.unfit = str(mistake)
             return
-        if lacking := plans.lacks(self.described):
+        if lacking := requirements.lacks(self.described):
             raise Mistake(lacking)
         if self.settings:
-            self.described = plans.described(self.spec, dict(self.settings), self.workers, PATIENCE)
+            self.described = descriptions.described(self.spec, dict(self.settings), self.workers, PATIENCE)
 
     def promised(self, name: str) -> Finding:
         """What comes of a promise.
@@ -82,7 +82,7 @@ class Examination:
     def ask(self, d: Description, promise: str, limits: Limits = PATIENCE, seed: int = 7) -> dict[str, Any]:
         """A worker's report; `broken` is there whatever became of the worker."""
         job = {
-            "kind": "contract", "method": plans.absolute(self.spec), "config": d.config, "promise": promise,
+            "kind": "contract", "method": descriptions.absolute(self.spec), "config": d.config, "promise": promise,
             "seed": seed, "needs": d.needs, "ignores": d.ignores, "regimes": d.regimes,
         }  # fmt: skip
         report = self.workers.ask(job, limits)

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import card, plan, predictions
-from tlbench.cell import Bench, Cell
+from tlbench import plan, predictions, registry
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.method import Description
 from tlbench.plausibility import Deviations, spread
@@ -81,7 +82,7 @@ def renamed(cell: Cell, row: Row, again: Row, answers: predictions.Array, bench:
 
 
 def placebo_cell(method: Description, seed: int) -> Cell:
-    return plan.cell(card.find(PLACEBO)[0], method, PLACEBO_BUDGET, seed)
+    return plan.cell(registry.find(PLACEBO)[0], method, PLACEBO_BUDGET, seed)
 
 
 def placebo(row: Row) -> Check:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
-from tlbench import card
+from tlbench import registry
 from tlbench.card import Budget, Task
 from tlbench.mistake import Mistake, suggest
 
@@ -72,4 +72,4 @@ def named(name: str) -> Named:
 
 def tasks(grid: Named) -> list[Task]:
     """The tasks of a grid."""
-    return [task for name in grid.tasks for task in card.find(name)]
+    return [task for name in grid.tasks for task in registry.find(name)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tlbench import card as cards
-from tlbench import fetch, own
+from tlbench import fetch, own, registry
 from tlbench.dataset import DatasetCard
 
 NO_DOWNLOAD = {
@@ -23,11 +22,11 @@ def of_task(name: str) -> dict[str, Any]:
     Raises:
         Mistake: nothing is called that.
     """
-    tasks = cards.find(name)
+    tasks = registry.find(name)
     c = tasks[0].card
     values = {**c.model_dump(mode="json"), "at": c.model_dump(mode="json", exclude_unset=True).get("at")}
     values.update(metric=c.metric, tasks=[t.name for t in tasks])
-    if tasks[0].file and not cards.ships(Path(tasks[0].file)):
+    if tasks[0].file and not registry.ships(Path(tasks[0].file)):
         values["filled in"] = sorted(c.model_fields_set - own.said(Path(tasks[0].file)))
     values["datasets"] = {d: of_dataset(fetch.dataset(d)) for d in c.datasets}
     loaders = {d: str(c.place(d).loader) for d in c.all_domains}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench import method as methods
+from tlbench import loading
 from tlbench.data import Labeled, Predictor, Train
 from tlbench.timing import synchronized
 
@@ -62,7 +62,7 @@ def out_of_fold(job: dict[str, Any], folder: Path, fresh: Callable[[], Train], t
         train, out = fresh(), fold == i
         torch.manual_seed(int(job["seed"]))
         shots = Labeled(train.shots.x[~out], train.shots.y[~out])
-        predict = methods.load(job["method"])(**job["config"]).fit(replace(train, shots=shots), int(job["seed"]))
+        predict = loading.load(job["method"])(**job["config"]).fit(replace(train, shots=shots), int(job["seed"]))
         found |= dict(zip(out.nonzero()[:, 0].tolist(), tell(predict, train.shots.x[out], folder), strict=True))
     return np.stack([found[i] for i in range(len(fold))])
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlbench import archive
-from tlbench import plan as plans
-from tlbench.cell import Bench, Cell
+from tlbench import archive, requirements
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.store import Store
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Forecast:
 def forecast(cells: Sequence[Cell], bench: Bench, store: Store, jobs: int, free_mib: float) -> Forecast:
     """The cost of what is left of `cells` when `jobs` run at a time on a machine like the one of the store's rows."""
     todo = [c for c in cells if bench.key(c) not in store.rows]
-    refused = [c for c in todo if plans.refusal(c)]
-    run = [c for c in todo if not plans.refusal(c)]
+    refused = [c for c in todo if requirements.refusal(c)]
+    run = [c for c in todo if not requirements.refusal(c)]
     known = _costs(store)
     taken = [_of(known, c) for c in run]
     seconds = [t for t, _ in taken]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import PROTOCOL, archive, card, frozen
+from tlbench import PROTOCOL, archive, frozen, registry
 from tlbench.card import Card
-from tlbench.method import code_digest, shipped
+from tlbench.digest import code_digest
+from tlbench.method import shipped
 from tlbench.row import Row
 from tlbench.store import Store
 
@@ -109,8 +110,8 @@ def _per(frame: pd.DataFrame, columns: Sequence[str], told: Callable[..., bool])
 
 def known(suite: str) -> Card | None:
     """The card of a suite that ships."""
-    file = card.card_files().get(suite)
-    return card.read(file) if file else None
+    file = registry.card_files().get(suite)
+    return registry.read(file) if file else None
 
 
 def words(column: pd.Series) -> NDArray[np.object_]:

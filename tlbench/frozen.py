@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tlbench.card import Card, card_files, read
+from tlbench.card import Card
 from tlbench.data import Domain
 from tlbench.mistake import Mistake
+from tlbench.registry import card_files, read
 from tlbench.row import Row
 from tlbench.split import Split, content_digest
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
 from tlbench.grid import Grid
-from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.stats import MARGIN, harm
 
 Array = NDArray[np.floating[Any]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
 from tlbench.frame import group, words
-from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.stats import two_way, two_way_packed
 
 if TYPE_CHECKING:

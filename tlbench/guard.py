@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tlbench import archive, submissions
 from tlbench.archive import Packed
-from tlbench.board import BEGIN, END
 from tlbench.bundle import NAME, RECORD
+from tlbench.markdown import BEGIN, END
 from tlbench.mistake import Mistake
 from tlbench.row import read_row
 from tlbench.store import Store, parsed

@@ -10,7 +10,8 @@ from tlbench import frame
 from tlbench.card import FULL, Budget
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
-from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Asked
+from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.report import Asked
 from tlbench.row import Row
 
 Seeds = dict[int, Row]

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from tlbench import cachedir, textencoding
 from tlbench.backbone import Backbone
-from tlbench.card import IMAGE_LOADERS, Card
+from tlbench.card import Card
 from tlbench.data import Domain
 from tlbench.executors.local import Workers, forget
 from tlbench.jail import Limits
 from tlbench.mistake import Mistake
+from tlbench.place import IMAGE_LOADERS
 from tlbench.split import Indices, order_digest, sha
 
 LARGE = 1 << 28  # bytes; more than that is never copied whole into memory

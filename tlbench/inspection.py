@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tlbench import __version__, bundle, plausibility, scoring, submissions
+from tlbench import __version__, bundle, plausibility, record, scoring, submissions
+from tlbench.bench import Bench
 from tlbench.bundle import SOURCE, Bundle
 from tlbench.card import Budget
-from tlbench.cell import Bench, Cell
-from tlbench.method import code_digest, shipped
+from tlbench.cell import Cell
+from tlbench.digest import code_digest
+from tlbench.method import shipped
 from tlbench.row import Row
 from tlbench.store import Store
 from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
@@ -124,7 +126,7 @@ def told_again(b: Bundle, cells: dict[str, Cell], bench: Bench) -> list[Check]:
         if r.key not in cells:
             continue
         made = dict.fromkeys(("tlbench", "torch", "python", "machine", "commit", "dirty", "time"), "")
-        here: Any = bench.described(cells[r.key], r.status, r.reason, made)
+        here: Any = record.described(bench, cells[r.key], r.status, r.reason, made)
         other = {n for n in PARTS if any(getattr(r, c) != getattr(here, c) for c in PARTS[n])}
         if r.precision != here.precision:
             elsewhere.append(r)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench import folds, nets
+from tlbench import folds, loading, nets
 from tlbench import method as methods
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.embed import batch_for
@@ -110,7 +110,7 @@ def measured(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Fit, then predict the test inputs once; the scores go to scores.npy as they came."""
     torch.set_num_threads(int(job["threads"]))
     torch.manual_seed(int(job["seed"]))
-    method = methods.load(job["method"])(**job["config"])
+    method = loading.load(job["method"])(**job["config"])
     train, device, seed = training(job, folder), job["device"], int(job["seed"])
     energy, start = Energy.of(device), synchronized(device)
     with StepWatch(device) as watch:
@@ -184,13 +184,13 @@ def checked(scores: object, n: int) -> Tensor:
 
 def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A method's description, for a process that must not import it."""
-    described = asdict(methods.describe(job["method"], job["settings"]))
+    described = asdict(loading.describe(job["method"], job["settings"]))
     return {"description": described}
 
 
 def sources(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Where a method's code is, for a process that must not import it."""
-    return methods.sources(job["method"])
+    return loading.sources(job["method"])
 
 
 def extract(job: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from statistics import fmean
 
-from tlbench import card
+from tlbench import registry
 from tlbench.cell import Cell
-from tlbench.report import SOURCE_ONLY, TARGET_ONLY, comparable
+from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.report import comparable
 from tlbench.row import Row
 from tlbench.store import Store
 
@@ -27,8 +28,8 @@ Place = tuple[str, str, int]  # of a gain: group, task, seed
 @cache
 def group_of(suite: str) -> str | None:
     """The group of a suite's datasets, its own name where it does not ship; None for one whose truth is made up."""
-    file = card.card_files().get(suite)
-    shipped = card.read(file) if file else None
+    file = registry.card_files().get(suite)
+    shipped = registry.read(file) if file else None
     return suite if shipped is None else shipped.group if shipped.ranked else None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlbench import own
-from tlbench.card import card_files
 from tlbench.mistake import Mistake
+from tlbench.registry import card_files
 
 TEXT = """\
 # A task of your own: tlbench run --task {file} --method linear_probe --method source_only

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlbench import method as methods
+from tlbench import loading
 from tlbench.accused import Accused, Broken
 from tlbench.method import Refusal
 from tlbench.specimens import Change, Specimen
@@ -172,7 +172,7 @@ def tried(job: dict[str, Any]) -> dict[str, Any]:
     """What came of one promise: `broken` says what happened instead, or is null; with it what was measured."""
     torch.set_num_threads(1)
     said = (frozenset(job["needs"]), frozenset(job["ignores"]), tuple(job["regimes"]))
-    m, promise = Accused(methods.load(job["method"])(**job["config"]), *said), str(job["promise"])
+    m, promise = Accused(loading.load(job["method"])(**job["config"]), *said), str(job["promise"])
     try:
         if promise in ("same_seed", "other_seed"):
             return {"broken": None, "digest": digest(m, int(job["seed"]))}

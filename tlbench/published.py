@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from tlbench import card as cards
+from tlbench import registry, schema
 from tlbench.card import FULL, Budget, Card, Task
 from tlbench.mistake import Mistake, suggest
 from tlbench.split import sha
@@ -80,7 +81,7 @@ class Table(BaseModel):
 
     @property
     def base(self) -> Card:
-        return cards.find(self.task)[0].card
+        return registry.find(self.task)[0].card
 
     def seeds_of(self, entry: Entry) -> int:
         return entry.seeds or self.seeds
@@ -105,7 +106,7 @@ class Table(BaseModel):
         """
         changes = {**self.card, **entry.card, "name": f"{self.name}_published", "ranked": False}
         values = {**self.base.model_dump(exclude_unset=True), **changes}
-        made = cards.validated(Card, values, "", f"table {self.name}")
+        made = schema.validated(Card, values, "", f"table {self.name}")
         return made.model_copy(update={"version": int(sha(made.model_dump_json())[:7], 16) + 1})
 
 
@@ -124,4 +125,4 @@ def read(name: str) -> Table:
     if name not in tables():
         raise Mistake(f"reproduce {name}: no table is called that{suggest(name, tables())}")
     text = tables()[name].read_text(encoding="utf-8")
-    return cards.validated(Table, {"name": name, **tomllib.loads(text)}, text, str(tables()[name]))
+    return schema.validated(Table, {"name": name, **tomllib.loads(text)}, text, str(tables()[name]))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import card, comparison, similarity, wording
+from tlbench import comparison, registry, similarity, wording
 from tlbench import recommend as advice
+from tlbench.arguments import budgets
 from tlbench.card import Budget
-from tlbench.command import budgets
 from tlbench.comparison import Comparison, Duel
 from tlbench.index import Index
 from tlbench.mistake import Mistake, suggest
@@ -107,7 +107,7 @@ def recommend(name: str, budget: str, results: Path | None, root: Path | None, j
     Raises:
         Mistake: the name means several tasks, or the board has nothing to say.
     """
-    tasks, labels = card.find(name), one_budget(budget)
+    tasks, labels = registry.find(name), one_budget(budget)
     if len(tasks) > 1:
         raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
     index = Index.of(_store(results).rows.every())

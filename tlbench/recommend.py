@@ -12,7 +12,8 @@ from tlbench import frame, wording
 from tlbench.card import Budget
 from tlbench.index import Index
 from tlbench.mistake import Mistake
-from tlbench.report import SOURCE_ONLY, TARGET_ONLY, paired
+from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.report import paired
 from tlbench.similarity import Sketch, differences
 from tlbench.stats import MARGIN, Estimate, verdict
 

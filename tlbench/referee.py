@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import bundle, submission
+from tlbench import bundle, markdown, submission
 from tlbench import guard as guards
 from tlbench.api import Options
-from tlbench.board import BEGIN, Board
+from tlbench.board import Board
 from tlbench.bundle import RECORD, Record
-from tlbench.command import bar
+from tlbench.markdown import BEGIN
 from tlbench.mistake import Mistake
+from tlbench.progress import bar
 from tlbench.store import Store, default_folder
 from tlbench.submission import Submission
 from tlbench.sweep import provenance
@@ -91,7 +92,7 @@ def preview(folders: Sequence[Path], results: Path | None, file: Path | None) ->
         raise Mistake(f"--with: {error}") from None
     board = Board(store, found)
     names = {f"{b.about.method.name} (unverified)" for b in found}
-    text = board.text()
+    text = markdown.text(board)
     if file is None:
         print(text)
     else:

@@ -10,11 +10,10 @@ from statistics import median
 import numpy as np
 
 from tlbench.card import Budget
+from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.row import Row
 from tlbench.stats import Estimate, over_seeds, two_way, verdict
 
-TARGET_ONLY, SOURCE_ONLY = "target_only", "source_only"
-TARGET_FULL = "target_full"  # the skyline: a line beside every budget, and never ranked
 UNJUDGED = ("–", "reference", "skyline")
 
 

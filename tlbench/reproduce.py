@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlbench import frozen, plan, published, reproduction
+from tlbench import descriptions, frozen, plan, published, reproduction, requirements
 from tlbench.api import Options, Tell, preloaded, started, swept
+from tlbench.bench import Bench
 from tlbench.card import Task
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.executors.local import Workers
 from tlbench.method import Description
 from tlbench.mistake import Mistake, suggest
@@ -58,7 +59,9 @@ class Reproduction:
         """Raises:
         Mistake: a setting that no method of the tables has.
         """
-        known = {f.name for t in self.tables for e in t.row for f in plan.described(e.method, {}, workers).fields}
+        known = {
+            f.name for t in self.tables for e in t.row for f in descriptions.described(e.method, {}, workers).fields
+        }
         for key, value in self.settings.items():
             if key not in known:
                 raise Mistake(f"--set {key}={value}: no method of these tables has such a field{suggest(key, known)}")
@@ -70,7 +73,7 @@ class Reproduction:
         for task in here:
             _check_data(table, task, bench)
         known = {e.label: described(e, workers, self.settings) for e in table.row}
-        lacking = {label: lack for label, d in known.items() if (lack := plan.lacks(d))}
+        lacking = {label: lack for label, d in known.items() if (lack := requirements.lacks(d))}
         self.notices += [f"table {table.name}: row {label!r} is left out: {lack}" for label, lack in lacking.items()]
         return [
             plan.cell(task, known[entry.label], budget, seed)
@@ -106,11 +109,11 @@ def place(results: Path | None) -> Path:
 
 def described(entry: Entry, workers: Workers, settings: dict[str, str] | None = None) -> Description:
     """The entry's method as the table sets it."""
-    plain = plan.described(entry.method, {}, workers)
+    plain = descriptions.described(entry.method, {}, workers)
     fields = {f.name for f in plain.fields}
     own = {k: v for k, v in (settings or {}).items() if k in fields}
     values = {**{k: str(v) for k, v in entry.settings.items()}, **own}
-    return plan.described(entry.method, values, workers) if values else plain
+    return descriptions.described(entry.method, values, workers) if values else plain
 
 
 def _check_data(table: Table, task: Task, bench: Bench) -> None:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from tlbench import trials
 from tlbench import validators as v
-from tlbench.cell import Bench, Cell
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.lodo import alone, gains
 from tlbench.metrics import accuracy
 from tlbench.mistake import Mistake, suggest
-from tlbench.plan import DEFAULT
+from tlbench.request import DEFAULT
 from tlbench.row import Row
 from tlbench.split import sha
 from tlbench.store import Store

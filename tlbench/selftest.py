@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench import card
+from tlbench import descriptions, registry
 from tlbench import plan as plans
+from tlbench.bench import Bench
 from tlbench.calibration import cells, draw
 from tlbench.calibration.checks import Comparison, below_ceiling, ceiling
 from tlbench.calibration.demands import Demands, of_learners
 from tlbench.card import Card
-from tlbench.cell import Bench, Cell, Conditions
+from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share
@@ -179,8 +180,8 @@ def _cell(c: cells.Cell, seed: int, workers: Workers) -> Cell:
     """The harness's cell of one of the suite's."""
     key = c.method, c.settings
     if key not in _described:
-        _described[key] = plans.described(c.method, dict(c.settings), workers)
-    return plans.cell(card.named(c.task), _described[key], c.k, seed)
+        _described[key] = descriptions.described(c.method, dict(c.settings), workers)
+    return plans.cell(registry.named(c.task), _described[key], c.k, seed)
 
 
 _described: dict[tuple[str, tuple[tuple[str, str], ...]], Description] = {}

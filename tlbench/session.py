@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tlbench import machine
-from tlbench import plan as plans
-from tlbench.cell import Bench, Cell
+from tlbench import descriptions, machine, record, requirements
+from tlbench.bench import Bench
+from tlbench.cell import Cell
 from tlbench.executors.local import ServerDied, Workers, forget
 from tlbench.jail import Limits
-from tlbench.plan import Plan, Request
+from tlbench.plan import Plan
+from tlbench.request import Request
 from tlbench.sweep import provenance
 from tlbench.timings import COLUMNS, REFERENCES, Timing, Timings, is_noisy
 
@@ -25,14 +26,14 @@ Tell = Callable[[int, int, float | None, str], None]
 
 def cells(plan: Plan, request: Request) -> list[Cell]:
     """Seed by seed, so that a slow minute meets every method; beside them what judges them, whoever asked for it."""
-    wanted = {plans.absolute(name) for name in request.methods}
+    wanted = {descriptions.absolute(name) for name in request.methods}
     asked = {c: None for e in plan.entries if e.method.spec in wanted for c in e.cells}
     places = {(c.task.card.name, c.task.target, c.budget) for c in asked}
     judges = {
         c: None for e in plan.entries for c in e.cells
         if e.method.name == REFERENCES[c.budget == 0] and (c.task.card.name, c.task.target, c.budget) in places
     }  # fmt: skip
-    return sorted((c for c in asked | judges if not plans.refusal(c)), key=lambda c: c.seed)
+    return sorted((c for c in asked | judges if not requirements.refusal(c)), key=lambda c: c.seed)
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Session:
             self.left.append(f"{cell.label}: took the worker server down with it")
             return []
         wall, seen = time.perf_counter() - start, machine.Look.now()
-        row = self.bench.row(cell, ended, provenance(), 1, wall)
+        row = record.row(self.bench, cell, ended, provenance(), 1, wall)
         forget(ended)
         clocks = {name: ended.report.get(name) for name in (*CLOCKS, "cpu_s")}
         if not row.ok or not all(isinstance(v, float) and 0 <= v < math.inf for v in clocks.values()):

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench import cachedir, frozen, inputs, loaders, textencoding
+from tlbench.bench import Bench
 from tlbench.card import Card, Task
-from tlbench.cell import Bench, Conditions
+from tlbench.cell import Conditions
 from tlbench.data import Domain
 from tlbench.executors.local import Workers
 from tlbench.split import Indices, content_digest, hash_order, sha

@@ -19,7 +19,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tlbench import card, frozen, loaders, shift
+from tlbench import card, frozen, loaders, registry, shift
 from tlbench.card import Task
 from tlbench.mistake import Mistake
 from tlbench.row import Row
@@ -95,10 +95,10 @@ def of_task(task: Task, root: Path | None = None, extract: bool = False) -> Sket
 
 def of_name(row: Row, root: Path | None) -> Sketch:
     """Of a task of the board, by one of its rows."""
-    if row.suite not in card.card_files():
+    if row.suite not in registry.card_files():
         return of_row(row)
     try:
-        return of_task(card.named(row.task), root)
+        return of_task(registry.named(row.task), root)
     except Mistake:  # its data are here but not as they should be: then without them
         return of_row(row)
 

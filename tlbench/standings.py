@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tlbench import stats
 from tlbench.grid import CHANCE, Cube, Grid
-from tlbench.plan import AGAIN
 from tlbench.ranking import (
     Pair,
     bootstrap_means,
@@ -22,7 +21,7 @@ from tlbench.ranking import (
     wilcoxon_holm,
     win_tie_loss,
 )
-from tlbench.report import TARGET_FULL
+from tlbench.references import AGAIN, TARGET_FULL
 from tlbench.stats import Estimate, Rate
 
 UNRANKED = (TARGET_FULL, CHANCE, *AGAIN)  # the skyline, and controls

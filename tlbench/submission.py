@@ -17,16 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import admitted, api, bundle, card, core, machine, predictions, scoring
+from tlbench import admitted, api, bundle, core, descriptions, machine, predictions, registry, scoring
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
+from tlbench.bench import Bench
 from tlbench.bundle import ABOUT, ANSWERS, ROWS, SOURCE
 from tlbench.card import Budget
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
+from tlbench.digest import code_digest
 from tlbench.executors.local import Workers
-from tlbench.method import Description, code_digest, shipped
+from tlbench.method import Description, shipped
 from tlbench.mistake import Mistake
-from tlbench.plan import Request
+from tlbench.request import Request
 from tlbench.row import Row
 from tlbench.store import Store, default_folder
 from tlbench.sweep import provenance
@@ -94,11 +96,11 @@ def submit(s: Submission, tell: Tell | None = None, progress: Any = None) -> tup
     with api.started(options, api.preloaded([s.method])) as workers:
         bench = api.bench(options, progress)
         notes = [*filter(None, [api.settled(options, bench.conditions.device, workers)])]
-        described = plans.describe((s.method,), {}, workers)
+        described = descriptions.describe((s.method,), {}, workers)
         method, whole = described[s.method], plans.make(asked, bench, described)
         some = replace(asked, budgets=s.budgets, seeds=s.seeds)
         chosen = owed(plans.make(some, bench, described), method)
-        lacking = [n for n in s.asked if n not in core.grids() and n not in card.card_files()] + whole.notices
+        lacking = [n for n in s.asked if n not in core.grids() and n not in registry.card_files()] + whole.notices
         _check_whole(s, owed(whole, method), chosen, lacking)
         api.swept(chosen, bench, store, workers, options, tell)
         rows = {c: store.rows[bench.key(c)] for c in chosen}
@@ -210,11 +212,11 @@ def pack(file: Path, answers: Mapping[str, predictions.Array]) -> None:
 
 def _copy(to: Path, spec: str, method: Description, workers: Workers) -> tuple[str, str]:
     """Copy the method's files; they must mean the same where they are now. Returns the file and class to load."""
-    report = workers.ask({"kind": "sources", "method": plans.absolute(spec)})
+    report = workers.ask({"kind": "sources", "method": descriptions.absolute(spec)})
     if report["status"] != "ok":
         raise Mistake(f"submit {spec}: {report['reason']}")
     files = [Path(str(f)).resolve() for f in report["files"]]
-    own = [p.resolve() for p in admitted.code_of(plans.absolute(spec))]
+    own = [p.resolve() for p in admitted.code_of(descriptions.absolute(spec))]
     if strange := [f for f in files if not any(f == p or p in f.parents for p in own)]:
         raise Mistake(f"submit {spec}: it names {strange[0]} as its code, which it does not import")
     if len({f.name for f in files}) < len(files):

@@ -18,9 +18,10 @@ from typing import Any
 
 import tlbench
 from tlbench import plan as plans
-from tlbench import predictions, scoring, trials
+from tlbench import predictions, record, requirements, scoring, trials
+from tlbench.bench import Bench
 from tlbench.card import Budget, Task
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.executors.local import Ended, ServerDied, Workers, forget, usable_cores
 from tlbench.jail import Limits
 from tlbench.mistake import Mistake
@@ -73,7 +74,7 @@ class Sweep:
         todo = deque(self.missing())
         of = len(todo)
         try:
-            self.bench.prepare((c for c in todo if not plans.refusal(c)), self.workers)
+            self.bench.prepare((c for c in todo if not requirements.refusal(c)), self.workers)
         except ServerDied:
             raise Mistake("the worker server died while it prepared the inputs; is there memory? try again") from None
         running: dict[int, tuple[Cell, float]] = {}
@@ -102,8 +103,8 @@ class Sweep:
         self.store.refresh()
         if not self._lacks(cell):
             return  # another run on this store was faster
-        if why := plans.refusal(cell):
-            self._keep(self.bench.described(cell, "refused", why, provenance()))
+        if why := requirements.refusal(cell):
+            self._keep(record.described(self.bench, cell, "refused", why, provenance()))
             return
         self.workers.warm(wait=True)  # its start-up is nobody's time
         started, folder = time.perf_counter(), self.workers.folder()
@@ -134,12 +135,12 @@ class Sweep:
     def _finish(self, cell: Cell, ended: Ended, wall: float) -> None:
         self._seconds[cell.method.name].append(wall)
         self._idle_deaths = 0
-        row = self.bench.row(cell, ended, provenance(), self.jobs, wall)
+        row = record.row(self.bench, cell, ended, provenance(), self.jobs, wall)
         if row.ok and trials.keeps(cell):
             try:
                 trials.keep(self._kept(cell), self.bench, cell, ended, self.workers)
             except ValueError as error:
-                row = self.bench.described(cell, "failed", str(error), provenance(), self.jobs)
+                row = record.described(self.bench, cell, "failed", str(error), provenance(), self.jobs)
         if row.ok and self.predictions:
             told = scoring.predicted(ended.folder / "scores.npy", self.bench.split(cell.task, cell.seed), cell.budget)
             predictions.keep(predictions.file(self.predictions, row.key), told)
@@ -157,7 +158,7 @@ class Sweep:
         for cell, _ in running.values():
             if cell in alone:
                 why = "took the worker server down with it, twice"
-                self._keep(self.bench.described(cell, "failed", why, provenance()))
+                self._keep(record.described(self.bench, cell, "failed", why, provenance()))
             else:
                 alone.add(cell)
                 todo.appendleft(cell)

@@ -10,8 +10,7 @@ import numpy as np
 from tlbench import stats
 from tlbench.card import Budget
 from tlbench.grid import CHANCE, Grid
-from tlbench.plan import AGAIN
-from tlbench.report import TARGET_FULL
+from tlbench.references import AGAIN, TARGET_FULL
 from tlbench.standings import MARGINS, Harm, Standing
 from tlbench.stats import Estimate
 

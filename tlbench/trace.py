@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tlbench import card
+from tlbench import registry
 from tlbench.card import FULL, Budget
 from tlbench.index import Index
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
-from tlbench.report import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY, Line, line
+from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.report import Line, line
 from tlbench.row import Row
 
 
@@ -90,7 +91,7 @@ def _evidence(row: Row, reference: Row | None) -> Evidence:
 def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
     """What a shell is told to make rows again. No row knows the file of a method or card of one's own."""
     suite = task.partition("/")[0]
-    known = card.card_files().get(suite)
+    known = registry.card_files().get(suite)
     at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
     words = [
         "tlbench run",
@@ -100,7 +101,7 @@ def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
         f"--seeds {ranges(sorted(r.seed for r in rows))}",
     ]
     backbones = {r.backbone for r in rows}
-    shipped_card = card.read(known) if known else None
+    shipped_card = registry.read(known) if known else None
     if shipped_card and len(backbones) == 1 and not isinstance(shipped_card.backbone, str):
         words.append(f"--backbone {backbones.pop()}")
     return " ".join(words)

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench import search
-from tlbench.cell import Bench, Cell, n_outputs
+from tlbench.bench import Bench, n_outputs
+from tlbench.cell import Cell
 from tlbench.executors.local import Ended, Workers
 from tlbench.scoring import read_scores
 from tlbench.split import Indices, Split, hash_order, target_name

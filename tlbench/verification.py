@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench import api, bundle, controls, machine, plausibility, predictions
+from tlbench import api, bundle, controls, descriptions, machine, plausibility, predictions
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
+from tlbench.bench import Bench
 from tlbench.bundle import SOURCE, Bundle
-from tlbench.cell import Bench, Cell
+from tlbench.cell import Cell
 from tlbench.executors.local import Workers
 from tlbench.inspection import as_written, complete, on_the_board, place, provenance, rescored, told_again
 from tlbench.method import Description
@@ -77,7 +78,7 @@ class Verification:
     def _with(self, b: Bundle, workers: Workers) -> None:
         spec = f"{self.folder.resolve() / SOURCE / b.about.method.file}:{b.about.method.cls}"
         asked, bench = request(spec, b.about.asked), api.bench(self.options)
-        described = plans.describe((spec,), {}, workers)
+        described = descriptions.describe((spec,), {}, workers)
         method = replace(described[spec], name=b.about.method.name)
         plan = plans.make(asked, bench, {**described, spec: method})
         found = {(c.task.name, c.budget, c.seed): c for c in owed(plan, method)}

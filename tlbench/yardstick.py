@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench import method as methods
-from tlbench import nets
+from tlbench import loading, nets
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.timing import synchronized
 
@@ -101,7 +100,7 @@ def loops(device: str) -> dict[str, Probe]:
             cross_entropy(net(x[:32]), y[:32]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
-    fit, train = methods.load(REFERENCE)(), cal1(x.cpu(), y.cpu(), device)
+    fit, train = loading.load(REFERENCE)(), cal1(x.cpu(), y.cpu(), device)
     return {"tiny_mlp_200": tiny, "r0_300": lambda: fit.fit(train, 0)}
 
 

@@ -17,7 +17,7 @@ from tlbench_baselines.ot_mapping import OTMapping
 from tlbench_baselines.subspace_alignment import aligned
 from tlbench_baselines.tca import TCA
 
-from tlbench import card, loaders
+from tlbench import loaders, registry
 
 PAIRS = (("amazon", "webcam"), ("caltech10", "amazon"), ("webcam", "dslr"))
 DIMS = 20
@@ -26,7 +26,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def rows(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Every feature of mean 0, of length such that a variance is 1 on average."""
-    domain = loaders.load(card.find("office_caltech10_surf")[0].card, name, None, 0)
+    domain = loaders.load(registry.find("office_caltech10_surf")[0].card, name, None, 0)
     x = np.asarray(domain.x, float)
     x = x / x.sum(1, keepdims=True)
     x = x - x.mean(0)

@@ -52,21 +52,21 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run methods on tasks, and the references they are judged by; print the table."""
-    from tlbench import command
+    from tlbench import arguments, command
     from tlbench.api import Options
-    from tlbench.plan import Request
+    from tlbench.request import Request
 
     request = Request(
         tuple(task or ()),
-        command.methods(method or []),
-        command.budgets(budgets),
-        command.seeds(seeds),
-        command.settings(set_ or []),
+        arguments.methods(method or []),
+        arguments.budgets(budgets),
+        arguments.seeds(seeds),
+        arguments.settings(set_ or []),
         full,
         tuple(dict.fromkeys(rule or ["default"])),
         trials,
         grid,
-        command.ALL in (method or []),
+        arguments.ALL in (method or []),
     )
     if not (request.tasks or grid) or not request.methods:
         raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
@@ -103,12 +103,12 @@ def time(
     as_json: AsJson = False,
 ) -> None:
     """Time methods and their references one cell at a time, on a machine that is measured before and after."""
-    from tlbench import clock, command
+    from tlbench import arguments, clock
     from tlbench.api import Options
-    from tlbench.plan import Request
+    from tlbench.request import Request
 
     request = Request(
-        tuple(task), tuple(method), command.budgets(budgets), command.seeds(seeds), command.settings(set_ or [])
+        tuple(task), tuple(method), arguments.budgets(budgets), arguments.seeds(seeds), arguments.settings(set_ or [])
     )  # fmt: skip
     options = Options(results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, jail)
     raise SystemExit(clock.time(request, options, threads, as_json))

@@ -24,9 +24,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold a method to what every method promises; exit 1 when a promise is broken."""
-    from tlbench import checkup, command
+    from tlbench import arguments, checkup
 
-    settings = command.settings(set_ or [])
+    settings = arguments.settings(set_ or [])
     found = checkup.check(method, settings, task or [], promise or [], quick, jobs)
     raise SystemExit(checkup.show(found, method, as_json))
 
@@ -52,13 +52,13 @@ def submit(
     results: Results = None,
 ) -> None:
     """Run what lacks of a method's grid and write it as a bundle for a pull request: docs/submit.md."""
-    from tlbench import command, referee
+    from tlbench import arguments, referee
     from tlbench.api import Options
     from tlbench.submission import Submission
 
     options = Options(results, data_root, None, device, jobs, time_limit, memory_limit)
     wanted = Submission(
-        method, tuple(tasks), command.budgets(budgets), command.seeds(seeds), partial, name, out,
+        method, tuple(tasks), arguments.budgets(budgets), arguments.seeds(seeds), partial, name, out,
         referee.words_of("submit", sys.argv[1:]), supersedes, reason, options,
     )  # fmt: skip
     referee.submit(wanted)

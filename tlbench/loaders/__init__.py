@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from tlbench import cachedir, fetch
-from tlbench.card import HOMELESS, Card, Place, Task
+from tlbench.card import Card, Task
 from tlbench.data import Domain
 from tlbench.loaders import (
     annotated,
@@ -29,6 +29,7 @@ from tlbench.loaders import (
     voc,
 )  # fmt: skip
 from tlbench.mistake import Mistake
+from tlbench.place import HOMELESS, Place
 
 
 def load(card: Card, domain: str, root: Path | None, seed: int = 0) -> Domain:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.card import Place, View
 from tlbench.data import Domain, Rows
 from tlbench.mistake import Mistake, suggest
+from tlbench.place import Place, View
 from tlbench.split import hash_order
 
 

@@ -1,0 +1,233 @@
+"""The board in Markdown, between two markers of leaderboard.md: nothing of it is typed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlbench import core, frame, standings, stats, submissions, tables, truths
+from tlbench.board import Board, for_all, measured, of_core, same_task
+from tlbench.card import Budget
+from tlbench.frame import words
+from tlbench.grid import Grid, grids
+from tlbench.mistake import Mistake
+from tlbench.standings import Standing
+from tlbench.store import Store
+from tlbench.verdict import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BEGIN, END = "<!-- tlbench: generated below -->", "<!-- tlbench: generated above -->"
+METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
+
+
+def rebuild(store: Store, file: Path, write: bool = True) -> bool:
+    """Replace what is between the markers of `file` by the tables of `store`, and write the table's CSV and Parquet
+    beside the rows. Returns whether the text changes.
+
+    Raises:
+        Mistake: the file is missing or lacks its markers.
+    """
+    try:
+        old = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Mistake(f"{file}: cannot be read ({error.strerror}); it must hold the lines {BEGIN} and {END}") from None
+    head, begin, rest = old.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise Mistake(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
+    board = Board(store)
+    new = f"{head}{BEGIN}\n\n{text(board)}\n{END}{tail}"
+    if write:
+        board.export(store.folder)
+    if new != old and write:
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(new, encoding="utf-8")
+        temporary.replace(file)
+    return new != old
+
+
+def text(board: Board) -> str:
+    """Everything between the markers."""
+    if not board.grids:
+        return "No rows yet: `tlbench run --task digits --method dann` makes some.\n"
+    parts = [
+        _provenance(board),
+        *_short(board),
+        *_headlines(board),
+        *_harm(board),
+        *_pictures(board),
+        *_costs(board),
+    ]
+    known = truths.section(board.all)
+    return "\n".join([*parts, *_selection(board), *known, *_paradigms(board), *_suites(board), *_pending(board)])
+
+
+def _provenance(board: Board) -> str:
+    rows, tasks = board.rows, {t for g in board.grids.values() for t in g.tasks}
+    counts = Counter(words(rows["status"]))
+    said = ", ".join(f"{counts.get(s, 0):,} {s}" for s in ("ok", "failed", "refused"))
+    groups = {x for g in board.grids.values() for x in g.groups}
+    pairs = rows[["tlbench", "torch"]].drop_duplicates()
+    versions = " and ".join(sorted(f"{ours} on torch {torch}" for ours, torch in pairs.astype(str).to_numpy()))
+    machines = "; ".join(sorted(set(words(rows["machine"]))))
+    commits = ", ".join(sorted({c[:7] for c in set(words(rows["commit"])) if c})) or "none"
+    dirty = int((rows["dirty"] == True).sum())  # noqa: E712  (null is neither)
+    uncommitted = f", {dirty:,} rows with changes uncommitted" if dirty else ""
+    dagger = f" {len(board.changed)} methods marked † have changed since." if board.changed else ""
+    return (
+        f"{len(rows):,} rows ({said}) of {len(board.all):,} in the store; {rows['method'].nunique()} methods, "
+        f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
+        f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters.\n"
+    )
+
+
+def _short(board: Board) -> list[str]:
+    if not any(board.same_task.values()):
+        return []
+    families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
+    tops = [tables.summary(board.same_task), "", families, "", tables.by_family(board.same_task)]
+    return ["## In short", "", *tops, ""]
+
+
+def _headlines(board: Board) -> list[str]:
+    if not any(board.same_task.values()):
+        return ["Nothing of the core grid is measured yet, so nobody is ranked.\n"]
+    parts = ["## Ranks, where the source has the target's classes", ""]
+    for k, rows in board.same_task.items():
+        if rows:
+            own = standings.part(board.core[k], measured(board.core[k]) & same_task(board.core[k]))
+            parts += [
+                f"### {_labels(k)}",
+                "",
+                f"{_of(own, k)} {_apart(own, rows)}",
+                "",
+                tables.standing(rows, board.times, board.changed),
+                "",
+            ]
+    return parts
+
+
+def _harm(board: Board) -> list[str]:
+    if not any(board.same_task.values()):
+        return []
+    turns, parts = tables.turning_points(board.core), ["## Negative transfer", ""]
+    for k, rows in board.same_task.items():
+        if rows:
+            families = {g for t, g in zip(board.core[k].tasks, board.core[k].groups, strict=True) if for_all(t)}
+            few = len(families) < stats.FAMILIES_TO_BOUND
+            why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
+            said = f"A task is harmed where the mean over seeds is below {board.core[k].reference}'s{why}."
+            parts += [f"### Harm with {_labels(k)}", "", said, "", tables.harm(rows, turns), ""]
+    return parts
+
+
+def _pictures(board: Board) -> list[str]:
+    names = [f"heatmap_{k}.svg" for k in board.core] + [f"pareto_{k}.svg" for k in board.core if len(board.costs)]
+    links = [f"![{n.removesuffix('.svg').replace('_', ', k = ')}](results/figures/{n})" for n in names]
+    return ["## Pictures", "", *links, "![accuracy against labels](results/figures/curves.svg)", ""] if links else []
+
+
+def _costs(board: Board) -> list[str]:
+    if not len(board.costs):
+        return []
+    said = (
+        "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
+        "target in the same session, its interval over dataset families. "
+        f"{board.untimed} noisy or contended timings are left out."
+    )
+    return ["## Cost", "", said, "", tables.costs(board.costs), ""]
+
+
+def _selection(board: Board) -> list[str]:
+    import pandas as pd
+
+    ok = board.all[words(board.all["status"]) == "ok"]
+    chosen = ok[(words(ok["rule"]) != "default") & ok["trials"].notna()]
+    if not len(chosen):
+        return []
+    place = ["task", "method", "budget", "seed"]
+    plain = ok[ok["default"] & (words(ok["rule"]) == "default")].merge(chosen[place].drop_duplicates(), on=place)
+    said = (
+        "Mean of the metric where a rule chose among the same trials of every method and reference; `default` "
+        "chose nothing. `oracle_last` looks at held-out labels of the target: a ceiling, never ranked; the gap is "
+        "what a rule loses against it."
+    )
+    return ["## Selection", "", said, "", tables.selection(pd.concat([chosen, plain])), ""]
+
+
+def _pending(board: Board) -> list[str]:
+    """Submissions that nobody has verified: what they say of themselves, ranked nowhere."""
+    if not board.pending:
+        return []
+    said = (
+        "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
+        "grid that they hold. They are ranked nowhere, and change nothing above."
+    )
+    rows = [r for c in board.pending if c.bundle for r in submissions.marked(c.bundle, c.bundle.about.name)]
+    joined = frame.joining(rows, board.rows)
+    held = frame.standing(frame.load(board.store, joined)) if joined else board.rows
+    names = {r.method for r in joined}
+    lines = [tables.claim(g, m, k) for k, g in grids(of_core(held)).items() for m in g.methods if m in names]
+    wrong = [f"- `{plain(c.folder.name)}` is no bundle: {plain(c.wrong)}" for c in board.pending if c.bundle is None]
+    return ["## Not verified", "", said, "", *([tables.claims(lines), ""] if lines else []), *wrong, ""]
+
+
+def _paradigms(board: Board) -> list[str]:
+    found = board.by_paradigm()
+    if not found:
+        return []
+    parts = ["## By paradigm", ""]
+    for title, placed in found.items():
+        parts += [f"<details><summary>{title}</summary>", ""]
+        for k, rows in placed.items():
+            parts += [f"#### {title}, {_labels(k)}", "", tables.short(rows, board.changed), ""]
+        parts += ["</details>", ""]
+    return parts
+
+
+def _suites(board: Board) -> list[str]:
+    parts = ["## By suite", ""]
+    suites = sorted({t.partition("/")[0] for g in board.grids.values() for t in g.tasks})
+    for name in suites:
+        parts += [f"<details><summary>{name}</summary>", "", _suite_caption(name, board.rows), ""]
+        for k, g in board.grids.items():
+            mask = np.array([t.partition("/")[0] == name for t in g.tasks])
+            if mask.any():
+                own = standings.part(g, mask)
+                parts += [f"#### {name}, {_labels(k)}", "", tables.suite(own, board.changed), ""]
+        parts += ["</details>", ""]
+    return parts
+
+
+def _labels(k: Budget) -> str:
+    return "no label" if k == 0 else "1 label a class" if k == 1 else f"{k} labels a class"
+
+
+def _of(g: Grid, k: Budget) -> str:
+    asked = sum(map(for_all, core.named(core.BOARD).at(k)))
+    least = f"; {asked} are asked for" if len(g.tasks) < asked else ""
+    return (
+        f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "
+        f"{len(g.seeds)} seeds; gains over {g.reference}."
+    )
+
+
+def _apart(g: Grid, rows: list[Standing]) -> str:
+    ranked = [s.method for s in rows if s.ranked]
+    pairs = standings.told_apart(g, ranked)
+    said = f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} ranked methods"
+    if pairs is None:
+        return f"{said}: insufficient tasks, no pair could be told apart."
+    return f"{said}: {sum(p.adjusted < 0.05 for p in pairs)} of {len(pairs)} pairs are told apart."
+
+
+def _suite_caption(name: str, rows: pd.DataFrame) -> str:
+    own = rows[rows["suite"] == name]
+    backbones = ", ".join(sorted(set(words(own["backbone"]))))
+    metric = METRICS[str(own["metric"].iloc[0])]
+    return f"{metric}, and in brackets the gain over the reference with its 95 % interval; backbone {backbones}."
