@@ -133,22 +133,35 @@ def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -
 
 
 def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> None:
-    chosen = []
-    for rule, right in (("cv", 0.5), ("im", 0.25), ("oracle_last", 0.75)):
-        bits = np.arange(60) < 60 * right
-        answers = {"dann": np.tile(bits, (1, 5, 1))}
-        chosen += study(answers, PAIRS[:1], rule=rule, default=False, trial=3, trials=8, time=f"2026-{rule}")
+    def by_rule(method: str, shares: dict[str, float], trials: int = 8, time: str = "2026") -> list[Row]:
+        found = []
+        for rule, right in shares.items():
+            answers = {method: np.tile(np.arange(60) < 60 * right, (1, 5, 1))}
+            more = {"rule": rule, "default": False, "trial": 3, "trials": trials, "time": f"{time}-{rule}"}
+            found += study(answers, PAIRS[:1], suite="digits", **more)
+        return found
+
+    chosen = by_rule("dann", {"cv": 0.5, "im": 0.25, "oracle_last": 0.75})
+    chosen += by_rule("target_only", {"cv": 0.6, "im": 0.2})  # nothing under the oracle: its default stands in
+    chosen += by_rule("target_only", {"cv": 0.1}, trials=5, time="2027")  # of fewer trials: does not count
     plain = Board(stored(tmp_path / "1", rows()))
     found = Board(stored(tmp_path / "2", [*rows(), *chosen]))
     assert repr(found.same_task) == repr(plain.same_task)
     assert "## Selection" not in markdown.text(plain)
     text = markdown.text(found)
-    own = [r for r in rows() if (r.method, r.task, r.budget) == ("dann", chosen[0].task, 5)]
-    default = 100 * sum(r.value or 0.0 for r in own) / len(own)
-    means = f"50.0 (gap 25.0) | {default:.1f} (gap {75 - default:.1f}) | 25.0 (gap 50.0) | 75.0 |"
-    assert "| method | k | task-seeds | cv | default | im | oracle_last |" in text
-    assert f"| dann | 5 | 5 | {means}" in text
-    assert f"| mean of 1 methods | 5 |  | {means}" in text
+
+    def default(method: str) -> float:
+        own = [r.value or 0 for r in rows() if (r.method, r.budget, r.target) == (method, 5, "photos")]
+        return 100 * sum(own) / len(own)
+
+    assert "run in 8 trials" in text
+    assert "| method | k | task-seeds | default | cv | im | oracle_last |" in text
+    dann, reference = default("dann"), default("target_only")
+    assert f"| dann | 5 | 5 | {dann:.1f} ({75 - dann:.1f}) | 50.0 (25.0) | 25.0 (50.0) | 75.0 |" in text
+    assert f"| target_only | 5 | 5 | {reference:.1f} | 60.0 | 20.0 | – |" in text
+    gains = f"{dann - reference:+.1f} | -10.0 | +5.0 | {75 - reference:+.1f} |"
+    assert f"| dann | 5 | 5 | {gains}" in text
+    assert f"| mean of 1 | 5 |  | {gains}" in text
 
 
 def test_tasks_of_known_truth_say_who_was_harmed_and_rank_nobody(tmp_path: Path) -> None:

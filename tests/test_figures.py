@@ -10,7 +10,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tlbench import charts, figures, gains, stats, svg
@@ -24,7 +23,7 @@ GAINS = {  # points over the reference on each task
     "source_only": (0, 0, 0), "good": (4, 4, 4), "better": (8, 8, np.nan), "harmful": (-20, -3, -9),
     "never_run": (np.nan,) * 3, "target_only": (0, 0, 0),
 }  # fmt: skip
-COSTS = pd.DataFrame({"method": ["good", "better", "harmful"], "time_ratio": [1.5, 40.0, 3.0]})
+TIMES: dict[Budget, dict[str, float]] = {k: {"good": 1.5, "better": 40.0, "harmful": 3.0} for k in (0, 5)}
 
 
 def grid(budget: Budget, seeds: int = 5) -> Grid:
@@ -52,7 +51,7 @@ GRIDS: dict[Budget, Grid] = {0: grid(0), 1: grid(1), 5: grid(5), "full": grid("f
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Name -> text of every picture."""
-    files, lacking = figures.draw(GRIDS, COSTS, tmp_path_factory.mktemp("new") / "figures")
+    files, lacking = figures.draw(GRIDS, TIMES, tmp_path_factory.mktemp("new") / "figures")
     assert lacking == []
     return {file.name: file.read_text() for file in files}
 
@@ -63,7 +62,7 @@ def texts(picture: str) -> list[str]:
 
 def test_there_is_a_heatmap_and_a_front_a_budget_and_the_curves(drawn: dict[str, str]) -> None:
     assert sorted(drawn) == [
-        "curves.svg", "heatmap_0.svg", "heatmap_1.svg", "heatmap_5.svg", "pareto_0.svg", "pareto_1.svg", "pareto_5.svg",
+        "curves.svg", "heatmap_0.svg", "heatmap_1.svg", "heatmap_5.svg", "pareto_0.svg", "pareto_5.svg",
     ]  # fmt: skip
 
 
@@ -83,7 +82,7 @@ def test_another_process_draws_the_same_bytes_whatever_its_own_style(drawn: dict
     script = (
         "import sys, matplotlib; from pathlib import Path; import test_figures as t; from tlbench import figures\n"
         "matplotlib.rcParams.update({'font.size': 30, 'lines.linewidth': 9})\n"
-        "figures.draw(t.GRIDS, t.COSTS, Path(sys.argv[1]))\n"
+        "figures.draw(t.GRIDS, t.TIMES, Path(sys.argv[1]))\n"
         "assert matplotlib.rcParams['font.size'] == 30"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=Path(__file__).parent)
@@ -184,12 +183,11 @@ def test_text_and_lines_are_legible_on_white_and_on_black(drawn: dict[str, str])
 
 def test_of_nothing_there_is_no_picture_and_that_is_said(tmp_path: Path) -> None:
     none: dict[Budget, Grid] = {5: nothing()}
-    files, lacking = figures.draw(none, COSTS, tmp_path)
+    files, lacking = figures.draw(none, TIMES, tmp_path)
     assert (files, len(lacking), list(tmp_path.iterdir())) == ([], 3, [])
     empty = replace(grid(5), mean=np.full((6, 3), np.nan))
     assert figures.heatmap({5: empty}, tmp_path) == []
-    assert figures.pareto(COSTS.iloc[:0], GRIDS, tmp_path) == []
-    assert figures.pareto(pd.DataFrame(), GRIDS, tmp_path) == []
+    assert figures.pareto({}, GRIDS, tmp_path) == []
     assert figures.curves({5: grid(5)}, tmp_path) == []  # one budget is no curve
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from tlbench.frame import known
 from tlbench.grid import Grid, grids
 from tlbench.standings import Standing
 from tlbench.store import Store
-from tlbench.timings import Timings, ratios
+from tlbench.timings import Timing, Timings, ratios
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +43,16 @@ class Board:
         self.changed = frame.changed_since(self.rows)
         self.grids = grids(self.rows)
         self.core = {k: g for k, g in grids(of_core(self.rows)).items() if measured(g).any()}
-        self.costs, self.untimed = _costs(store)
-        self.times = dict(zip(self.costs["method"], self.costs["ratio"], strict=True))
+        self.timed = _timed(store)
+        self.costs = _costs(self.timed)
+        at = {k: _costs([t for t in self.timed if t.budget == k]) for k in self.grids}
+        self.times = {k: dict(zip(c["method"], c["ratio"], strict=True)) for k, c in at.items()}
         self.same_task = {k: standings.standings(g, measured(g) & same_task(g)) for k, g in self.core.items()}
 
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
-        costs = self.costs[["method", "ratio"]].rename(columns={"ratio": "time_ratio"})
-        figures.draw(self.core or self.grids, costs, folder / "figures")
+        figures.draw(self.core or self.grids, self.times, folder / "figures")
         table = self.table()
         table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
         table.to_parquet(folder / "board.parquet", index=False)
@@ -78,15 +80,17 @@ class Board:
         return found
 
 
-def _costs(store: Store) -> tuple[pd.DataFrame, int]:
-    """Ratios of time at the published settings, on the kind of machine that most were timed on; timings left out."""
+def _timed(store: Store) -> list[Timing]:
+    """Timings at the published settings, on the kind of machine that most were made on."""
     timed = [t for t in Timings(store.folder).found if t.default]
+    most = Counter(t.machine_class for t in timed if t.counts).most_common(1)
+    return [t for t in timed if most and t.machine_class == most[0][0]]
+
+
+def _costs(timed: Sequence[Timing]) -> pd.DataFrame:
+    """Ratios of time; of the methods that have one."""
     found = ratios(timed, {t.suite: frame.group(t.suite) for t in timed})
-    if not len(found):
-        return found, 0
-    most = found.groupby("machine_class")["timed"].sum().idxmax()
-    found = found[found["machine_class"] == most]
-    return found[found["ratio"].notna()], int(found["left_out"].sum())
+    return found[found["ratio"].notna()]
 
 
 def of_core(rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,6 @@ from tlbench.grid import Grid
 from tlbench.wording import labels
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 MARKERS = "osD^vPX*<>hp"  # every family has a shape of its own, not only a colour
@@ -24,16 +23,15 @@ STROKES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0
 COLUMNS = 3  # small multiples side by side
 
 
-def pareto(costs: pd.DataFrame, grids: dict[Budget, Grid], folder: Path) -> list[Path]:
-    """Mean gain against time, a picture a budget. Without costs there is no picture.
+Times = Mapping[Budget, Mapping[str, float]]
+"""Budget -> method -> the time of a fit over its reference's."""
 
-    Args:
-        costs: columns `method` and `time_ratio`, the time of a fit over target-only's
-    """
-    ratios = {str(m): float(r) for m, r in zip(costs["method"], costs["time_ratio"], strict=True)} if len(costs) else {}
+
+def pareto(times: Times, grids: dict[Budget, Grid], folder: Path) -> list[Path]:
+    """Mean gain against time, a picture a budget that was timed."""
     files = []
     for grid in counted(grids):
-        means = average(grid.mean, grid.groups)
+        means, ratios = average(grid.mean, grid.groups), times.get(grid.budget, {})
         found = [
             Point(grid.methods[m], grid.families[m], ratios[grid.methods[m]], float(means[m]))
             for m in judged(grid)
@@ -52,7 +50,7 @@ class Point:
 
     method: str
     family: str
-    time: float  # over target-only's
+    time: float  # over the reference's
     gain: float  # points
 
 
@@ -85,7 +83,7 @@ def _pareto(grid: Grid, points: Sequence[Point], file: Path) -> Path:
         _named(axes, edge)
         axes.axhline(0, color=svg.INK, linewidth=0.6, linestyle=":")
         axes.set_xscale("log")
-        axes.set(xlabel="time of a fit over target_only's", ylabel=f"mean gain over {grid.reference}, points")
+        axes.set(xlabel=f"time of a fit over {grid.reference}'s", ylabel=f"mean gain over {grid.reference}, points")
         axes.margins(y=0.08)
         axes.set_title(title, loc="left", pad=24)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -11,13 +11,12 @@ import numpy as np
 
 from tlbench import svg
 from tlbench.card import Budget
-from tlbench.charts import curves, pareto
+from tlbench.charts import Times, curves, pareto
 from tlbench.gains import DOUBTFUL, HARMED, Array, average, counted, judged, signs
 from tlbench.grid import Grid
 from tlbench.wording import labels
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 __all__ = ["curves", "draw", "heatmap", "pareto"]
@@ -28,11 +27,11 @@ MOST_NUMBERS = 4000
 LARGEST = 30.0  # points; a larger gain has the darkest colour too
 
 
-def draw(grids: dict[Budget, Grid], costs: pd.DataFrame, folder: Path) -> tuple[list[Path], list[str]]:
+def draw(grids: dict[Budget, Grid], times: Times, folder: Path) -> tuple[list[Path], list[str]]:
     """All pictures of a board. Returns the files, and what there is no picture of."""
     made = {
         "gains": heatmap(grids, folder),
-        "gain against time": pareto(costs, grids, folder),
+        "gain against time": pareto(times, grids, folder),
         "accuracy against labels": curves(grids, folder),
     }
     lacking = [f"no picture of {what}: no rows to draw it of" for what, files in made.items() if not files]

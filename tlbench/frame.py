@@ -88,16 +88,30 @@ def _coded(table: pa.Table) -> pa.Table:
 
 
 def standing(frame: pd.DataFrame, ranked: bool = True) -> pd.DataFrame:
-    """The rows that count, one a cell: published settings, cards of this version that are ranked (or that are not),
-    frozen data and splits, this protocol; of a suite those on the network that most are on; of a method those of one
-    version of its code; of a cell the newest that is ok."""
-    kept = frame[frame["default"] & (frame["protocol"] == PROTOCOL) & (words(frame["rule"]) == "default")]
-    kept = kept[_of_this_card(kept, ranked)]
-    for keep in (_frozen, _alike, _one_code):
-        kept = kept[keep(kept)]
+    """The rows that count, one a cell: of published settings, and of a cell the newest that is ok."""
+    kept = _counting(frame[frame["default"] & (words(frame["rule"]) == "default")], ranked)
     order = kept.assign(ok=words(kept["status"]) == "ok").sort_values(["ok", "time", "key"], kind="stable")
     once: pd.DataFrame = order.drop_duplicates(CELL, keep="last").drop(columns="ok")
     return once
+
+
+def chosen(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that rules of selection made and that count, one a cell and rule: the newest of those that chose from
+    the most trials."""
+    kept = _counting(frame[frame["trials"].notna() & (words(frame["status"]) == "ok")], ranked=True)
+    order = kept.sort_values(["trials", "time", "key"], kind="stable")
+    once: pd.DataFrame = order.drop_duplicates([*CELL, "rule"], keep="last")
+    return once
+
+
+def _counting(frame: pd.DataFrame, ranked: bool) -> pd.DataFrame:
+    """Rows of this protocol and of cards of this version that are ranked (or that are not), with frozen data and
+    splits; of a suite those on the network that most are on; of a method those of one version of its code."""
+    kept: pd.DataFrame = frame[frame["protocol"] == PROTOCOL]
+    kept = kept[_of_this_card(kept, ranked)]
+    for keep in (_frozen, _alike, _one_code):
+        kept = kept[keep(kept)]
+    return kept
 
 
 def _per(frame: pd.DataFrame, columns: Sequence[str], told: Callable[..., bool]) -> Any:

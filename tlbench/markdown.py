@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import core, frame, standings, stats, submissions, tables, truths
+from tlbench import choices, core, frame, standings, stats, submissions, tables, truths
 from tlbench.board import Board, for_all, measured, of_core, same_task
 from tlbench.card import Budget
 from tlbench.frame import words
@@ -64,7 +64,9 @@ def text(board: Board) -> str:
         *_costs(board),
     ]
     known = truths.section(board.all)
-    return "\n".join([*parts, *_selection(board), *known, *_paradigms(board), *_suites(board), *_pending(board)])
+    return "\n".join(
+        [*parts, *choices.section(board.all), *known, *_paradigms(board), *_suites(board), *_pending(board)]
+    )
 
 
 def _provenance(board: Board) -> str:
@@ -104,9 +106,9 @@ def _headlines(board: Board) -> list[str]:
             parts += [
                 f"### {_labels(k)}",
                 "",
-                f"{_of(own, k)} {_apart(own, rows)}",
+                f"{_of(own, k)} {_apart(own, rows)} {_when(board, k)}",
                 "",
-                tables.standing(rows, board.times, board.changed),
+                tables.standing(rows, board.times[k], board.changed),
                 "",
             ]
     return parts
@@ -121,13 +123,14 @@ def _harm(board: Board) -> list[str]:
             families = {g for t, g in zip(board.core[k].tasks, board.core[k].groups, strict=True) if for_all(t)}
             few = len(families) < stats.FAMILIES_TO_BOUND
             why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
-            said = f"A task is harmed where the mean over seeds is below {board.core[k].reference}'s{why}."
-            parts += [f"### Harm with {_labels(k)}", "", said, "", tables.harm(rows, turns), ""]
+            below = f"where the mean over seeds is more than a point below {board.core[k].reference}'s"
+            said = f"A task is harmed {below}{why}."
+            parts += [f"### Harm with {_labels(k)}", "", said, "", tables.harm(rows, turns if k else {}), ""]
     return parts
 
 
 def _pictures(board: Board) -> list[str]:
-    names = [f"heatmap_{k}.svg" for k in board.core] + [f"pareto_{k}.svg" for k in board.core if len(board.costs)]
+    names = [f"heatmap_{k}.svg" for k in board.core] + [f"pareto_{k}.svg" for k in board.core if board.times[k]]
     links = [f"![{n.removesuffix('.svg').replace('_', ', k = ')}](results/figures/{n})" for n in names]
     return ["## Pictures", "", *links, "![accuracy against labels](results/figures/curves.svg)", ""] if links else []
 
@@ -135,29 +138,13 @@ def _pictures(board: Board) -> list[str]:
 def _costs(board: Board) -> list[str]:
     if not len(board.costs):
         return []
+    tasks = sorted({f"{t.task} (k = {t.budget})" for t in board.timed if t.counts and t.sources})
     said = (
         "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
-        "target in the same session, its interval over dataset families. "
-        f"{board.untimed} noisy or contended timings are left out."
+        f"target in the same session, its interval over dataset families. Tasks: {', '.join(tasks)}. "
+        f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out."
     )
     return ["## Cost", "", said, "", tables.costs(board.costs), ""]
-
-
-def _selection(board: Board) -> list[str]:
-    import pandas as pd
-
-    ok = board.all[words(board.all["status"]) == "ok"]
-    chosen = ok[(words(ok["rule"]) != "default") & ok["trials"].notna()]
-    if not len(chosen):
-        return []
-    place = ["task", "method", "budget", "seed"]
-    plain = ok[ok["default"] & (words(ok["rule"]) == "default")].merge(chosen[place].drop_duplicates(), on=place)
-    said = (
-        "Mean of the metric where a rule chose among the same trials of every method and reference; `default` "
-        "chose nothing. `oracle_last` looks at held-out labels of the target: a ceiling, never ranked; the gap is "
-        "what a rule loses against it."
-    )
-    return ["## Selection", "", said, "", tables.selection(pd.concat([chosen, plain])), ""]
 
 
 def _pending(board: Board) -> list[str]:
@@ -215,6 +202,11 @@ def _of(g: Grid, k: Budget) -> str:
         f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "
         f"{len(g.seeds)} seeds; gains over {g.reference}."
     )
+
+
+def _when(board: Board, k: Budget) -> str:
+    tasks = sorted({t.task for t in board.timed if t.counts and t.budget == k and t.sources})
+    return f"Time was measured on {', '.join(tasks)}." if tasks else "Time was not measured here."
 
 
 def _apart(g: Grid, rows: list[Standing]) -> str:

@@ -17,7 +17,6 @@ from tlbench.stats import Estimate
 if TYPE_CHECKING:
     import pandas as pd
 
-ORACLE = "oracle_last"
 DAGGER = " †"  # after a method whose code has changed since it was measured
 
 
@@ -139,26 +138,18 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
     """Negative transfer at one budget: how often, how sure, how much. The A/A floor first, then the most harmful.
 
     Args:
-        turns: method -> in words, the budgets from which its sources harm
+        turns: method -> in words, the budgets from which its sources harm; empty: no such column
     """
     margins = "/".join(f"{m:g}" for m in MARGINS)
-    header = (
-        "method",
-        f"harmed by > {margins}",
-        "rate [95 %]",
-        "sure: −/+",
-        "severity",
-        "CVaR20",
-        "worst",
-        "harms from",
-    )
+    header = ["method", f"harmed by > {margins}", "rate [95 %]", "sure: −/+", "severity", "CVaR20", "worst"]
     known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
     known.sort(key=lambda x: (x[0] not in AGAIN, -x[1].rate.value, -x[1].severity, x[0]))
     rows = []
     for method, h in known:
         name = f"**{method}** (A/A floor)" if method in AGAIN else method
-        rows.append([name, *_harm(h), "–" if method in AGAIN else turns.get(method, "–")])  # it has no source
-    return markdown(header, rows, left=1)
+        turn = "–" if method in AGAIN else turns.get(method, "–")  # a copy of the reference has no source
+        rows.append([name, *_harm(h), *([turn] if turns else [])])
+    return markdown([*header, *(["harms from"] if turns else [])], rows)
 
 
 def _harm(h: Harm) -> list[str]:
@@ -220,31 +211,6 @@ def costs(frame: pd.DataFrame) -> str:
         cells = [number(float(one[c]), d) for c, d in COSTS.items()]
         rows.append([f"{one['method']}", cells[0] + bounds, *cells[1:], f"{one['timed']}"])
     return markdown(["method", *COSTS, "timings"], rows, left=1)
-
-
-def selection(frame: pd.DataFrame) -> str:
-    """Rules of selection beside each other: means over the tasks and seeds that every rule of a line chose on."""
-    frame = frame.assign(rule=frame["rule"].astype(str), method=frame["method"].astype(str))
-    rules = sorted(set(frame["rule"]), key=lambda r: (r == ORACLE, r))
-    rows, means = list[list[str]](), dict[str, list[dict[str, float]]]()
-    for names, own in frame.assign(k=frame["budget"].astype(str)).groupby(["method", "k"], observed=True):
-        wide = own.pivot_table(index=["task", "seed"], columns="rule", values="value", observed=True)
-        both = 100 * wide.dropna()
-        if not len(both):
-            continue
-        mean = {str(r): float(v) for r, v in both.mean().items()}
-        means.setdefault(str(names[1]), []).append(mean)
-        rows.append([*map(str, names), str(len(both)), *_beside_the_oracle(mean, rules)])
-    for k, every in sorted(means.items()):
-        shared = [m for m in every if ORACLE in m]
-        mean = {r: sum(m[r] for m in shared) / len(shared) for r in rules if shared and all(r in m for m in shared)}
-        rows.append([f"mean of {len(shared)} methods", k, "", *_beside_the_oracle(mean, rules)])
-    return markdown(["method", "k", "task-seeds", *rules], rows, left=1)
-
-
-def _beside_the_oracle(mean: dict[str, float], rules: Sequence[str]) -> list[str]:
-    gap = {r: f" (gap {mean[ORACLE] - v:.1f})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
-    return [number(mean.get(r)) + gap.get(r, "") for r in rules]
 
 
 def _cell(grid: Grid, i: int, t: int, seeds: int, mean: float) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tlbench import frame, standings, tables
 from tlbench.card import Budget
 from tlbench.grid import Grid, grids
 from tlbench.standings import Standing
 from tlbench.stats import MARGIN
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADER = ("task", "k", "reference", "ceiling", "methods", "gain", "harmed", "surely", "best", "worst")
 
