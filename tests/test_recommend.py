@@ -118,13 +118,21 @@ def test_where_nothing_gains_the_reference_is_the_safe_choice() -> None:
 
 
 def test_from_four_families_on_their_spread_counts() -> None:
-    near = [Neighbour(f"{f}/a-b", f, 0.25, 0.0, {}) for f in "abcd"]
+    near = [Neighbour(f"{f}/a-b", f, 0.25, 0.0, {}) for f in "abcd"]  # four targets
     own = [Estimate(mean, 0.1, 4) for mean in (0.0, 2.0, 4.0, 6.0)]
     found = weighted(near, own)
     assert (found.mean, found.df) == (3, 3)
     assert found.se == pytest.approx(np.std([0, 2, 4, 6], ddof=1) / 2)
     few = weighted([replace(n, family="a") for n in near], own)
     assert (few.se, few.df) == (pytest.approx(0.05), 4)
+
+
+def test_tasks_with_one_target_share_their_noise() -> None:
+    own = [Estimate(3.0, 1.0, 4)] * 2
+    apart = [Neighbour(f"a/{pair}", "a", 0.5, 0.0, {}) for pair in ("x-y", "x-z")]
+    shared = [Neighbour(f"a/{pair}", "a", 0.5, 0.0, {}) for pair in ("x-z", "y-z")]
+    assert weighted(apart, own).se == pytest.approx(0.5**0.5)
+    assert weighted(shared, own).se == pytest.approx(1.0)
 
 
 def test_there_is_no_advice_of_nothing() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tlbench import choices, core, frame, standings, stats, submissions, tables, truths
 from tlbench.board import Board, for_all, measured, of_core, same_task
-from tlbench.card import Budget
+from tlbench.card import PARADIGMS, Budget
 from tlbench.frame import words
 from tlbench.grid import Grid, grids
 from tlbench.mistake import Mistake
@@ -84,7 +84,7 @@ def _provenance(board: Board) -> str:
     return (
         f"{len(rows):,} rows ({said}) of {len(board.all):,} in the store; {rows['method'].nunique()} methods, "
         f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
-        f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters.\n"
+        f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters, of the references too.\n"
     )
 
 
@@ -93,7 +93,20 @@ def _short(board: Board) -> list[str]:
         return []
     families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
     tops = [tables.summary(board.same_task), "", families, "", tables.by_family(board.same_task)]
-    return ["## In short", "", *tops, ""]
+    return ["## In short", "", _scope(board), "", *tops, ""]
+
+
+def _scope(board: Board) -> str:
+    """What the ranks stand on, and what they cannot speak of."""
+    suites = sorted({t.partition("/")[0] for g in board.core.values() for t in g.tasks})
+    there = {p for g in board.core.values() for p in g.paradigms}
+    absent = [title for name, title in PARADIGMS.items() if name not in there]
+    said = f"All ranks are of published hyperparameters, on {', '.join(suites)}."
+    if absent:
+        said += f" Nothing is ranked yet of: {'; '.join(absent)}."
+    if "multi-source" not in there:
+        said += " Methods for several sources are ranked on single ones."
+    return said
 
 
 def _headlines(board: Board) -> list[str]:

@@ -145,14 +145,19 @@ def _gain(index: Index, near: Sequence[Neighbour], method: str, reference: str, 
 
 
 def weighted(near: Sequence[Neighbour], own: Sequence[Estimate]) -> Estimate:
-    """The weighted mean of the tasks' estimates; with its error for new seeds and test examples of these tasks.
+    """The weighted mean of the tasks' estimates; with its error for new seeds and test examples of these tasks. Tasks
+    with a target in common have its shots, reference and test samples in common: their errors add up as one.
 
     From four dataset families on, where one can tell how far they lie apart, the larger of that and of the error over
     the families: a new task is of another one.
     """
     w = np.array([n.weight for n in near])
     mean = float(sum(w * [e.mean for e in own]))
-    within = float(sum((w * [e.se for e in own]) ** 2))
+    errors: dict[str, float] = defaultdict(float)
+    for n, e in zip(near, own, strict=True):
+        suite, _, pair = n.task.partition("/")
+        errors[f"{suite}/{pair.rpartition('-')[2]}"] += n.weight * e.se
+    within = sum(error**2 for error in errors.values())
     families: dict[str, list[int]] = defaultdict(list)
     for i, n in enumerate(near):
         families[n.family].append(i)

@@ -74,6 +74,8 @@ def _proxy(task: Task, root: Path | None, extract: bool) -> tuple[int | None, fl
     if not extract and not all(_at_hand(bench, task.card, d) for d in (target, *sources)):
         return None
     pool = bench.split(task, 0).partition.pool
+    if len(pool) < LEAST:  # as an episode's target, which has test samples alone
+        return None
     with Workers() as workers:
         ours = [_vectors(bench, task.card, d, np.arange(len(d)), workers) for d in sources]
         theirs = _vectors(bench, task.card, target, pool, workers)
