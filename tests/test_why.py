@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from held import failed, over, references, refused, row, store, tlbench
 
 from tlbench.mistake import Mistake
+from tlbench.row import Row
 from tlbench.trace import command, ranges, trace
 
 TASK = "birds/a-b"
@@ -44,6 +46,22 @@ def test_rows_that_do_not_count_are_counted() -> None:
     tuned = over("dann", TASK, 5, RIGHT, default=False)
     older = over("dann", TASK, 5, RIGHT, protocol=0)
     assert trace([*ROWS, *tuned, *older], "dann", TASK, 5).others == 10
+
+
+def test_a_rules_choices_stand_beside_the_references_that_it_chose() -> None:
+    def by(method: str, rule: str, right: list[int]) -> list[Row]:
+        task = TASK if method == "dann" else "birds/b"
+        more = {"rule": rule, "default": False, "trial": 2, "trials": 8, "key": f"{method} {rule}"}
+        return [replace(r, key=f"{r.key} {r.seed}") for r in over(method, task, 5, right, **more)]
+
+    tuned = [*by("dann", "cv", [70] * 5), *by("target_only", "cv", [68] * 5), *by("dann", "im", [50] * 5)]
+    found = trace([*ROWS, *tuned], "dann", TASK, 5, "cv")
+    assert [(e.value, e.reference) for e in found.rows] == [(70.0, 68.0)] * 5
+    assert found.again.endswith("--rule cv --trials 8")
+    beside = trace([*ROWS, *tuned], "dann", TASK, 5, "im")
+    assert [(e.value, e.reference) for e in beside.rows] == [(50.0, 60.0)] * 5  # target-only's default
+    with pytest.raises(Mistake, match="no rows"):
+        trace(ROWS, "dann", TASK, 5, "cv")
 
 
 def test_a_later_row_that_is_ok_stands_for_a_failed_one() -> None:

@@ -18,8 +18,8 @@ from tlbench.method import shipped
 from tlbench.plan import Entry, Plan
 from tlbench.references import REFERENCES
 from tlbench.report import Asked, Gap, Line, gap, line, suite_lines
-from tlbench.request import DEFAULT, Request, check
-from tlbench.row import Row
+from tlbench.request import Request, check
+from tlbench.row import DEFAULT, Row
 from tlbench.selection import Reduction, Rule
 from tlbench.store import Store, default_folder
 from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from tlbench import frame
 from tlbench.frame import words
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.row import DEFAULT
 from tlbench.tables import markdown, number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT, ORACLE = "default", "oracle_last"
+ORACLE = "oracle_last"
 PLACE = ["task", "method", "budget", "seed"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tlbench.report import HEADER, Gap, Line, cells
-from tlbench.request import DEFAULT
+from tlbench.row import DEFAULT
 from tlbench.selection import RULES
 
 if TYPE_CHECKING:

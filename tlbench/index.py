@@ -12,7 +12,7 @@ from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.report import Asked
-from tlbench.row import Row
+from tlbench.row import DEFAULT, Row
 
 Seeds = dict[int, Row]
 
@@ -24,12 +24,20 @@ class Index:
     held: dict[tuple[str, str, Budget], Seeds]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Index:
-        """Of a store's rows; those made otherwise than the board's are left out."""
+    def of(cls, rows: Iterable[Row], rule: str = DEFAULT) -> Index:
+        """Of a store's rows; those made otherwise than the board's are left out.
+
+        Args:
+            rule: of selection, whose choices are wanted; a reference that it cannot be asked of stands at its default
+        """
         there = {row.key: row for row in rows}
+        table = frame.of(there.values())
         held: dict[tuple[str, str, Budget], Seeds] = defaultdict(dict)
-        for key in frame.standing(frame.of(there.values()))["key"]:
-            row = there[key]
+        found = [there[key] for key in frame.standing(table)["key"]]
+        if rule != DEFAULT:
+            found = [row for row in found if row.method in (TARGET_ONLY, SOURCE_ONLY)]
+            found += [there[key] for key in frame.chosen(table)["key"] if there[key].rule == rule]
+        for row in found:
             held[row.method, row.task, row.budget][row.seed] = row
         return cls(dict(held))
 

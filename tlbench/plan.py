@@ -12,8 +12,9 @@ from tlbench.cell import Cell
 from tlbench.method import Description
 from tlbench.mistake import Mistake
 from tlbench.references import BESIDE, REFERENCES, SOURCE_ONLY, TARGET_ONLY
-from tlbench.request import DEFAULT, Request, check, extent
+from tlbench.request import Request, check, extent
 from tlbench.requirements import check_backbone, check_extra, lacks, refusal
+from tlbench.row import DEFAULT
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import comparison, registry, similarity, wording
+from tlbench import comparison, registry, selection, similarity, wording
 from tlbench import recommend as advice
 from tlbench.arguments import budgets
 from tlbench.card import Budget
@@ -65,9 +65,9 @@ def _means(c: Comparison) -> str:
     return f"{said}\nmean over {families}: these tasks {suite}; new tasks {new}"
 
 
-def why(method: str, task: str, budget: str, results: Path | None, json_wanted: bool) -> None:
+def why(method: str, task: str, budget: str, rule: str, results: Path | None, json_wanted: bool) -> None:
     """Print the rows behind one cell of the board."""
-    found = trace(_store(results).rows.every(), method, task, one_budget(budget))
+    found = trace(_store(results).rows.every(), method, task, one_budget(budget), selection.named(rule).name)
     if json_wanted:
         print(json.dumps(asdict(found), ensure_ascii=False))
         return

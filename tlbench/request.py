@@ -8,8 +8,8 @@ from tlbench import core, registry, search
 from tlbench.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, Budget, Task
 from tlbench.method import check_name
 from tlbench.mistake import Mistake, suggest
+from tlbench.row import DEFAULT
 
-DEFAULT = "default"  # the rule that chooses nothing
 ALL_BUDGETS: tuple[Budget, ...] = (*sorted({*CORE_BUDGETS, *EXTENDED_BUDGETS}), FULL)
 
 

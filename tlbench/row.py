@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from tlbench.card import Budget
 
+DEFAULT = "default"  # the rule of selection that chooses nothing
+
 
 @dataclass(frozen=True)
 class Row:

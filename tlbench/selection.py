@@ -24,8 +24,7 @@ from tlbench.executors.local import Workers
 from tlbench.lodo import alone, gains
 from tlbench.metrics import accuracy
 from tlbench.mistake import Mistake, suggest
-from tlbench.request import DEFAULT
-from tlbench.row import Row
+from tlbench.row import DEFAULT, Row
 from tlbench.split import sha
 from tlbench.store import Store
 from tlbench.trials import UNLABELED_MOST, Kept

@@ -12,7 +12,7 @@ from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.report import Line, line
-from tlbench.row import Row
+from tlbench.row import DEFAULT, Row
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,18 @@ class Trace:
     again: str  # a command
 
 
-def trace(rows: Iterable[Row], method: str, task: str, budget: Budget) -> Trace:
+def trace(rows: Iterable[Row], method: str, task: str, budget: Budget, rule: str = DEFAULT) -> Trace:
     """The rows behind one line of the board.
 
     Args:
         task: 'suite/source-target', or what names one task alone
+        rule: of selection, whose choices are wanted
 
     Raises:
         Mistake: there is no such line; says what is close.
     """
     rows = list(rows)
-    index = Index.of(rows)
+    index = Index.of(rows, rule)
     index.check(method)
     name = _task(index, task)
     asked = index.asked(method, name, budget)
@@ -93,6 +94,7 @@ def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
     suite = task.partition("/")[0]
     known = registry.card_files().get(suite)
     at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
+    trials = max((r.trials or 0 for r in rows), default=0)
     words = [
         "tlbench run",
         f"--task {task if known else f'path/to/{suite}.toml'}",
@@ -100,6 +102,8 @@ def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
         f"--budgets {at}",
         f"--seeds {ranges(sorted(r.seed for r in rows))}",
     ]
+    if trials:
+        words.append(f"--rule {rows[0].rule} --trials {trials}")
     backbones = {r.backbone for r in rows}
     shipped_card = registry.read(known) if known else None
     if shipped_card and len(backbones) == 1 and not isinstance(shipped_card.backbone, str):

@@ -61,13 +61,14 @@ def why(
     method: Annotated[str, typer.Argument(help="A method.")],
     task: Annotated[str, typer.Argument(help="A task, as digits/fonts-photos.")],
     budget: Annotated[str, typer.Argument(help="Labels per class.")],
+    rule: Annotated[str, typer.Option(help="What it chose, of the board's table of selection.")] = "default",
     results: Results = None,
     as_json: AsJson = False,
 ) -> None:
     """The rows behind a cell of the board, and the command that makes them again."""
     from tlbench import questions
 
-    questions.why(method, task, budget, results, as_json)
+    questions.why(method, task, budget, rule, results, as_json)
 
 
 @app.command()
