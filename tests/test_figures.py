@@ -127,6 +127,10 @@ def test_a_sign_of_harm_is_corrected_for_the_tasks_as_the_tables_are() -> None:
     assert gains.signs(g, i)[0] == gains.HARMED
 
 
+def test_where_only_the_references_were_timed_there_is_no_picture_of_time(tmp_path: Path) -> None:
+    assert figures.pareto({5: {"target_only": 1.0, "target_again": 1.0}}, GRIDS, tmp_path) == []
+
+
 def test_better_methods_and_families_come_first(drawn: dict[str, str]) -> None:
     said = texts(drawn["heatmap_5.svg"])
     order = [said.index(x) for x in ("better +8.0*", "good +4.0", "source_only +0.0", "harmful -10.2")]

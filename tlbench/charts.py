@@ -13,6 +13,7 @@ from tlbench import svg
 from tlbench.card import Budget
 from tlbench.gains import REFERENCES, average, best, counted, judged, level, shared
 from tlbench.grid import Grid
+from tlbench.references import AGAIN
 from tlbench.wording import labels
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ Times = Mapping[Budget, Mapping[str, float]]
 """Budget -> method -> the time of a fit over its reference's."""
 
 
+def compared(times: Times, budget: Budget) -> bool:
+    """Whether anything but the references was timed at a budget."""
+    return any(m not in (*REFERENCES, *AGAIN) for m in times.get(budget, {}))
+
+
 def pareto(times: Times, grids: dict[Budget, Grid], folder: Path) -> list[Path]:
     """Mean gain against time, a picture a budget that was timed."""
     files = []
@@ -37,7 +43,7 @@ def pareto(times: Times, grids: dict[Budget, Grid], folder: Path) -> list[Path]:
             for m in judged(grid)
             if ratios.get(grid.methods[m], 0.0) > 0
         ]
-        if found:
+        if found and compared(times, grid.budget):
             files.append(
                 _pareto(grid, sorted(found, key=lambda p: (p.time, -p.gain)), folder / f"pareto_{grid.budget}.svg")
             )

@@ -11,6 +11,7 @@ import numpy as np
 from tlbench import choices, core, frame, standings, stats, submissions, tables, truths
 from tlbench.board import Board, for_all, measured, of_core, same_task
 from tlbench.card import PARADIGMS, Budget
+from tlbench.charts import compared
 from tlbench.frame import words
 from tlbench.grid import Grid, grids
 from tlbench.mistake import Mistake
@@ -143,7 +144,9 @@ def _harm(board: Board) -> list[str]:
 
 
 def _pictures(board: Board) -> list[str]:
-    names = [f"heatmap_{k}.svg" for k in board.core] + [f"pareto_{k}.svg" for k in board.core if board.times[k]]
+    names = [f"heatmap_{k}.svg" for k in board.core] + [
+        f"pareto_{k}.svg" for k in board.core if compared(board.times, k)
+    ]
     links = [f"![{n.removesuffix('.svg').replace('_', ', k = ')}](results/figures/{n})" for n in names]
     return ["## Pictures", "", *links, "![accuracy against labels](results/figures/curves.svg)", ""] if links else []
 

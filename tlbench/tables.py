@@ -149,7 +149,7 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
         name = f"**{method}** (A/A floor)" if method in AGAIN else method
         turn = "–" if method in AGAIN else turns.get(method, "–")  # a copy of the reference has no source
         rows.append([name, *_harm(h), *([turn] if turns else [])])
-    return markdown([*header, *(["harms from"] if turns else [])], rows)
+    return markdown([*header, *(["harms from"] if turns else [])], rows, left=1)
 
 
 def _harm(h: Harm) -> list[str]:
