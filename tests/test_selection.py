@@ -76,6 +76,7 @@ def shown(*trial: list[list[float]], labels: list[int], part: str, weights: list
     ("rule", "part", "first", "second"),
     [
         ("cv", "shots", -np.log([0.9, 0.4]).mean(), -np.log([0.6, 0.7]).mean()),  # 0.51 and 0.43
+        ("cv_accuracy", "shots", -0.5, -1.0),
         ("source_val", "source_val", -np.log([0.9, 0.4]).mean(), -np.log([0.6, 0.7]).mean()),
         ("iwcv", "source_val", -np.log([0.9, 0.4]) @ [0.8, 0.2], -np.log([0.6, 0.7]) @ [0.8, 0.2]),  # 0.27 and 0.48
         ("oracle_last", "oracle_val", -0.5, -1.0),
@@ -87,6 +88,14 @@ def test_a_rule_chooses_as_by_hand(rule: str, part: str, first: float, second: f
     score = RULES[rule].score
     assert score is not None
     assert [score(e) for e in found] == pytest.approx([-first, -second])
+
+
+def test_log_loss_prefers_a_network_that_is_never_sure_and_accuracy_one_that_is_mostly_right() -> None:
+    unsure, sure = [[0.55, 0.45], [0.55, 0.45], [0.55, 0.45]], [[1 - 1e-6, 1e-6], [1e-6, 1 - 1e-6], [1 - 1e-6, 1e-6]]
+    found = shown(unsure, sure, labels=[0, 1, 1], part="shots", weights=[1.0] * 3)
+    by = {name: [score(e) for e in found] for name in ("cv", "cv_accuracy") if (score := RULES[name].score)}
+    assert RULES["cv"].choose(by["cv"]) == 0
+    assert RULES["cv_accuracy"].choose(by["cv_accuracy"]) == 1
 
 
 def test_numbers_are_judged_by_their_squared_errors() -> None:

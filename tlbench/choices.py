@@ -32,18 +32,21 @@ def section(rows: pd.DataFrame) -> list[str]:
     both = both.assign(**{name: words(both[name]) for name in ("task", "target", "suite", "method", "budget", "rule")})
     both["value"] = 100 * both["value"].astype(float)
     both["gain"] = both["value"] - _reference(both)
-    tasks = ", ".join(sorted(set(both["task"][both["sources"].astype(str) != ""])))
     said = (
         f"Every method and reference was run in {int(chosen['trials'].max())} trials, or in as many as its search has; "
         "a rule chose among them, `default` chose nothing, and all rules of a line chose on the same tasks and seeds. "
-        f"`oracle_last` looks at held-out labels of the target: it is never ranked. Tasks: {tasks}."
+        "`oracle_last` looks at held-out labels of the target: it is never ranked."
     )
-    accuracy = "Mean of the metric, and in brackets what the rule loses against the oracle's:"
-    gain = (
-        "Mean gain over the reference **chosen by the same rule** (where the rule cannot be asked of it, over its "
-        "default): a gain over a reference that nobody tuned may be what tuning gives to anybody."
+    read = (
+        "Of each suite first the mean of the metric, and in brackets what the rule loses against the oracle's; then "
+        "the mean gain over the reference **chosen by the same rule** (where the rule cannot be asked of it, over its "
+        "default), for a gain over a reference that nobody tuned may be what tuning gives to anybody."
     )
-    return ["## Selection", "", said, "", accuracy, "", _accuracies(both), "", gain, "", _gains(both), ""]
+    lines = ["## Selection", "", said, "", read, ""]
+    for suite, own in both.groupby("suite"):
+        tasks = ", ".join(sorted(set(own["task"][words(own["sources"]) != ""])))
+        lines += [f"### Selection: {suite}", "", f"{tasks}.", "", _accuracies(own), "", _gains(own), ""]
+    return lines
 
 
 def _reference(rows: pd.DataFrame) -> pd.Series:

@@ -94,9 +94,14 @@ def _dev(e: Evidence) -> float:
     return -v.dev_risk(e.losses("source_val"), weights)
 
 
-def _right(e: Evidence) -> float:
-    scores, y = e.scores["oracle_val"], e.labels["oracle_val"]
-    return accuracy(scores, y) if y.dtype.kind != "f" else -float(e.losses("oracle_val").mean())
+def _accuracy(part: str) -> Callable[[Evidence], float]:
+    """Minus the squared error where the labels are numbers."""
+
+    def score(e: Evidence) -> float:
+        y = e.labels[part]
+        return accuracy(e.scores[part], y) if y.dtype.kind != "f" else -float(e.losses(part).mean())
+
+    return score
 
 
 BOTH = ("classification", "regression")
@@ -108,6 +113,8 @@ RULES = {
         Rule(DEFAULT, "none", "the published hyperparameters", regimes=EVERY),
         Rule("cv", "the k shots", "log-loss of each fold of the shots told by the others; the full fit is the answer",
              ("shots",), ("shots",), _minus_loss("shots"), BOTH),
+        Rule("cv_accuracy", "the k shots", "accuracy on the same folds: log-loss prefers the hardly trained",
+             ("shots",), ("shots",), _accuracy("shots")),
         Rule("lodo", "none of this group of datasets", "mean paired gain on the other groups at the same k",
              regimes=EVERY),
         Rule("source_val", SOURCE, "log-loss on the sources' validation samples",
@@ -123,7 +130,7 @@ RULES = {
         Rule("snd", "none", "soft neighbourhood density of the predictions on unlabelled target inputs",
              (), ("unlabeled",), _over("unlabeled", v.neighbourhood_density)),
         Rule("oracle_last", "validation labels of the target beyond the k", "accuracy on them, after the last step",
-             ("oracle_val",), ("oracle_val",), _right, BOTH, ranked=False),
+             ("oracle_val",), ("oracle_val",), _accuracy("oracle_val"), BOTH, ranked=False),
     )
 }  # fmt: skip
 
