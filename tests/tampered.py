@@ -288,10 +288,35 @@ def not_a_number(f: Path) -> None:
     seal(f)
 
 
-def shipped_name(f: Path) -> None:
-    method = json.loads((f / "bundle.json").read_text())["method"] | {"name": "coral"}
-    seal(f, method=method)
-    write_rows(f, [r | {"method": "coral"} for r in rows_of(f)])
+def named(name: str) -> Callable[[Path], None]:
+    def rename(f: Path) -> None:
+        method = json.loads((f / "bundle.json").read_text())["method"] | {"name": name}
+        seal(f, method=method)
+        write_rows(f, [r | {"method": name} for r in rows_of(f)])
+
+    return rename
+
+
+def family(name: str) -> Callable[[Path], None]:
+    def rename(f: Path) -> None:
+        method = json.loads((f / "bundle.json").read_text())["method"] | {"family": name}
+        seal(f, method=method)
+        write_rows(f, [r | {"family": name} for r in rows_of(f)])
+
+    return rename
+
+
+def failed(**columns: Any) -> Callable[[Path], None]:
+    """One cell is said to have failed, with something in its row that no failure writes."""
+
+    def fail(f: Path) -> None:
+        rows = rows_of(f)
+        gone = {"status": "failed", "reason": "no", "value": None, "correct": None, "fit_s": None, "total_s": None}
+        rows[0] |= gone | columns
+        submission.pack(f / "predictions.npz", {k: a for k, a in answers_of(f).items() if k != rows[0]["key"]})
+        write_rows(f, rows)
+
+    return fail
 
 
 CASES: dict[str, tuple[Callable[[Path], None], str]] = {  # what is done -> who does it, the check that rejects it
@@ -318,7 +343,14 @@ CASES: dict[str, tuple[Callable[[Path], None], str]] = {  # what is done -> who 
     "a key of bundle.json stands twice": (duplicate_key, "well-formed"),
     "bundle.json is nested without end": (deep, "well-formed"),
     "a value is not a number": (not_a_number, "well-formed"),
-    "the method bears the name of one that ships": (shipped_name, "new"),
+    "the method bears the name of one that ships": (named("coral"), "new"),
+    "or one that looks like it": (named("my/c0ral"), "new"),
+    "or one in other letters": (named("cor\u0430l"), "well-formed"),
+    "it says that it is a reference": (family("reference"), "new"),
+    "a failed cell has other test samples": (failed(n_test=1000), "splits"),
+    "a failed cell has a score": (failed(value=0.99), "columns"),
+    "a row says that a rule chose it": (edited("trials", 30), "columns"),
+    "a machine's name is a page of Markdown": (edited("machine", "x\n\n## Verified"), "columns"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import stored, study
+from made import failure, stored, study
 
 from tlbench import frame, grid, ranking, standings, stats, tables
 from tlbench.grid import Grid
@@ -206,6 +206,16 @@ def test_a_source_turns_harmful_only_where_every_budget_was_measured(tmp_path: P
         }
         at[k] = grid.of(frame.standing(frame.load(stored(tmp_path / str(k), study(bits, tasks, budget=k)))), k)
     assert tables.turning_points(at) == {"dann": "2 of 2 tasks, median 5"}
+
+
+def test_a_failed_row_that_tells_another_test_set_moves_nobody(tmp_path: Path) -> None:
+    rows = study(answers(dann=0.6), TASKS)
+    odd = failure("aaa", 0, task=TASKS[0], n=80)
+    plain, other = (
+        standings.standings(grid.of(frame.standing(frame.load(stored(tmp_path / name, [extra, *rows]))), 5))
+        for name, extra in (("1", odd), ("2", replace(odd, n_test=1000)))
+    )
+    assert repr(plain) == repr(other)
 
 
 def test_an_improvement_weighs_families_alike(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import tampered
 from held import refused
 from tampered import CASES, Bundled, copy_of, made, rejected
 
-from tlbench import bundle, descriptions, plausibility, predictions, scoring, submission, submissions
+from tlbench import bundle, controls, descriptions, plausibility, predictions, scoring, submission, submissions
 from tlbench.api import Options
 from tlbench.executors.local import Workers
 from tlbench.inspection import on_the_board
 from tlbench.mistake import Mistake
-from tlbench.row import Row
+from tlbench.row import Row, packed_bits
 from tlbench.store import Store
 from tlbench.verification import Verification
 
@@ -226,6 +226,74 @@ def test_a_copy_on_the_board_is_the_bundle_itself_but_for_another_name(honest: B
     assert on_the_board(b, Store(tmp_path))[0].verdict == "accept"
     copy_of(honest.folder, tmp_path / "submissions" / "another")
     assert on_the_board(b, Store(tmp_path))[0].verdict == "reject"
+
+
+def test_who_tells_every_cell_a_little_higher_leans_one_way(honest: Bundled) -> None:
+    random, here = np.random.default_rng(0), list[Row]()
+    for seed in range(6):
+        hits = random.random(200) < 0.8
+        plain = bundle.read(honest.folder).rows[0]
+        here.append(replace(plain, seed=seed, n_test=200, correct=packed_bits(hits), value=float(hits.mean())))
+
+    def moved(r: Row, up: int, down: int) -> Row:
+        hits = r.bits()
+        hits[np.flatnonzero(~hits)[:up]] = True
+        hits[np.flatnonzero(r.bits())[:down]] = False
+        return replace(r, correct=packed_bits(hits), value=float(hits.mean()), machine="another")
+
+    known = {(here[0].task, here[0].budget): 0.03}
+
+    def told(up: int, down: int) -> str:
+        return plausibility.again([(moved(r, up, down), r, up == down == 0) for r in here], known).verdict
+
+    assert told(0, 0) == "accept"
+    assert told(5, 5) == "accept"  # another processor
+    assert told(3, 0) == "question"  # 1.5 points each, half a spread: the mean alone would let it pass
+
+
+def test_luck_that_was_chosen_does_not_carry_over_to_other_seeds(honest: Bundled) -> None:
+    row = replace(bundle.read(honest.folder).rows[0], n_test=2000)
+    known = {(row.task, row.budget): 0.02}
+
+    def told(above: float) -> str:
+        own = [replace(row, seed=s, value=0.8 + above) for s in range(5)]
+        fresh = [(own, replace(row, seed=1_000_000 + i, value=0.8 + 0.01 * (-1) ** i)) for i in range(6)]
+        return plausibility.elsewhere(fresh, known).verdict
+
+    assert [told(0.0), told(0.01), told(0.04), told(-0.2)] == ["accept", "accept", "question", "accept"]
+    assert plausibility.elsewhere([([row], replace(row, status="failed", value=None))], known).verdict == "question"
+
+
+def test_a_method_cannot_see_that_labels_are_renamed(honest: Bundled, tmp_path: Path) -> None:
+    cell = next(iter(honest.found.values()))
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    with Workers() as workers:
+        for folder in (plain, other):
+            folder.mkdir()
+        first = honest.bench.job(cell, workers, plain)
+        second = controls.Renamed(honest.bench.conditions, by=1).job(cell, workers, other)
+    assert {p.name for p in plain.iterdir()} == {p.name for p in other.iterdir()}
+    mine, theirs = Path(first["sources"][0]["y"]), Path(second["sources"][0]["y"])
+    assert (mine.parent, len(mine.name)) == (theirs.parent, len(theirs.name))
+    np.testing.assert_array_equal((np.load(mine) + 1) % 2, np.load(theirs))
+    assert controls.fall([1.0, 1.2]) == []
+    assert controls.fall([2.0, 1.9, 1.8])[0].verdict == "question"  # a little in every cell
+
+
+def test_superseding_asks_and_leaves_no_cell_out(honest: Bundled, tmp_path: Path) -> None:
+    old = copy_of(honest.folder, tmp_path / "store" / "submissions" / "old")
+    keys = [r.key for r in bundle.read(old).rows]
+
+    def corrected(rows: list[dict[str, object]], name: str) -> str:
+        folder = copy_of(honest.folder, tmp_path / name)
+        for i, r in enumerate(rows):
+            r["key"] = f"{i + 1:064x}"
+        tampered.write_rows(folder, rows)
+        tampered.seal(folder, supersedes=dict.fromkeys(keys, "better now"))
+        return next(c.verdict for c in on_the_board(bundle.read(folder), Store(tmp_path / "store")) if c.name == "new")
+
+    assert corrected(tampered.rows_of(honest.folder), "whole") == "question"
+    assert corrected(tampered.rows_of(honest.folder)[:1], "one") == "reject"
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_a_bundle_without_an_accepting_record_stands_apart(verdict: str | None, 
     found = Board(stored(tmp_path / "b", rows()))
     above, _, apart = markdown.text(found).partition("## Not verified")
     assert above.strip() == markdown.text(plain).strip()
-    assert f"| {NAME} (mine) | 5 | 15 of 20 |" in apart
+    assert f"| {NAME} (unverified, mine) | 5 | 15 of 20 |" in apart
     pd.testing.assert_frame_equal(found.table(), plain.table())
 
 

@@ -49,9 +49,9 @@ class Submitted(BaseModel):
     """The method of a bundle: `file` in source/ and the class in it."""
 
     model_config = _MODEL
-    name: str = Field(pattern=r"^[\w.:/-]{1,120}$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,120}$")
     spec: Text
-    family: str = Field(pattern=r"^[\w +-]{1,60}$")
+    family: str = Field(pattern=r"^[A-Za-z0-9_ +-]{1,60}$")
     summary: Text
     file: str = Field(pattern=r"^\w{1,80}\.py$")
     cls: str = Field(pattern=r"^[A-Za-z_][\w.]{0,120}$")

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import tempfile
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
     changes = _changes(root, fork, head)
     added = sorted({c.folder for c in changes if c.folder and not _there(root, fork, BUNDLES + c.folder)})
     checks = [_bundles(changes, added), _board(root, fork, head), _rows(root, fork, head, changes)]
-    return [*checks, *([_alone(changes, added)] if added else [_lines(root, fork, head)])]
+    return [*checks, *([_alone(changes, added)] if added else [_lines(root, fork, head), _rest(changes)])]
 
 
 def _git(root: Path, *words: str) -> bytes:
@@ -112,11 +113,21 @@ def _alone(changes: Sequence[Change], added: Sequence[str]) -> Check:
     return Check("nothing else", REJECT if other else ACCEPT, said)
 
 
+def _rest(changes: Sequence[Change]) -> Check:
+    """What else lies with the rows, made of them or about them."""
+    known = (f"{RESULTS}/rows.jsonl", f"{RESULTS}/packed/", BUNDLES, *LINES)
+    other = [c.path for c in changes if c.path.startswith(f"{RESULTS}/") and not c.path.startswith(known)]
+    said = f"{some(other)}: for maintainers only" if other else f"nothing else under {RESULTS}/ is changed"
+    return Check("beside the rows", QUESTION if other else ACCEPT, said)
+
+
 def _board(root: Path, fork: str, head: str) -> Check:
     """The prose around the generated part is by hand, and not a submission's to change."""
     before, after = (_text(root, commit, BOARD).decode(errors="replace") for commit in (fork, head))
     if before and _around(before) != _around(after):
         return Check("board", REJECT, f"{BOARD} is changed outside its markers")
+    if before and (after.count(BEGIN), after.count(END)) != (1, 1):
+        return Check("board", REJECT, f"{BOARD} has a marker more than once")
     return Check("board", ACCEPT, f"the prose of {BOARD} is as it was")
 
 
@@ -131,17 +142,18 @@ def _rows(root: Path, fork: str, head: str, changes: Sequence[Change]) -> Check:
         return Check("rows", ACCEPT, "untouched")
     with tempfile.TemporaryDirectory(prefix="tlbench-guard-") as scratch:
         before, after = (_every(root, commit, Path(scratch) / name) for name, commit in (("a", fork), ("b", head)))
-    lost = [key[:12] for key, rows in before.items() if not rows <= after.get(key, set())]
-    changed = [key[:12] for key in before if after.get(key, set()) - before[key]]
-    if lost or changed:
-        return Check("rows", REJECT, f"{len({*lost, *changed})} rows are lost or changed: {some([*lost, *changed])}")
+    if not _text(root, head, f"{RESULTS}/rows.jsonl").endswith(b"\n") and _text(root, head, f"{RESULTS}/rows.jsonl"):
+        return Check("rows", REJECT, f"{RESULTS}/rows.jsonl does not end with its line: its last row would not count")
+    wrong = [key[:12] for key, rows in before.items() if rows != after.get(key)]
+    if wrong:
+        return Check("rows", REJECT, f"{len(wrong)} rows are lost, changed or doubled: {some(wrong)}")
     new = len(set(after) - set(before))
     return Check("rows", QUESTION if new else ACCEPT, f"{new} new rows without a bundle: for maintainers only" if new
                  else f"all {len(before)} as they were")  # fmt: skip
 
 
-def _every(root: Path, commit: str, folder: Path) -> dict[str, set[str]]:
-    """Key -> each different row under it, of a commit's store."""
+def _every(root: Path, commit: str, folder: Path) -> dict[str, list[str]]:
+    """Key -> the rows under it, sorted, of a commit's store."""
     names = _git(root, "ls-tree", "-z", "--name-only", commit, "--", f"{RESULTS}/packed/").decode().split("\0")[:-1]
     (folder / "packed").mkdir(parents=True)
     (folder / "rows.jsonl").write_bytes(_text(root, commit, f"{RESULTS}/rows.jsonl"))
@@ -151,9 +163,9 @@ def _every(root: Path, commit: str, folder: Path) -> dict[str, set[str]]:
         raise Mistake(f"{commit[:12]}: {skipped[0].rpartition('/')[2]}")
     packed = Packed(folder).columns(archive.schema().names).to_pylist()
     lines = [line for line in (folder / "rows.jsonl").read_bytes().split(b"\n") if line.strip()]
-    found: dict[str, set[str]] = {}
+    found: dict[str, list[str]] = {}
     for row in [*map(archive.row_of, packed), *(read_row(parsed(line)) for line in lines)]:
-        found.setdefault(row.key, set()).add(json.dumps(row.values(), sort_keys=True))
+        insort(found.setdefault(row.key, []), json.dumps(row.values(), sort_keys=True))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ PARTS = {  # columns that are told again here without running anything
               "default", "metric", "protocol"),
     "keys": ("key",),
 }  # fmt: skip
+LONGEST = 500  # letters of a row's text
 
 
 def place(r: Row) -> tuple[str, Budget, int]:
@@ -53,10 +55,28 @@ def as_written(b: Bundle) -> list[Check]:
     others = [r for r in b.rows if (r.method, r.method_digest, r.family) != (m.name, m.digest, m.family)]
     if others:
         checks.append(Check("method", REJECT, f"{len(others)} rows are of another method or code: {_names(others)}"))
+    checks.append(_columns(b.rows))
     places = [place(r) for r in b.rows]
     if len(set(places)) < len(places):
         checks.append(Check("method", REJECT, f"{len(places) - len(set(places))} cells stand twice"))
     return checks
+
+
+def _columns(rows: Sequence[Row]) -> Check:
+    """What no run could have put into a row: nothing compares these columns, and the board shows some of them."""
+    wrong = []
+    for r in rows:
+        texts = (r.machine, r.torch, r.python, r.tlbench, r.time, r.reason or "")
+        odd = {
+            "a choice among trials": (r.trials, r.tune_s) != (None, None),
+            "a score of what was not scored": not r.ok and (r.value, r.correct) != (None, None),
+            "a total that is not the fit's": r.ok and r.total_s is not None and r.total_s != r.fit_s,
+            "jobs, threads or a jail that none has": r.jobs < 1 or r.threads < 1 or r.jail not in (None, 0, 1, 2),
+            "a device of no such name": not re.fullmatch(r"cpu|cuda(:\d{1,2})?", r.device),
+            "text of more than a line": any(len(t) > LONGEST or not t.isprintable() for t in texts),
+        }
+        wrong += [f"{r.task}, k = {r.budget}, seed {r.seed}: {what}" for what, is_so in odd.items() if is_so]
+    return Check("columns", REJECT if wrong else ACCEPT, some(wrong) if wrong else "nothing that a run does not write")
 
 
 def on_the_board(b: Bundle, store: Store) -> list[Check]:
@@ -68,7 +88,9 @@ def on_the_board(b: Bundle, store: Store) -> list[Check]:
     codes = {r.method_digest: r.method for r in rows if r.method != m.name}
     codes |= {s.bundle.about.method.digest: s.folder.name for s in beside if s.bundle and s not in named}
     earlier = {r.key: s for s in named if s.bundle for r in s.bundle.rows}
-    wrong = [f"{m.name} is a method that ships"] if m.name in shipped() else []
+    shape = {_shape(name): name for name in shipped()}
+    wrong = [f"{m.name} is, or looks like, {shape[_shape(m.name)]}, which ships"] if _shape(m.name) in shape else []
+    wrong += [f"family {m.family!r} is the harness's own"] if m.family == "reference" else []
     wrong += [f"its code is that of {codes[m.digest]}"] if m.digest in codes else []
     new = any(r.key not in earlier for r in b.rows)
     wrong += [f"{m.name} is on the board by {s.folder.name}; --supersedes corrects it" for s in named
@@ -77,15 +99,25 @@ def on_the_board(b: Bundle, store: Store) -> list[Check]:
         ["it supersedes rows that are no earlier rows of its method"] if set(b.about.supersedes) - set(earlier) else []
     )
     wrong += ["it supersedes rows by themselves"] if b.about.supersedes and not new else []
+    gone = {place(r) for s in named if s.bundle for r in s.bundle.rows if r.key in b.about.supersedes}
+    wrong += ["it supersedes cells that it does not measure again"] if gone - {place(r) for r in b.rows} else []
     there = [r for r in b.rows if r.key in store.rows and store.rows[r.key].method != m.name]
     wrong += [f"{len(there)} rows are on the board under another name"] if there else []
+    asks = [f"it takes {len(b.about.supersedes)} rows of {m.name} off the board: is it from the same author?"]
+    asks = asks if b.about.supersedes else []
     first = Check(
-        "new", REJECT if wrong else ACCEPT, some(wrong) if wrong else "no such method, code or row on the board"
-    )
+        "new", REJECT if wrong else QUESTION if asks else ACCEPT,
+        some(wrong or asks or ["no such method, code or row on the board"]),
+    )  # fmt: skip
     return [
         first,
         plausibility.copied(b.rows, [*rows, *(r for s in beside if s.bundle for r in s.bundle.rows)], m.name),
     ]
+
+
+def _shape(name: str) -> str:
+    """Of a method's own name, what letters that look alike leave of it."""
+    return re.split(r"[/:]", name)[-1].casefold().translate(str.maketrans("1i0", "llo")).replace("-", "_")
 
 
 def provenance(b: Bundle) -> Check:
@@ -95,6 +127,8 @@ def provenance(b: Bundle) -> Check:
         odd.append(f"made with tlbench {', '.join(sorted(versions))}; this is {__version__}")
     if any(r.dirty for r in b.rows) or b.about.dirty:
         odd.append("made from a checkout with uncommitted changes")
+    if b.about.commit is None or any(r.commit is None or r.dirty is None for r in b.rows):
+        odd.append("it does not say of which commit all its rows are")
     commits = {r.commit for r in b.rows if r.commit} | ({b.about.commit} if b.about.commit else set())
     odd += [f"commit {c[:12]} is not known here" for c in sorted(commits) if not submissions.known_commit(c)]
     return Check("made with", QUESTION if odd else ACCEPT, some(odd) if odd else "a version and commit that are known")
@@ -128,6 +162,8 @@ def told_again(b: Bundle, cells: dict[str, Cell], bench: Bench) -> list[Check]:
         made = dict.fromkeys(("tlbench", "torch", "python", "machine", "commit", "dirty", "time"), "")
         here: Any = record.described(bench, cells[r.key], r.status, r.reason, made)
         other = {n for n in PARTS if any(getattr(r, c) != getattr(here, c) for c in PARTS[n])}
+        if not r.ok and r.n_test != here.n_test:  # an ok row's is told with its score
+            other.add("splits")
         if r.precision != here.precision:
             elsewhere.append(r)
             other -= {"keys"}  # it holds the precision

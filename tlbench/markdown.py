@@ -76,8 +76,10 @@ def _provenance(board: Board) -> str:
     said = ", ".join(f"{counts.get(s, 0):,} {s}" for s in ("ok", "failed", "refused"))
     groups = {x for g in board.grids.values() for x in g.groups}
     pairs = rows[["tlbench", "torch"]].drop_duplicates()
-    versions = " and ".join(sorted(f"{ours} on torch {torch}" for ours, torch in pairs.astype(str).to_numpy()))
-    machines = "; ".join(sorted(set(words(rows["machine"]))))
+    versions = " and ".join(
+        sorted(f"{plain(ours)} on torch {plain(torch)}" for ours, torch in pairs.astype(str).to_numpy())
+    )
+    machines = "; ".join(sorted(plain(m) for m in set(words(rows["machine"]))))
     commits = ", ".join(sorted({c[:7] for c in set(words(rows["commit"])) if c})) or "none"
     dirty = int((rows["dirty"] == True).sum())  # noqa: E712  (null is neither)
     uncommitted = f", {dirty:,} rows with changes uncommitted" if dirty else ""
@@ -171,7 +173,7 @@ def _pending(board: Board) -> list[str]:
         "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
         "grid that they hold. They are ranked nowhere, and change nothing above."
     )
-    rows = [r for c in board.pending if c.bundle for r in submissions.marked(c.bundle, c.bundle.about.name)]
+    rows = [r for c in board.pending if c.bundle for r in submissions.marked(c.bundle, f"unverified, {c.folder.name}")]
     joined = frame.joining(rows, board.rows)
     held = frame.standing(frame.load(board.store, joined)) if joined else board.rows
     names = {r.method for r in joined}

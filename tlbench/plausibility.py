@@ -15,6 +15,7 @@ from itertools import groupby
 from statistics import median
 
 import numpy as np
+from scipy.stats import binomtest
 
 from tlbench import machine
 from tlbench.card import Budget
@@ -25,6 +26,8 @@ ODD, IMPOSSIBLE = 2.0, 4.0  # in units of sqrt(2) s: of one cell
 TOGETHER = 3.0  # of the mean over all cells, in units of its own error
 SLOWER, ABSURD = 4.0, 20.0  # times
 LEAST_S = 0.1  # of all fits together: below it clocks and caches are what is measured
+LEANING, FEWEST = 1e-3, 5  # a chance of answers that all differ one way; cells that do
+LUCKY = 2.5  # errors of the mean of seeds above that of others
 ALIKE, FEW = 0.9, 3  # share of cells with another method's very answers; cells that must be comparable
 
 
@@ -74,10 +77,46 @@ def _beside(ok: Sequence[tuple[Row, Row, bool]], known: Deviations) -> Check:
         return Check("run again", REJECT, f"{said}; all together {mean:+.1f} errors from here; {some(far)}")
     if far:
         return Check("run again", QUESTION, f"{said}; {some(far)}")
+    if told := _leaning(ok, z):
+        return Check("run again", QUESTION, f"{said}; {told}")
     unlike = [_cell(a) for a, b, same in ok if not same and (a.machine, a.torch) == (b.machine, b.torch)]
     if unlike:
         return Check("run again", QUESTION, f"{said}; others on the same machine and torch: {some(unlike)}")
     return Check("run again", ACCEPT, f"{said}, the rest within what seeds explain")
+
+
+def _leaning(ok: Sequence[tuple[Row, Row, bool]], z: Sequence[float]) -> str:
+    """What is said where differences are all to the bundle's good: rounding takes no side."""
+    more = fewer = 0
+    for a, b, _ in ok:
+        if a.correct and b.correct and (a.n_test, len(a.correct)) == (b.n_test, len(b.correct)):
+            there, here = a.bits(), b.bits()
+            more, fewer = more + int((there & ~here).sum()), fewer + int((here & ~there).sum())
+    if more and binomtest(more, more + fewer, alternative="greater").pvalue < LEANING:
+        return f"where answers differ, {more} are right in the bundle and {fewer} here"
+    apart = [x for x in z if x]
+    if len(apart) >= FEWEST and min(apart) > 0:
+        return f"all {len(apart)} cells that differ are better in the bundle"
+    return ""
+
+
+def elsewhere(told: Sequence[tuple[Sequence[Row], Row]], known: Deviations) -> Check:
+    """The bundle's seeds beside others that nobody could choose.
+
+    Args:
+        told: (the bundle's rows of a task and budget, the same with another seed here)
+    """
+    z = []
+    for own, here in told:
+        values = [r.value for r in own if r.ok and r.value is not None]
+        if here.ok and here.value is not None and values:
+            s = spread(here, known) * math.sqrt(1 + 1 / len(values))
+            z.append((sum(values) / len(values) - here.value) / s)
+    if not z:
+        return Check("other seeds", QUESTION, "none could be run")
+    together = sum(z) / math.sqrt(len(z))
+    said = f"the bundle's means lie {together:+.1f} errors from {len(z)} runs with seeds that nobody chose"
+    return Check("other seeds", QUESTION if together > LUCKY else ACCEPT, said)
 
 
 def times(pairs: Sequence[tuple[Row, Row]], there: dict[str, float], here: dict[str, float]) -> Check:

@@ -27,6 +27,7 @@ from tlbench.store import Store
 from tlbench.submission import owed, request
 from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, merged, worst
 
+UNOWNED = (1_000_000, 2_000_000)  # seeds that no card asks for
 RENAMED_MOST = 3  # cells of the sample that are run with renamed labels
 LEAST_JAIL = 1  # below it nothing of a bundle is run
 
@@ -103,24 +104,46 @@ class Verification:
         if b.about.calibration and drawn:
             speed = machine.calibrated(workers, bench.conditions.device, 1, whole=False)
             self.checks.append(plausibility.times([(a, h) for a, h, _ in pairs], b.about.calibration, speed))
-        other = controls.Renamed(bench.conditions, by=1)
-        fit = [r for r in drawn if r.ok and controls.renames(self.cells[r.key])][:RENAMED_MOST]
-        rows = self._swept([self.cells[r.key] for r in fit], other, workers, scratch / "renamed")
-        told_other = [self._renamed(r, rows[r.key], other, scratch / "renamed", known) for r in fit]
-        lacking = Check("labels renamed", QUESTION, "no cell of the sample has classes to rename")
-        self.checks.append(merged(told_other or [lacking]))
-        placebo = controls.placebo_cell(method, int(draw.integers(1_000_000, 2_000_000)))
+        else:
+            self._say("times", QUESTION, "the bundle does not say how fast its machine is")
+        ran_again = [*here.values(), *self._elsewhere(b, drawn, bench, workers, draw, known, scratch / "elsewhere")]
+        ran_again += self._renamed([r for r in drawn if r.ok], bench, workers, known, scratch / "renamed")
+        placebo = controls.placebo_cell(method, int(draw.integers(*UNOWNED)))
         done = self._swept([placebo], bench, workers, scratch / "placebo")
         self.checks.append(controls.placebo(done[bench.key(placebo)]))
-        self._confined([*here.values(), *rows.values(), *done.values()])
+        self._confined([*ran_again, *done.values()])
+
+    def _elsewhere(
+        self, b: Bundle, drawn: Sequence[Row], bench: Bench, workers: Workers, draw: np.random.Generator,
+        known: plausibility.Deviations, folder: Path,
+    ) -> list[Row]:  # fmt: skip
+        """The drawn tasks and budgets with seeds that nobody could choose the code for."""
+        places = {(r.task, r.budget): self.cells[r.key] for r in drawn if r.ok}
+        cells = {place: replace(c, seed=int(draw.integers(*UNOWNED))) for place, c in places.items()}
+        rows = self._swept(list(cells.values()), bench, workers, folder)
+        told = [([r for r in b.rows if (r.task, r.budget) == p], rows[bench.key(c)]) for p, c in cells.items()]
+        self.checks.append(plausibility.elsewhere(told, known))
+        return list(rows.values())
 
     def _renamed(
-        self, row: Row, again: Row, bench: controls.Renamed, folder: Path, known: plausibility.Deviations
-    ) -> Check:
-        answers = predictions.read(predictions.file(predictions.folder(folder), row.key))
-        if not again.ok or answers is None:
-            return Check("labels renamed", QUESTION, f"{row.task}: {again.status}: {again.reason}")
-        return controls.renamed(self.cells[row.key], row, again, answers, bench, known)
+        self, ok: Sequence[Row], bench: Bench, workers: Workers, known: plausibility.Deviations, folder: Path
+    ) -> list[Row]:
+        """Some of the cells under other names of their classes."""
+        other = controls.Renamed(bench.conditions, by=1)
+        fit = [r for r in ok if controls.renames(self.cells[r.key])][:RENAMED_MOST]
+        rows = self._swept([self.cells[r.key] for r in fit], other, workers, folder)
+        checks, falls = list[Check](), list[float]()
+        for r in fit:
+            answers, again = predictions.read(predictions.file(predictions.folder(folder), r.key)), rows[r.key]
+            if not again.ok or answers is None:
+                checks.append(Check("labels renamed", QUESTION, f"{r.task}: {again.status}: {again.reason}"))
+                continue
+            check, fall = controls.renamed(self.cells[r.key], r, again, answers, other, known)
+            checks.append(check)
+            falls.append(fall)
+        lacking = [] if fit else [Check("labels renamed", QUESTION, "no cell of the sample has classes to rename")]
+        self.checks.append(merged([*checks, *controls.fall(falls), *lacking]))
+        return list(rows.values())
 
     def _swept(self, cells: Sequence[Cell], bench: Bench, workers: Workers, folder: Path) -> dict[str, Row]:
         """The one place where a bundle's code is run on a task."""
