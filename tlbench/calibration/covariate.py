@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 LIMITS = {False: (-1.0, 1.0), True: (0.0, np.inf)}  # of the inside; of the twin's
 
 
-def accuracy(threshold: Array, above: Array, twin: bool, mean: float = 1.0) -> Array:
+def accuracy(threshold: Array, above: NDArray[np.bool_], twin: bool, mean: float = 1.0) -> Array:
     """Of rules: 'plus' above the threshold, or below it where `above` is false. Shares in 0..1."""
     low, high = LIMITS[twin]
     inside = norm.cdf(high - mean) - norm.cdf(low - mean)
