@@ -39,19 +39,21 @@ def section(rows: pd.DataFrame) -> list[str]:
 def _lines(found: Mapping[Budget, Grid], suite: str) -> list[tuple[str, ...]]:
     places = [(g.tasks[t], k, t) for k, g in found.items() for t in range(len(g.tasks))]
     own = sorted((task, k, t) for task, k, t in places if task.partition("/")[0] == suite)
-    return [_line(found[k], t) for _, k, t in own]
+    return [line for _, k, t in own if (line := _line(found[k], t))]
 
 
 def _line(grid: Grid, t: int) -> tuple[str, ...]:
-    """How the methods fare on task `t` of a grid."""
+    """How the methods fare on task `t` of a grid; nothing where only the reference was run."""
     own = standings.part(grid, np.arange(len(grid.tasks)) == t)
     there = [s for s in standings.standings(own) if s.harm and s.complete and s.method not in standings.UNRANKED]
     there.sort(key=lambda s: (-s.gain.mean, s.method))
+    if not there:
+        return ()
     reference = float(np.nanmean(own.value[own.methods.index(own.reference)]))
     return (
         own.tasks[0], str(own.budget), tables.number(reference), tables.number(float(own.skyline[0])), str(len(there)),
         str(sum(s.gain.mean > MARGIN for s in there)), str(sum(s.gain.mean < -MARGIN for s in there)),
-        str(sum(s.harm.negative for s in there if s.harm)), *(_named(there[i]) if there else "–" for i in (0, -1)),
+        str(sum(s.harm.negative for s in there if s.harm)), _named(there[0]), _named(there[-1]),
     )  # fmt: skip
 
 
