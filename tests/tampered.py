@@ -288,22 +288,15 @@ def not_a_number(f: Path) -> None:
     seal(f)
 
 
-def named(name: str) -> Callable[[Path], None]:
-    def rename(f: Path) -> None:
-        method = json.loads((f / "bundle.json").read_text())["method"] | {"name": name}
+def called(field: str, column: str, value: str) -> Callable[[Path], None]:
+    """The method says something else of itself, in bundle.json and in every row."""
+
+    def edit(f: Path) -> None:
+        method = json.loads((f / "bundle.json").read_text())["method"] | {field: value}
         seal(f, method=method)
-        write_rows(f, [r | {"method": name} for r in rows_of(f)])
+        write_rows(f, [r | {column: value} for r in rows_of(f)])
 
-    return rename
-
-
-def family(name: str) -> Callable[[Path], None]:
-    def rename(f: Path) -> None:
-        method = json.loads((f / "bundle.json").read_text())["method"] | {"family": name}
-        seal(f, method=method)
-        write_rows(f, [r | {"family": name} for r in rows_of(f)])
-
-    return rename
+    return edit
 
 
 def failed(**columns: Any) -> Callable[[Path], None]:
@@ -343,10 +336,10 @@ CASES: dict[str, tuple[Callable[[Path], None], str]] = {  # what is done -> who 
     "a key of bundle.json stands twice": (duplicate_key, "well-formed"),
     "bundle.json is nested without end": (deep, "well-formed"),
     "a value is not a number": (not_a_number, "well-formed"),
-    "the method bears the name of one that ships": (named("coral"), "new"),
-    "or one that looks like it": (named("my/c0ral"), "new"),
-    "or one in other letters": (named("cor\u0430l"), "well-formed"),
-    "it says that it is a reference": (family("reference"), "new"),
+    "the method bears the name of one that ships": (called("name", "method", "coral"), "new"),
+    "or one that looks like it": (called("name", "method", "my/c0ral"), "new"),
+    "or one in other letters": (called("name", "method", "cor\u0430l"), "well-formed"),
+    "it says that it is a reference": (called("family", "family", "reference"), "new"),
     "a failed cell has other test samples": (failed(n_test=1000), "splits"),
     "a failed cell has a score": (failed(value=0.99), "columns"),
     "a row says that a rule chose it": (edited("trials", 30), "columns"),

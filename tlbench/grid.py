@@ -135,8 +135,10 @@ class Sheet:
         fallback = [value[at[m]] for m in (TARGET_ONLY, SOURCE_ONLY, CHANCE) if m in at]
         worst = np.fmin.reduce(fallback) if fallback else np.full(len(when), np.nan)
         value = np.where(imputed, worst, value)
-        own = rows[(words(rows["method"]) == reference) & ok] if ok.any() else rows  # nobody else's row says how many
-        own = own if len(own) else rows
+        references = rows[
+            (words(rows["method"]) == reference) & ok
+        ]  # nobody else's row says how many samples there are
+        own = references if len(references) else rows
         return cls(
             value, imputed, bits, at[reference], int(own["n_test"].iloc[0]), int(own["episodes"].fillna(0).max())
         )
