@@ -61,11 +61,6 @@ def ranks(means: ArrayLike, decimals: int = DECIMALS) -> NDArray[np.float64]:
     return found
 
 
-def mean_ranks(means: ArrayLike, decimals: int = DECIMALS) -> NDArray[np.float64]:
-    """(methods,) mean over tasks of `ranks`. It depends on who else is there: never the first thing to rank by."""
-    return np.asarray(ranks(means, decimals).mean(1))
-
-
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
     """A statistic and what it was in resamples, already widened about it."""
@@ -186,23 +181,6 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     return adjusted
-
-
-def signed_rank_rope(
-    gain: ArrayLike, random: np.random.Generator, rope: float = 1.0, prior: float = 0.5, draws: int = 20_000
-) -> tuple[float, float, float]:
-    """P(worse), P(equivalent within `rope`), P(better) of the mean of two families' gains (Benavoli et al. 2017).
-
-    Bayesian signed-rank test: `gain` (families,) in points, weighed by draws of a Dirichlet process whose prior is
-    `prior` observations of no gain. In each draw the region that holds most of the means of two gains wins.
-    """
-    z = np.append(0.0, np.asarray(gain, dtype=float))
-    pairs = (z[:, None] + z) / 2  # Walsh averages
-    w = random.dirichlet([prior] + [1.0] * (len(z) - 1), draws)  # (draws, families + 1)
-    mass = [np.einsum("di,ij,dj->d", w, region, w, optimize=True) for region in (pairs < -rope, pairs > rope)]
-    masses = np.stack([mass[0], 1 - mass[0] - mass[1], mass[1]])
-    worse, alike, better = np.bincount(masses.argmax(0), minlength=3) / draws
-    return float(worse), float(alike), float(better)
 
 
 def bootstrap_means(

@@ -157,11 +157,6 @@ def family_means(values: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64
     return np.asarray(sums / np.bincount(of).reshape(-1, *[1] * (x.ndim - 1)))
 
 
-def macro(values: ArrayLike, groups: Sequence[str]) -> Any:
-    """The mean of `values` (tasks, ...) over tasks: every family weighs the same, and in it every task. NaN stays."""
-    return family_means(values, groups).mean(0)
-
-
 def verdict(gap: Estimate, seeds: int) -> str:
     """Is it negative transfer? `gap` is reference minus method in points."""
     harmed = gap.mean > MARGIN
