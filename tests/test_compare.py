@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_the_interval_on_these_tasks_is_never_below_that_of_the_test_examples() 
         several({"birds": 10}) + over("dann", "birds/b-a", 5, [80] * 5) + over("coral", "birds/b-a", 5, [70] * 5)
     )
     assert all(d.se > 0 for d in found.duels)  # all seeds agree, and still other test samples might not
-    assert found.suite_pm == pytest.approx(student.ppf(0.975, 4) * found.duels[0].se / 2**0.5)
+    assert found.suite_pm == pytest.approx(student.ppf(0.975, 8) * found.duels[0].se / 2**0.5)
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 4])
@@ -123,7 +124,17 @@ def test_errors_in_a_unit_of_their_own_are_in_no_mean() -> None:
         for s in range(5)
     ]
     assert compared(rows).outcome == "insufficient"
-    assert compared(rows + several({"birds": 3})).mean == pytest.approx(3)
+    points, errors = of_index(Index.of(rows + several({"birds": 3})), "dann", "coral")
+    assert (points.kind, points.mean) == ("same task", pytest.approx(3))
+    assert (errors.kind, errors.mean) == ("different domain, same task: regression", None)
+
+
+def test_paradigms_are_never_meaned_with_each_other() -> None:
+    """As on the board, whose first tables leave out tasks of other classes than the source's."""
+    other = [replace(r, paradigm="same-domain-different-task", key=r.key + "x") for r in several({"fish": -9})]
+    same, different = of_index(Index.of(several({"birds": 3}) + other), "dann", "coral")
+    assert (same.kind, same.mean) == ("same task", pytest.approx(3))
+    assert (different.kind, different.mean) == ("same domain, different task", pytest.approx(-9))
 
 
 def test_suites_on_the_same_data_are_one_family() -> None:

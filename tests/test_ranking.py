@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
@@ -21,6 +22,7 @@ from tlbench.ranking import (
     rank_intervals,
     ranks,
     tie_groups,
+    widened,
     wilcoxon_holm,
     win_tie_loss,
 )
@@ -195,6 +197,11 @@ def draws(*columns: list[float]) -> Bootstrap:
     return Bootstrap(table.mean(0), table, 0.95)
 
 
+def agreed(best: int, others: Sequence[int]) -> int | None:
+    """The other interval says what the draws say."""
+    return others[0] if others else None
+
+
 def test_rank_intervals_counted_by_hand() -> None:
     third = [0.0] * 20
     found = rank_intervals(draws([9.0] * 20, [5.0, 1.0] * 10, [3.0] * 20, third))
@@ -207,21 +214,40 @@ def test_ties_share_a_rank_interval() -> None:
 
 def test_tie_groups_counted_by_hand() -> None:
     steady, other = [1.0] * 20, [0.0] * 20
-    assert tie_groups(draws(other, steady)).tolist() == [1, 0]
+    assert tie_groups(draws(other, steady), agreed).tolist() == [1, 0]
     noisy = [-2.0, 3.0] * 10  # mean 1/2: not told from either
-    assert tie_groups(draws(steady, noisy)).tolist() == [0, 0]
-    assert tie_groups(draws(other, noisy, steady)).tolist() == [1, 0, 0]  # compared with the group's best alone
+    assert tie_groups(draws(steady, noisy), agreed).tolist() == [0, 0]
+    assert tie_groups(draws(other, noisy, steady), agreed).tolist() == [1, 0, 0]  # compared with the group's best alone
+
+
+def test_who_is_told_apart_by_the_draws_alone_stays_in_the_group() -> None:
+    steady = draws([3.0] * 20, [2.0] * 20, [1.0] * 20, [0.0] * 20)
+    asked = []
+
+    def third(best: int, others: Sequence[int]) -> int | None:
+        asked.append((best, list(others)))
+        return next((m for m in others if best == 0 and m == 2), None)
+
+    assert tie_groups(steady, third).tolist() == [0, 0, 1, 1]
+    assert asked == [(0, [1, 2, 3]), (2, [3])]
+
+
+def test_draws_are_widened_to_an_interval_and_never_narrowed() -> None:
+    random = np.random.default_rng(0)
+    scores = Bootstrap(np.array([5.0, 5.0, 1.0]), random.normal((5, 5, 1), (1, 1, 0), (40_000, 3)), 0.95)
+    low, high = widened(scores, [4.0, 0.5, math.nan], random).interval()
+    assert ((high - low) / 2).tolist() == [pytest.approx(4, rel=0.02), pytest.approx(1.96, rel=0.02), 0]
 
 
 def test_one_seed_tells_nobody_apart() -> None:
     alone = bootstrap(mean_of, np.arange(6.0).reshape(3, 2, 1), np.random.default_rng(0), 9)
     assert rank_intervals(alone).tolist() == [[1, 3]] * 3
-    assert tie_groups(alone).tolist() == [0, 0, 0]
+    assert tie_groups(alone, agreed).tolist() == [0, 0, 0]
 
 
 def test_ties_are_of_differences_and_not_of_overlapping_intervals() -> None:
     shared = np.random.default_rng(0).normal(0, 10, 200)
-    assert tie_groups(draws(list(shared + 1), list(shared))).tolist() == [0, 1]
+    assert tie_groups(draws(list(shared + 1), list(shared)), agreed).tolist() == [0, 1]
 
 
 @settings(max_examples=50, deadline=None)
@@ -230,7 +256,7 @@ def test_groups_follow_the_order_of_the_methods(seed: int) -> None:
     random = np.random.default_rng(seed)
     values = random.normal(0, 1, (5, 4, 6)) + random.normal(0, 1, (5, 1, 1))
     scores = bootstrap(mean_of, values, random, 100)
-    groups, intervals = tie_groups(scores), rank_intervals(scores)
+    groups, intervals = tie_groups(scores, agreed), rank_intervals(scores)
     best_first = groups[np.argsort(-scores.value)]
     assert (np.diff(best_first) >= 0).all()
     assert sorted(set(groups)) == list(range(groups.max() + 1))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from held import failed, over, references, refused, row, store, tlbench
 
+from tlbench import registry
 from tlbench.mistake import Mistake
 from tlbench.row import Row
 from tlbench.trace import command, ranges, trace
@@ -62,6 +63,21 @@ def test_a_rules_choices_stand_beside_the_references_that_it_chose() -> None:
     assert [(e.value, e.reference) for e in beside.rows] == [(50.0, 60.0)] * 5  # target-only's default
     with pytest.raises(Mistake, match="no rows"):
         trace(ROWS, "dann", TASK, 5, "cv")
+
+
+def test_a_reference_that_a_rule_chose_for_some_seeds_stands_for_those_alone() -> None:
+    chosen = [
+        replace(r, key=f"{r.key} cv", rule="cv", default=False, trial=1, trials=8)
+        for r in over("target_only", "birds/b", 5, [20, 30], family="reference")
+    ]
+    found = trace([*ROWS, *chosen], "target_only", TASK, 5, "cv")
+    assert [(e.seed, e.value) for e in found.rows] == [(0, 20.0), (1, 30.0)]  # not with the default's other three seeds
+
+
+def test_a_task_that_ranks_nobody_has_its_evidence_too() -> None:
+    task, version = "cal1/rot45-target", registry.named("cal1/rot45-target").card.version
+    rows = [replace(r, version=version) for r in references(task) + over("dann", task, 5, RIGHT)]
+    assert trace(rows, "dann", task, 5).line.over_target == pytest.approx(6)
 
 
 def test_a_later_row_that_is_ok_stands_for_a_failed_one() -> None:

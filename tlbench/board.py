@@ -12,7 +12,7 @@ import numpy as np
 
 from tlbench import core, figures, frame, standings, submissions
 from tlbench.bundle import Bundle
-from tlbench.card import PARADIGMS, Budget
+from tlbench.card import PARADIGMS, RANKED_FIRST, Budget, titled
 from tlbench.frame import known
 from tlbench.grid import Grid, grids
 from tlbench.standings import Standing
@@ -61,7 +61,7 @@ class Board:
         """One line a (budget, set of tasks, method): every figure of the tables, unrounded."""
         import pandas as pd
 
-        lines = [_flat(k, "same task", s) for k, rows in self.same_task.items() for s in rows]
+        lines = [_flat(k, RANKED_FIRST, s) for k, rows in self.same_task.items() for s in rows]
         for paradigm, placed in self.by_paradigm().items():
             lines += [_flat(k, paradigm, s) for k, rows in placed.items() for s in rows]
         return pd.DataFrame(lines)
@@ -74,8 +74,7 @@ class Board:
                 for regime in sorted(set(g.regimes)):
                     mask = np.array([p == name and r == regime for p, r in zip(g.paradigms, g.regimes, strict=True)])
                     if (mask & measured(g)).any():
-                        title = PARADIGMS[name] if regime == "classification" else f"{PARADIGMS[name]}: {regime}"
-                        placed = found.setdefault(title, {})
+                        placed = found.setdefault(titled(name, regime), {})
                         placed[k] = standings.standings(g, mask & measured(g))
         return found
 

@@ -30,6 +30,19 @@ PARADIGMS = {
     "different-domain-different-task": "different domain, different task",
     "multi-source": "multi-source",
 }
+RANKED_FIRST = "same task"  # the kind of tasks that the board's first tables are of
+SAME_TASK = ("different-domain-same-task", "multi-source")  # paradigms whose source labels mean the target's classes
+
+
+def titled(paradigm: str, regime: str) -> str:
+    """A paradigm in words, and the regime where that is not classification."""
+    return PARADIGMS[paradigm] if regime == "classification" else f"{PARADIGMS[paradigm]}: {regime}"
+
+
+def kind(paradigm: str, regime: str) -> str:
+    """The tasks that a task is ranked among: 'same task', which every method of classification can be asked about, or
+    those of its paradigm and regime. Points of different kinds are never meaned."""
+    return RANKED_FIRST if paradigm in SAME_TASK and regime == "classification" else titled(paradigm, regime)
 
 
 class Quick(BaseModel):
@@ -157,7 +170,7 @@ class Card(Place):
     @property
     def same_task(self) -> bool:
         """Whether source labels mean the target's classes."""
-        return self.paradigm in ("different-domain-same-task", "multi-source")
+        return self.paradigm in SAME_TASK
 
     @property
     def metric(self) -> str:

@@ -4,13 +4,15 @@ chosen by the same rule."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlbench import frame
 from tlbench.frame import words
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
 from tlbench.row import DEFAULT
-from tlbench.tables import markdown, number
+from tlbench.stats import Estimate, over_seeds
+from tlbench.tables import interval, markdown, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,32 +23,64 @@ PLACE = ["task", "method", "budget", "seed"]
 
 def section(rows: pd.DataFrame) -> list[str]:
     """Lines of the board, of `frame.load`'s rows; none where no rule chose anything."""
-    import pandas as pd
-
-    chosen = frame.chosen(rows)
-    if not len(chosen):
+    both = _valued(rows)
+    if not len(both):
         return []
-    plain = frame.standing(rows)
-    plain = plain[words(plain["status"]) == "ok"].merge(chosen[PLACE].drop_duplicates(), on=PLACE)
-    both = pd.concat([chosen, plain])
-    both = both.assign(**{name: words(both[name]) for name in ("task", "target", "suite", "method", "budget", "rule")})
-    both["value"] = 100 * both["value"].astype(float)
-    both["gain"] = both["value"] - _reference(both)
     said = (
-        f"Every method and reference was run in {int(chosen['trials'].max())} trials, or in as many as its search has; "
+        f"Every method and reference was run in {int(both['trials'].max())} trials, or in as many as its search has; "
         "a rule chose among them, `default` chose nothing, and all rules of a line chose on the same tasks and seeds. "
         "`oracle_last` looks at held-out labels of the target: it is never ranked."
     )
     read = (
         "Of each suite first the mean of the metric, and in brackets what the rule loses against the oracle's; then "
         "the mean gain over the reference **chosen by the same rule** (where the rule cannot be asked of it, over its "
-        "default), for a gain over a reference that nobody tuned may be what tuning gives to anybody."
+        "default), for a gain over a reference that nobody tuned may be what tuning gives to anybody. ± is a 95 % "
+        "interval over seeds."
     )
     lines = ["## Selection", "", said, "", read, ""]
     for suite, own in both.groupby("suite"):
         tasks = ", ".join(sorted(set(own["task"][words(own["sources"]) != ""])))
         lines += [f"### Selection: {suite}", "", f"{tasks}.", "", _accuracies(own), "", _gains(own), ""]
     return lines
+
+
+def short(rows: pd.DataFrame) -> str:
+    """In a sentence, how much of the gains is left where a rule chose; empty where no rule chose anything."""
+    both, said = _valued(rows), []
+    for suite, own in both.groupby("suite") if len(both) else []:
+        rules = [r for r in _rules(own) if r not in (DEFAULT, ORACLE)]
+        for k, held in _beside_the_reference(own).items():
+            tables = list(held.values())
+            there = [r for r in (DEFAULT, *rules) if all(r in wide for wide in tables)]
+            means = {r: _mean(tables, r).mean for r in there}
+            plain, chosen = means.pop(DEFAULT, float("nan")), sorted(means, key=lambda r: means[r])
+            if chosen:
+                low, high = ((r, number(means[r], sign=True)) for r in (chosen[0], chosen[-1]))
+                at = f"{number(plain, sign=True)} at the defaults on {suite} at k = {k}"
+                said.append(f"{at}, and from {low[1]} ({low[0]}) to {high[1]} ({high[0]}) by the rules")
+    if not said:
+        return ""
+    return (
+        f'Hyperparameters decide as much as methods do ("Selection"): the mean gain, of the same few methods over a '
+        f"reference chosen by the same rule, is {'; '.join(said)}."
+    )
+
+
+def _valued(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that rules chose, and beside them those of the defaults on the same places, with their gains in points;
+    no rows where no rule chose anything."""
+    import pandas as pd
+
+    chosen: pd.DataFrame = frame.chosen(rows)
+    if not len(chosen):
+        return chosen
+    plain = frame.standing(rows)
+    plain = plain[words(plain["status"]) == "ok"].merge(chosen[PLACE].drop_duplicates(), on=PLACE)
+    both = pd.concat([chosen, plain])
+    both = both.assign(**{name: words(both[name]) for name in ("task", "target", "suite", "method", "budget", "rule")})
+    both["value"] = 100 * both["value"].astype(float)
+    valued: pd.DataFrame = both.assign(gain=both["value"] - _reference(both))
+    return valued
 
 
 def _reference(rows: pd.DataFrame) -> pd.Series:
@@ -62,14 +96,20 @@ def _reference(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, index=rows.index)
 
 
-def _wide(rows: pd.DataFrame, column: str) -> list[tuple[str, str, int, dict[str, float]]]:
-    """Budget, method, task-seeds, and the mean by rule over those that every rule of the line chose on."""
+def _wide(rows: pd.DataFrame, column: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """Budget, method, and the values (tasks and seeds, rules) where every rule of the line chose."""
     found = []
     for (k, method), own in rows.groupby(["budget", "method"]):
         wide = own.pivot_table(index=["task", "seed"], columns="rule", values=column).dropna()
         if len(wide):
-            found.append((str(k), str(method), len(wide), {str(r): float(v) for r, v in wide.mean().items()}))
+            found.append((str(k), str(method), wide))
     return found
+
+
+def _over_seeds(values: pd.Series) -> Estimate:
+    """The mean over tasks and seeds of one rule's values, for new seeds."""
+    by_seed = values.groupby("seed").mean()
+    return replace(over_seeds([by_seed.tolist()]), mean=float(values.mean()))
 
 
 def _rules(rows: pd.DataFrame) -> list[str]:
@@ -77,8 +117,10 @@ def _rules(rows: pd.DataFrame) -> list[str]:
 
 
 def _accuracies(rows: pd.DataFrame) -> str:
-    rules = _rules(rows)
-    lines = [[method, k, str(n), *_beside_the_oracle(mean, rules)] for k, method, n, mean in _wide(rows, "value")]
+    rules, lines = _rules(rows), []
+    for k, method, wide in _wide(rows, "value"):
+        means = {str(rule): float(mean) for rule, mean in wide.mean().items()}
+        lines.append([method, k, str(len(wide)), *_beside_the_oracle(means, rules)])
     return markdown(["method", "k", "task-seeds", *rules], lines, left=1)
 
 
@@ -90,13 +132,29 @@ def _beside_the_oracle(mean: dict[str, float], rules: Sequence[str]) -> list[str
 def _gains(rows: pd.DataFrame) -> str:
     """The methods' gains, and their mean where every one of a budget has the rule."""
     rules, lines = _rules(rows), []
-    found = [x for x in _wide(rows, "gain") if x[1] != (SOURCE_ONLY if x[0] == "0" else TARGET_ONLY)]
-    for k in sorted({x[0] for x in found}):
-        own = [x for x in found if x[0] == k]
-        lines += [[m, k, str(n), *(number(mean.get(r), sign=True) for r in rules)] for _, m, n, mean in own]
-        means = [
-            number(sum(x[3][r] for x in own) / len(own), sign=True) if all(r in x[3] for x in own) else "–"
-            for r in rules
-        ]
-        lines.append([f"mean of {len(own)}", k, "", *means])
+    for k, own in _beside_the_reference(rows).items():
+        lines += [[name, k, str(len(wide)), *(_gain([wide], r) for r in rules)] for name, wide in own.items()]
+        lines.append([f"mean of {len(own)}", k, "", *(_gain(list(own.values()), r) for r in rules)])
     return markdown(["method", "k", "task-seeds", *rules], lines, left=1)
+
+
+def _beside_the_reference(rows: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """Budget -> method, the reference of that budget left out -> its gains (tasks and seeds, rules)."""
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for k, method, wide in _wide(rows, "gain"):
+        if method != (SOURCE_ONLY if k == "0" else TARGET_ONLY):
+            found.setdefault(k, {})[method] = wide
+    return found
+
+
+def _gain(tables: Sequence[pd.DataFrame], rule: str) -> str:
+    """Of the methods' mean where every one has the rule."""
+    if not all(rule in wide for wide in tables):
+        return number(None)
+    return interval(_mean(tables, rule))
+
+
+def _mean(tables: Sequence[pd.DataFrame], rule: str) -> Estimate:
+    import pandas as pd
+
+    return _over_seeds(pd.concat([wide[rule] for wide in tables], axis=1).mean(axis=1))

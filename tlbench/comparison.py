@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from tlbench import frame, wording
-from tlbench.card import Budget
+from tlbench.card import RANKED_FIRST, Budget
 from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.report import comparable, paired
 from tlbench.row import Row
-from tlbench.stats import Estimate, over_seeds
+from tlbench.stats import Estimate, on_these
 from tlbench.store import Store, default_folder
 
 TIE = 0.5  # points; a smaller difference on a task is no win
@@ -36,6 +36,7 @@ class Duel:
     second: float
     difference: float  # first less second
     se: float | None  # its standard error, over seeds and test examples
+    df: float  # and the degrees of freedom of that
     pm: float | None
     outcome: str  # win, tie or loss of the first
     failed: tuple[int, int]  # cells of each that failed, left out
@@ -43,11 +44,12 @@ class Duel:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods at one budget. The means weigh dataset families alike, and within one its tasks."""
+    """Two methods at one budget on tasks of one kind. Means weigh dataset families alike, and within one its tasks."""
 
     first: str
     second: str
     budget: Budget
+    kind: str  # of tasks, as the board ranks them apart: the paradigm, and the regime where it is not classification
     duels: tuple[Duel, ...]
     families: int
     mean: float | None
@@ -82,7 +84,7 @@ def compare(
         results: the store; None takes the usual one
 
     Returns:
-        one comparison a budget, smallest first
+        one comparison a budget and kind of tasks, the smallest budget first; kinds are never meaned with each other
 
     Raises:
         Mistake: a name is unknown, or the two share no cell.
@@ -102,9 +104,12 @@ def of_index(
     tasks = index.chosen(names)
     found = []
     for k in index.budgets if budget is None else [budget]:
-        duels = [d for t in tasks if (d := duel(index, first, second, t, k))]
-        if duels:
-            found.append(_summed(index, first, second, k, duels))
+        kinds: dict[str, list[Duel]] = defaultdict(list)
+        for t in tasks:
+            if d := duel(index, first, second, t, k):
+                kinds[index.kind(t)].append(d)
+        order = sorted(kinds, key=lambda kind: (kind != RANKED_FIRST, kind))
+        found += [_summed(index, first, second, k, kind, kinds[kind]) for kind in order]
     if not found:
         where = f" at budget {budget}" if budget is not None else ""
         raise Mistake(
@@ -128,7 +133,8 @@ def duel(index: Index, first: str, second: str, task: str, budget: Budget) -> Du
     ours_failed, theirs_failed = (sum(r.status == "failed" for r in x.values()) for x in (a, b))
     return Duel(
         task, frame.group(task.partition("/")[0]), next(iter(a.values())).metric, tuple(order), ours, theirs,
-        estimate.mean, known(estimate.se), known(estimate.half_width()), outcome, (ours_failed, theirs_failed),
+        estimate.mean, known(estimate.se), estimate.df, known(estimate.half_width()), outcome,
+        (ours_failed, theirs_failed),
     )  # fmt: skip
 
 
@@ -142,8 +148,8 @@ def known(x: float) -> float | None:
     return None if math.isnan(x) else x
 
 
-def _summed(index: Index, first: str, second: str, budget: Budget, duels: list[Duel]) -> Comparison:
-    """The duels of one budget together."""
+def _summed(index: Index, first: str, second: str, budget: Budget, kind: str, duels: list[Duel]) -> Comparison:
+    """The duels of one budget and kind together."""
     counted = [d for d in duels if d.metric not in UNAVERAGED]
     by_family: dict[str, list[Duel]] = defaultdict(list)
     for d in counted:
@@ -155,7 +161,7 @@ def _summed(index: Index, first: str, second: str, budget: Budget, duels: list[D
     outcome, verdict = wording.verdict(asked, suite, new)
     wins, ties, losses = (sum(d.outcome == o for d in duels) for o in ("win", "tie", "loss"))
     return Comparison(
-        first, second, budget, tuple(duels), len(by_family), float(np.mean(means)) if means else None,
+        first, second, budget, kind, tuple(duels), len(by_family), float(np.mean(means)) if means else None,
         known(suite.half_width()) if suite else None, known(new.half_width()) if new else None,
         wins, ties, losses, sum(len(d.seeds) for d in duels), outcome, verdict,
     )  # fmt: skip
@@ -164,33 +170,22 @@ def _summed(index: Index, first: str, second: str, budget: Budget, duels: list[D
 def _these_tasks(
     index: Index, first: str, second: str, budget: Budget, by_family: dict[str, list[Duel]]
 ) -> Estimate | None:
-    """The same mean for new seeds and test examples of these tasks: the wider of two intervals.
-
-    One is over the means of the seeds that all tasks have, for tasks of one seed are not independent; the other adds
-    up the tasks' two-way variances, for the same few test examples are behind all seeds. None where there is neither.
-    """
+    """The same mean for new seeds and test examples of these tasks, on the seeds that all have. None where there is
+    none."""
     weights = {d: 1 / len(own) / len(by_family) for own in by_family.values() for d in own}
-    if any(d.se is None for d in weights):
-        return None
-    mean = sum(w * d.difference for d, w in weights.items())
-    se = sum((w * (d.se or 0.0)) ** 2 for d, w in weights.items()) ** 0.5
     seeds = sorted(set.intersection(*(set(d.seeds) for d in weights))) if weights else []
-    if len(seeds) > 1:
-        se = max(se, _over_seeds(index, first, second, budget, by_family, seeds).se)
-    fewest = _fewest(list(weights))
-    return Estimate(mean, se, fewest - 1) if fewest > 1 else None
+    if len(seeds) < 2:
+        return None
+
+    def difference(task: str) -> list[float]:
+        a, b = index.cells(first, task, budget), index.cells(second, task, budget)
+        return [100.0 * ((a[s].value or 0.0) - (b[s].value or 0.0)) for s in seeds]
+
+    w, se, df = (np.array(x, dtype=float) for x in zip(*((v, d.se, d.df) for d, v in weights.items()), strict=True))
+    found = on_these(np.array([difference(d.task) for d in weights]), w, se, df)
+    return Estimate(float(w @ [d.difference for d in weights]), found.se, found.df)
 
 
 def _fewest(duels: Sequence[Duel]) -> int:
     """Seeds of the task that has fewest."""
     return min((len(d.seeds) for d in duels), default=0)
-
-
-def _over_seeds(
-    index: Index, first: str, second: str, budget: Budget, by_family: dict[str, list[Duel]], seeds: Sequence[int]
-) -> Estimate:
-    def difference(task: str) -> list[float]:
-        a, b = index.cells(first, task, budget), index.cells(second, task, budget)
-        return [100.0 * ((a[s].value or 0.0) - (b[s].value or 0.0)) for s in seeds]
-
-    return over_seeds([np.mean([difference(d.task) for d in own], axis=0).tolist() for own in by_family.values()])

@@ -47,6 +47,7 @@ class Grid:
     skyline: Cube  # (T,) points of target-only with every label; NaN where it was not run
     reference: str  # 'target_only' or 'source_only'
     regimes: tuple[str, ...] = ()  # T: points of different metrics are never meaned
+    sheets: tuple[Sheet, ...] = ()  # T: what is known of every test sample
 
 
 def grids(frame: pd.DataFrame) -> dict[Budget, Grid]:
@@ -85,10 +86,10 @@ def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequen
     shape = (len(methods), len(pairs), len(seeds))
     value, imputed = np.full(shape, np.nan), np.zeros(shape, bool)
     estimate = np.full((3, *shape[:2]), np.nan)
-    for j, rows in enumerate(tables):
-        sheet = Sheet.of(rows, methods, seeds, reference)
+    sheets = tuple(Sheet.of(rows, methods, seeds, reference) for rows in tables)
+    for j, sheet in enumerate(sheets):
         value[:, j], imputed[:, j] = sheet.value, sheet.imputed
-        estimate[:, :, j] = sheet.estimates()
+        estimate[:, :, j] = sheet.estimates(sheet.reference)
     at = {m: i for i, m in enumerate(methods)}
 
     def over(name: str) -> Cube:
@@ -104,7 +105,7 @@ def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequen
         tuple(str(t["paradigm"].iloc[0]) for t in tables), tuple(seeds),
         value, imputed, over(reference), over(POOLED) if budget else np.full(shape, np.nan),
         estimate[0], estimate[1], estimate[2], constant(CHANCE), constant(TARGET_FULL), reference,
-        tuple(str(t["regime"].iloc[0]) for t in tables),
+        tuple(str(t["regime"].iloc[0]) for t in tables), sheets,
     )  # fmt: skip
 
 
@@ -143,36 +144,38 @@ class Sheet:
             value, imputed, bits, at[reference], int(own["n_test"].iloc[0]), int(own["episodes"].fillna(0).max())
         )
 
-    def estimates(self) -> Cube:
-        """(3, M) mean, standard error and degrees of freedom of each method's gain over the reference in points.
+    def estimates(self, other: int, methods: Sequence[int] | None = None) -> Cube:
+        """(3, m) mean, standard error and degrees of freedom of gains over a method `other` in points; of all methods,
+        or of those named.
 
         Over seeds and test examples where every answer is known, else over seeds alone; on the seeds that both have.
         """
-        out = np.full((3, len(self.value)), np.nan)
-        both = ~np.isnan(self.value) & ~np.isnan(self.value[self.reference])
-        told = both & (self.bits != None) & (self.bits[self.reference] != None)  # noqa: E711  (elementwise)
+        rows = np.arange(len(self.value)) if methods is None else np.asarray(methods, int)
+        out = np.full((3, len(rows)), np.nan)
+        both = ~np.isnan(self.value[rows]) & ~np.isnan(self.value[other])
+        told = both & (self.bits[rows] != None) & (self.bits[other] != None)  # noqa: E711  (elementwise)
         for seeds in {tuple(row) for row in told[both.any(1)]}:
             alike = np.flatnonzero((told == seeds).all(1) & (both == told).all(1) & any(seeds))
             if len(alike) and not self.episodes:
-                out[:, alike] = self._packed(alike, np.flatnonzero(seeds))
+                out[:, alike] = self._packed(rows[alike], other, np.flatnonzero(seeds))
         for m in np.flatnonzero(both.any(1) & np.isnan(out[0])):
-            found = two_way(self._points(int(m), np.flatnonzero(both[m])))
+            found = two_way(self._points(int(rows[m]), other, np.flatnonzero(both[m])))
             out[:, m] = found.mean, found.se, found.df
         return out
 
-    def _packed(self, methods: NDArray[np.int64], seeds: NDArray[np.int64]) -> Cube:
-        own, reference = self._bytes(methods, seeds), self._bytes(np.array([self.reference]), seeds)
-        return np.stack(two_way_packed(own, np.broadcast_to(reference, own.shape), self.n_test))
+    def _packed(self, methods: NDArray[np.int64], other: int, seeds: NDArray[np.int64]) -> Cube:
+        own, theirs = self._bytes(methods, seeds), self._bytes(np.array([other]), seeds)
+        return np.stack(two_way_packed(own, np.broadcast_to(theirs, own.shape), self.n_test))
 
     def _bytes(self, methods: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.uint8]:
         joined = b"".join(self.bits[np.ix_(methods, seeds)].ravel())
         return np.frombuffer(joined, np.uint8).reshape(len(methods), len(seeds), -1)
 
-    def _points(self, m: int, seeds: NDArray[np.int64]) -> Cube:
+    def _points(self, m: int, other: int, seeds: NDArray[np.int64]) -> Cube:
         """(S, episodes) differences of an episode's accuracy; (S, 1) of the value where there are no episodes."""
-        told = all(self.bits[k, s] is not None for k in (m, self.reference) for s in seeds)
+        told = all(self.bits[k, s] is not None for k in (m, other) for s in seeds)
         if not self.episodes or not told:
-            return np.asarray(self.value[m, seeds] - self.value[self.reference, seeds])[:, None]
-        right = np.unpackbits(self._bytes(np.array([m, self.reference]), seeds), axis=2, count=self.n_test)
+            return np.asarray(self.value[m, seeds] - self.value[other, seeds])[:, None]
+        right = np.unpackbits(self._bytes(np.array([m, other]), seeds), axis=2, count=self.n_test)
         score = 100.0 * right.reshape(2, len(seeds), self.episodes, -1).mean(3)
         return np.asarray(score[0] - score[1])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tlbench import frame
+from tlbench import card, frame
 from tlbench.card import FULL, Budget
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
@@ -24,19 +24,22 @@ class Index:
     held: dict[tuple[str, str, Budget], Seeds]
 
     @classmethod
-    def of(cls, rows: Iterable[Row], rule: str = DEFAULT) -> Index:
+    def of(cls, rows: Iterable[Row], rule: str = DEFAULT, ranked: bool = True) -> Index:
         """Of a store's rows; those made otherwise than the board's are left out.
 
         Args:
             rule: of selection, whose choices are wanted; a reference that it cannot be asked of stands at its default
+            ranked: of the suites that are ranked; False: of those that are not, whose truth is known
         """
         there = {row.key: row for row in rows}
         table = frame.of(there.values())
         held: dict[tuple[str, str, Budget], Seeds] = defaultdict(dict)
-        found = [there[key] for key in frame.standing(table)["key"]]
+        found = [there[key] for key in frame.standing(table, ranked)["key"]]
         if rule != DEFAULT:
-            found = [row for row in found if row.method in (TARGET_ONLY, SOURCE_ONLY)]
-            found += [there[key] for key in frame.chosen(table)["key"] if there[key].rule == rule]
+            chosen = [there[key] for key in frame.chosen(table)["key"] if there[key].rule == rule]
+            told = {(row.method, row.task, row.budget) for row in chosen}
+            references = [row for row in found if row.method in (TARGET_ONLY, SOURCE_ONLY)]
+            found = chosen + [row for row in references if (row.method, row.task, row.budget) not in told]
         for row in found:
             held[row.method, row.task, row.budget][row.seed] = row
         return cls(dict(held))
@@ -53,6 +56,11 @@ class Index:
     def example(self, task: str) -> Row:
         """One row of a task."""
         return next(next(iter(seeds.values())) for (_, t, _), seeds in sorted(self.held.items(), key=str) if t == task)
+
+    def kind(self, task: str) -> str:
+        """The tasks that the board ranks a task among."""
+        row = next(next(iter(seeds.values())) for (_, t, _), seeds in self.held.items() if t == task)
+        return card.kind(row.paradigm, row.regime)
 
     @property
     def budgets(self) -> list[Budget]:

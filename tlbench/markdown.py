@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BEGIN, END = "<!-- tlbench: generated below -->", "<!-- tlbench: generated above -->"
+ENOUGH = 1000  # test samples, from which on a harm of a point or two can be shown
 METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
 
 
@@ -96,7 +97,11 @@ def _short(board: Board) -> list[str]:
         return []
     families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
     tops = [tables.summary(board.same_task), "", families, "", tables.by_family(board.same_task)]
-    return ["## In short", "", _scope(board), "", *tops, ""]
+    floor = (
+        "The A/A floor is the rate of harm of a second copy of the reference: a rate that is no higher is noise. "
+        "Methods that are their reference in every cell are not counted."
+    )
+    return ["## In short", "", _scope(board), "", tops[0], "", floor, "", *tops[2:], ""]
 
 
 def _scope(board: Board) -> str:
@@ -109,7 +114,7 @@ def _scope(board: Board) -> str:
         said += f" Nothing is ranked yet of: {'; '.join(absent)}."
     if "multi-source" not in there:
         said += " Methods for several sources are ranked on single ones."
-    return said
+    return " ".join([said, choices.short(board.all)]).strip()
 
 
 def _headlines(board: Board) -> list[str]:
@@ -140,9 +145,21 @@ def _harm(board: Board) -> list[str]:
             few = len(families) < stats.FAMILIES_TO_BOUND
             why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
             below = f"where the mean over seeds is more than a point below {board.core[k].reference}'s"
-            said = f"A task is harmed {below}{why}."
+            said = f"A task is harmed {below}{why}.{_power(board.core[k])}"
             parts += [f"### Harm with {_labels(k)}", "", said, "", tables.harm(rows, turns if k else {}), ""]
     return parts
+
+
+def _power(g: Grid) -> str:
+    """How small the test sets are, and what that hides."""
+    sizes = [s.n_test for s, asked in zip(g.sheets, measured(g) & same_task(g), strict=True) if asked]
+    small = sum(n < ENOUGH for n in sizes)
+    if not small:
+        return ""
+    return (
+        f" Tasks have {min(sizes):,} to {max(sizes):,} test samples; {small} of {len(sizes)} have fewer than "
+        f"{ENOUGH:,}, with which a test hardly shows a harm of one or two points: not *sure* is not *no harm*."
+    )
 
 
 def _pictures(board: Board) -> list[str]:
@@ -230,7 +247,9 @@ def _when(board: Board, k: Budget) -> str:
 def _apart(g: Grid, rows: list[Standing]) -> str:
     ranked = [s.method for s in rows if s.ranked]
     pairs = standings.told_apart(g, ranked)
-    said = f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} ranked methods"
+    said = (
+        f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} methods, the reference included"
+    )
     if pairs is None:
         return f"{said}: insufficient tasks, no pair could be told apart."
     return f"{said}: {sum(p.adjusted < 0.05 for p in pairs)} of {len(pairs)} pairs are told apart."

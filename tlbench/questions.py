@@ -30,7 +30,7 @@ def compare(
         print(json.dumps([asdict(c) for c in found], ensure_ascii=False))
         return
     for c in found:
-        title = f"{first} less {second}, {wording.labels(c.budget)}"
+        title = f"{first} less {second}, {wording.labels(c.budget)}; {c.kind}"
         table(title, ("task", "family", "seeds", first, second, "difference", ""), [_duel(d) for d in c.duels])
         print(f"{_means(c)}\n{c.verdict}.\n")
 

@@ -124,20 +124,37 @@ def rank_intervals(scores: Bootstrap, decimals: int = DECIMALS) -> NDArray[np.in
     return np.stack([low, high], axis=1).astype(np.int64)
 
 
-def tie_groups(scores: Bootstrap) -> NDArray[np.int64]:
+def widened(scores: Bootstrap, half_widths: ArrayLike, random: np.random.Generator) -> Bootstrap:
+    """The draws of (methods,) scores with noise of its own added to each method, so that their interval is as wide as
+    an interval known otherwise: `half_widths` (methods,), of `scores.level`. Wider draws and NaN stay.
+
+    Resampled seeds know nothing of other test samples. Methods share these too, so ranks come out rather too wide.
+    """
+    low, high = scores.interval()
+    lacking = np.nan_to_num(np.asarray(half_widths, dtype=float) ** 2 - ((high - low) / 2) ** 2).clip(min=0.0)
+    noise = np.sqrt(lacking) / norm.ppf((1 + scores.level) / 2)
+    return Bootstrap(scores.value, scores.draws + noise * random.normal(size=scores.draws.shape), scores.level)
+
+
+def tie_groups(scores: Bootstrap, first_apart: Callable[[int, Sequence[int]], int | None]) -> NDArray[np.int64]:
     """(methods,) group of each, 0 the best, of the bootstrap of (methods,) scores.
 
-    From the best method down: a method belongs to the group above it if the interval of its difference from that
-    group's best, paired by the draws, holds 0; else it opens the next group. So nobody in a group is told apart from
-    its best, and groups do not overlap; nothing is said of two in the middle, nor is it corrected for many methods.
+    From the best method down: a method belongs to the group above it unless it is told apart from that group's best;
+    then it opens the next group. It is told apart if the interval of their difference, paired by the draws, does not
+    hold 0, and `first_apart(best, methods)`, the first of some methods that another interval tells from it, agrees. So
+    nobody in a group is told from its best, and groups do not overlap; nothing is said of two in the middle, nor is it
+    corrected for many methods.
     """
     order = np.argsort(-scores.value, kind="stable")
-    groups, leader, group = np.zeros(len(order), dtype=np.int64), order[0], 0
-    for method in order[1:]:
-        low, _ = _percentiles(scores.draws[:, leader] - scores.draws[:, method], scores.level)
-        if low > 0:
-            leader, group = method, group + 1
-        groups[method] = group
+    groups, start, group = np.zeros(len(order), dtype=np.int64), 0, 0
+    while start < len(order):
+        leader, rest = order[start], order[start + 1 :]
+        groups[order[start:]] = group
+        low, _ = _percentiles(scores.draws[:, [leader]] - scores.draws[:, rest], scores.level)
+        first = first_apart(int(leader), rest[low > 0].tolist())
+        if first is None:
+            break
+        start, group = int(np.flatnonzero(order == first)[0]), group + 1
     return groups
 
 
@@ -184,25 +201,17 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def bootstrap_means(
-    values: ArrayLike,
-    weights: ArrayLike,
-    random: np.random.Generator,
-    resamples: int = 10_000,
-    *,
-    shared: bool = True,
-    level: float = 0.95,
+    values: ArrayLike, weights: ArrayLike, random: np.random.Generator, resamples: int = 10_000, level: float = 0.95
 ) -> Bootstrap:
     """`bootstrap(lambda x: x.mean(-1) @ weights, ..., student_t=True)` as one matrix product.
 
     `values` (methods, tasks, seeds); `weights` (tasks,) of the tasks' means, summing to one -> (methods,) scores.
     """
-    x, w = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
-    tasks, s = x.shape[-2:]
-    value = x.mean(-1) @ w
+    means = np.einsum("mts,t->ms", np.asarray(values, dtype=float), np.asarray(weights, dtype=float))
+    s, value = means.shape[1], means.mean(1)
     if s == 1:
-        return Bootstrap(value, np.full((resamples, *value.shape), np.nan), level)
-    drawn = random.multinomial(s, np.full(s, 1 / s), size=(resamples, 1 if shared else tasks)) / s  # share of each seed
-    draws = (drawn * w[:, None]).reshape(resamples, -1) @ x.reshape(len(x), -1).T
+        return Bootstrap(value, np.full((resamples, len(value)), np.nan), level)
+    draws = random.multinomial(s, np.full(s, 1 / s), size=resamples) / s @ means.T
     tail = (1 + level) / 2
-    factor = (s / (s - 1)) ** 0.5 * float(student.ppf(tail, (s - 1) * (1 if shared else tasks)) / norm.ppf(tail))
+    factor = (s / (s - 1)) ** 0.5 * float(student.ppf(tail, s - 1) / norm.ppf(tail))
     return Bootstrap(value, value + factor * (draws - value), level)

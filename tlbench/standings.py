@@ -18,6 +18,7 @@ from tlbench.ranking import (
     rank_intervals,
     ranks,
     tie_groups,
+    widened,
     wilcoxon_holm,
     win_tie_loss,
 )
@@ -28,6 +29,7 @@ UNRANKED = (TARGET_FULL, CHANCE, *AGAIN)  # the skyline, and controls
 MOST_IMPUTED = 0.1  # of a method's cells
 MARGINS = (0.0, stats.MARGIN, 2.0)  # points below the reference that count as harm; the second one is the board's
 RESAMPLES = 2000
+AT_ONCE = 8  # methods whose answers are compared together
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Standing:
     added: float  # over source + target pooled; NaN at k = 0
     harm: Harm | None  # None for the reference itself
     ranked: bool
+    same: bool = False  # as the reference, in every cell: the method is the reference on these tasks
     rank: tuple[int, int] | None = None  # interval
     group: int | None = None  # 0 is the best's: methods not told apart from its best
     mean_rank: float | None = None
@@ -98,6 +101,7 @@ def part(grid: Grid, tasks: NDArray[np.bool_]) -> Grid:
         grid.seeds, grid.value[:, tasks], grid.imputed[:, tasks], grid.gain[:, tasks], grid.added[:, tasks],
         grid.mean[:, tasks], grid.se[:, tasks], grid.df[:, tasks], grid.chance[tasks], grid.skyline[tasks],
         grid.reference, keep(grid.regimes) if grid.regimes else (),
+        tuple(s for s, kept in zip(grid.sheets, tasks, strict=True) if kept) if grid.sheets else (),
     )  # fmt: skip
 
 
@@ -113,33 +117,12 @@ def _standing(grid: Grid, i: int) -> Standing:
     whole = measured == gain.size
     return Standing(
         grid.methods[i], grid.families[i], measured, gain.size, imputed,
-        float(grid.value[i].mean(1) @ w), _on_these(grid, i, w),
+        float(grid.value[i].mean(1) @ w), stats.on_these(gain, w, grid.se[i], grid.df[i]),
         stats.over_families(gain.mean(1), grid.groups), float(grid.added[i].mean(1) @ w),
         None if grid.methods[i] == grid.reference else harm_of(grid, i),
         whole and imputed <= MOST_IMPUTED * gain.size and grid.methods[i] not in UNRANKED,
+        grid.methods[i] != grid.reference and not gain.any(),
     )  # fmt: skip
-
-
-def shared(grid: Grid) -> bool:
-    """Whether tasks have a target in common, and so its shots and its reference: their noise is not their own."""
-    targets = [f"{t.partition('/')[0]}/{t.rpartition('-')[2]}" for t in grid.tasks]
-    return len(set(targets)) < len(targets)
-
-
-def _on_these(grid: Grid, i: int, w: Cube) -> Estimate:
-    """The mean gain of method `i` for new seeds and test samples of these tasks: the wider of two intervals.
-
-    One is over the seeds alone; the other adds up the tasks' two-way variances, for the same few test samples are
-    behind all seeds. Its degrees of freedom are Satterthwaite's (1946).
-    """
-    gain = grid.gain[i]
-    seeds = stats.over_seeds([(gain.T @ w).tolist()]) if shared(grid) else stats.pooled_t(gain, w)
-    parts = (w * grid.se[i]) ** 2
-    if not parts.sum() > 0:  # NaN where there are no answers to compare
-        return seeds
-    df = float(parts.sum() ** 2 / (parts**2 / grid.df[i])[parts > 0].sum())
-    both = Estimate(seeds.mean, float(np.sqrt(parts.sum())), df)
-    return max(seeds, both, key=lambda e: e.half_width() if np.isfinite(e.se) else 0.0)
 
 
 def harm_of(grid: Grid, i: int) -> Harm | None:
@@ -172,8 +155,11 @@ def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
         return []
     rows = [grid.methods.index(s.method) for s in ranked]
     value, gain, w = grid.value[rows], grid.gain[rows], weights(grid.groups)
-    scores = bootstrap_means(gain, w, np.random.default_rng(0), RESAMPLES, shared=shared(grid))
-    places, groups, mean = rank_intervals(scores), tie_groups(scores), ranks(value.mean(2)) @ w
+    random = np.random.default_rng(0)
+    scores = bootstrap_means(gain, w, random, RESAMPLES)
+    places = rank_intervals(widened(scores, [s.gain.half_width() for s in ranked], random))
+    groups = tie_groups(scores, lambda best, others: _first_apart(grid, rows, w, best, others))
+    mean = ranks(value.mean(2)) @ w
     low, high = grid.chance[:, None], grid.skyline[:, None]
     normal = (value - low) / (high - low)
     reference = grid.value[grid.methods.index(grid.reference)]
@@ -185,3 +171,22 @@ def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
         )
         for n, s in enumerate(ranked)
     ]  # fmt: skip
+
+
+def _first_apart(grid: Grid, rows: Sequence[int], w: Cube, best: int, others: Sequence[int]) -> int | None:
+    """The first of some methods, given by their places in `rows`, that `differences` tells from the best."""
+    for start in range(0, len(others), AT_ONCE):
+        block = others[start : start + AT_ONCE]
+        for other, found in zip(block, differences(grid, rows[best], [rows[o] for o in block], w), strict=True):
+            if found.mean > found.half_width():
+                return other
+    return None
+
+
+def differences(grid: Grid, first: int, others: Sequence[int], w: Cube) -> list[Estimate]:
+    """A method's mean gain less each of some others', for new seeds and test samples of these tasks."""
+    known = np.full((3, len(others), len(grid.tasks)), np.nan)
+    for t, sheet in enumerate(grid.sheets):
+        known[:, :, t] = sheet.estimates(first, others)
+    apart = grid.value[first] - grid.value[list(others)]
+    return [stats.on_these(apart[n], w, known[1, n], known[2, n]) for n in range(len(others))]

@@ -135,6 +135,23 @@ def pooled_t(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     return Estimate(mean, se, float((s - 1) * (w**2).sum() ** 2 / (w**4).sum()))
 
 
+def on_these(values: Matrix, weights: Matrix, se: Matrix, df: Matrix) -> Estimate:
+    """The mean of `values` (tasks, seeds) for new seeds and new test samples of these tasks: the widest of three.
+
+    `over_seeds`, for tasks of one seed may share noise; `pooled_t`, for a handful of seeds' means may agree by luck;
+    and the sum of the tasks' two-way variances, for the same few test samples are behind all seeds. `weights` (tasks,)
+    sum to one; `se` and `df` (tasks,) are the two-way ones, not numbers where the answers are not known. The degrees
+    of freedom of the third are Satterthwaite's (1946).
+    """
+    w = np.asarray(weights, dtype=float)
+    found = [over_seeds([(np.asarray(values, dtype=float).T @ w).tolist()]), pooled_t(values, w)]
+    parts = (w * se) ** 2
+    if parts.sum() > 0:
+        spread = float(parts.sum() ** 2 / (parts**2 / df)[parts > 0].sum())
+        found.append(Estimate(found[0].mean, float(np.sqrt(parts.sum())), spread))
+    return max(found, key=lambda e: e.half_width() if np.isfinite(e.se) else 0.0)
+
+
 def over_families(task_means: ArrayLike, groups: Sequence[str]) -> Estimate:
     """The mean over dataset families, for new families. `task_means` (tasks,) in points, `groups` (tasks,) names.
 

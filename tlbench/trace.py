@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tlbench import registry
+from tlbench import frame, registry
 from tlbench.card import FULL, Budget
 from tlbench.index import Index
 from tlbench.method import shipped
@@ -55,7 +55,8 @@ def trace(rows: Iterable[Row], method: str, task: str, budget: Budget, rule: str
         Mistake: there is no such line; says what is close.
     """
     rows = list(rows)
-    index = Index.of(rows, rule)
+    suite = frame.known(task.partition("/")[0])
+    index = Index.of(rows, rule, ranked=suite is None or suite.ranked)
     index.check(method)
     name = _task(index, task)
     asked = index.asked(method, name, budget)
