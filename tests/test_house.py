@@ -25,7 +25,7 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "jobs", "worker", "scoring", "cell", "samples", "bench", "record", "predictions", "trials", "references", "report",
     "archive", "store", "timings", "frame", "grid", "index", "wording", "request", "requirements", "descriptions",
     "plan", "planfile", "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings",
-    "tables", "truths", "choices", "svg", "gains", "charts", "figures", "selection", "board", "markdown", "comparison",
+    "tables", "truths", "choices", "svg", "gains", "charts", "heatmap", "figures", "selection", "board", "markdown", "comparison",
     "trace", "shift", "similarity", "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api",
     "submission", "plausibility", "controls", "inspection", "verification", "guard", "reproduction", "reproduce",
     "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "arguments", "progress", "console", "command",
