@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -57,21 +56,20 @@ class Panel:
 
 
 def panels(grids: Sequence[Grid]) -> list[Panel]:
-    """Every dataset family that has tasks at two budgets or more: those budgets, and the tasks that all of them have,
-    which most cells are of. A curve over other tasks at each budget would say nothing."""
+    """Every dataset family that has a task at two budgets or more: of the budgets of any one of its tasks those that
+    give most cells, and all tasks that have them. A curve over other tasks at each budget would say nothing."""
     found = []
     for group in sorted({g for grid in grids for g in grid.groups}):
-        held = [(grid, {t for t, g in zip(grid.tasks, grid.groups, strict=True) if g == group}) for grid in grids]
-        choices = [some for n in range(2, len(held) + 1) for some in combinations(held, n)]
-        most = max(choices, key=lambda some: len(some) * len(_common(some)), default=())
-        if tasks := _common(most):
-            every = set().union(*(own for _, own in held))
-            found.append(Panel(group, tuple(grid for grid, _ in most), tuple(sorted(tasks)), len(every)))
+        own = sorted({t for grid in grids for t, g in zip(grid.tasks, grid.groups, strict=True) if g == group})
+        at = {t: tuple(grid for grid in grids if t in grid.tasks) for t in own}
+        most = max(at.values(), key=lambda some: len(some) * len(_having(at, some)) if len(some) > 1 else 0)
+        if len(most) > 1:
+            found.append(Panel(group, most, _having(at, most), len(own)))
     return found
 
 
-def _common(some: Sequence[tuple[Grid, set[str]]]) -> set[str]:
-    return set.intersection(*(own for _, own in some)) if some else set()
+def _having(at: Mapping[str, Sequence[Grid]], some: Sequence[Grid]) -> tuple[str, ...]:
+    return tuple(t for t, held in at.items() if set(some) <= set(held))
 
 
 def level(grid: Grid, method: str, tasks: Sequence[str]) -> Estimate:
