@@ -23,6 +23,7 @@ PAIRS = (
     "wdbc_shift/wdbc_biased-wdbc",
     "digits_parity/fonts_source-fonts",
 )
+README = Path(__file__).parent.parent / "results" / "README.md"
 OTHER = "digits/handwritten-fonts"  # measured, and not of the grid
 METHODS = ("target_only", "source_only", "source_plus_target", "dann", "coral", "target_again", "chance", "target_full")
 
@@ -121,6 +122,47 @@ def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
     standing = next(s for s in Board(held).same_task[5] if s.method == "dann")
     assert one["gain"].item() == standing.gain.mean
     assert one["harmed_by_1"].item() == (standing.harm.counts[1] if standing.harm else None)
+
+
+def test_every_heading_of_the_tables_is_documented_and_no_other(tmp_path: Path) -> None:
+    section = README.read_text().partition("## The board's table")[2].partition("\n## ")[0]
+    lines = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    documented = [name for line in lines for name in re.findall(r"`(\w+)`", line)]
+    assert sorted(documented) == sorted(Board(stored(tmp_path, rows())).table().columns)
+
+
+def test_a_figure_of_the_tables_is_empty_where_the_documentation_says_so(tmp_path: Path) -> None:
+    some = [r for r in rows() if (r.method, r.task, r.seed) != ("coral", PAIRS[0], 4)]
+    table = Board(stored(tmp_path, some)).table()
+    own = table[(table.budget == "5") & (table.tasks == "same task")].set_index("method")
+    empty = {m: {c for c in own.columns if pd.isna(own.loc[m, c])} for m in own.index}
+    few = {"rate_low", "rate_high", "rate_low_conservative", "rate_high_conservative"}
+    incomplete = {"accuracy", "gain", "gain_half_width", "beyond", "beyond_half_width", "added"}
+    unranked = {"rank_best", "rank_worst", "group", "mean_rank", "iqm", "improves"}
+    unranked |= {"tasks_won", "tasks_tied", "tasks_lost"}
+    assert empty["dann"] == few
+    assert empty["coral"] == few | incomplete | unranked
+    assert empty["chance"] == few | unranked
+    assert empty["target_only"] == {c for c in own.columns if c.startswith(("harm", "rate_"))}
+    assert set(table[table.budget == "0"]["added"].isna()) == {True}
+
+
+def test_the_pictures_are_of_the_tasks_that_the_ranks_stand_on(tmp_path: Path) -> None:
+    file = tmp_path / "leaderboard.md"
+    file.write_text(f"{BEGIN}\n{END}\n")
+    held = stored(tmp_path / "results", [*rows(), *rows(tasks=(OTHER,))])
+    markdown.rebuild(held, file)
+    drawn = {f.name: f.read_text() for f in (tmp_path / "results" / "figures").iterdir()}
+    other = "heatmap_same-domain-different-task_5.svg"
+    assert set(drawn) == {"curves.svg", "heatmap_0.svg", "heatmap_5.svg", other}
+    assert set(re.findall(r"\(results/figures/([^)]+)\)", file.read_text())) == set(drawn)
+    found = Board(held)
+    for s in found.same_task[5]:
+        if s.method not in ("target_only", "target_full"):
+            assert f">{s.method} {s.gain.mean:+.1f}<" in drawn["heatmap_5.svg"]
+    assert PAIRS[3] not in drawn["heatmap_5.svg"]
+    assert all(task in drawn["heatmap_5.svg"] for task in PAIRS[:3])
+    assert [task in drawn[other] for task in (*PAIRS, OTHER)] == [False, False, False, True, False]
 
 
 def test_a_store_without_rows_says_how_to_make_some(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from made import stored, study
 from test_cli import tlbench
 
-from tlbench import api, frozen, machine, markdown
+from tlbench import api, frozen, machine, markdown, tables
 from tlbench.api import Options
 from tlbench.board import Board
 from tlbench.mistake import Mistake
@@ -193,6 +194,51 @@ def test_the_reference_of_budget_0_is_source_only(made: list[Timing]) -> None:
     assert ratios(named).set_index("method").ratio["m"] == pytest.approx(4.0)
 
 
+def test_ratios_of_two_budgets_are_never_one(made: list[Timing]) -> None:
+    one = list(grid(made[0]))
+    five = [replace(t, budget=5, fit_s=t.fit_s * (10 if t.method == "m" else 1)) for t in one]
+    frame = ratios([*five, *one])
+    assert frame[["method", "budget"]].to_numpy().tolist() == [
+        ["target_only", 1], ["m", 1], ["target_only", 5], ["m", 5],
+    ]  # fmt: skip
+    assert frame.ratio.tolist() == pytest.approx([1, 4, 1, 40])
+
+
+def test_the_table_of_costs_has_a_budget_a_line_and_digits_enough(made: list[Timing]) -> None:
+    one = [replace(t, step_gflops=8.192e-5, fit_s=t.fit_s / 1000) for t in grid(made[0])]
+    header, _, *lines = tables.costs(ratios([*one, *(replace(t, budget=5) for t in one)])).splitlines()
+    names = header.split(" | ")
+    assert names[:3] == ["| method", "k", "ratio"]
+    cells = [dict(zip(names, line.split(" | "), strict=True)) for line in lines]
+    assert [c["k"] for c in cells] == ["1", "1", "5", "5"]
+    assert {c["step_mflop"] for c in cells} == {"0.0819"}
+    assert cells[1]["ratio"] == "4.00 [2.00, 8.00]"
+    assert float(cells[0]["fit_s"]) > 0
+    assert [tables.significant(x) for x in (0.00149, 28.21, 113330.2, 0.0, math.nan)] == [
+        "0.00149", "28.2", "113330", "0", "–",
+    ]  # fmt: skip
+
+
+def test_where_the_references_alone_were_timed_the_board_does_not_claim_a_time(
+    made: list[Timing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
+    task, draw = "wdbc_shift/wdbc_biased-wdbc", np.random.default_rng(0)
+    rows = study({m: draw.random((1, 5, 30)) < 0.5 for m in ("source_only", "coral")}, (task,), budget=0)
+
+    def said(*methods: str) -> str:
+        held = Timings(tmp_path / methods[-1])
+        for t in made:
+            if t.method in methods and t.budget == 0:
+                held.append(replace(t, default=True, noisy=False, contended=False))
+        (found,) = re.findall(r"Time was .*", markdown.text(Board(stored(held.folder, rows))))
+        return str(found)
+
+    assert said("target_only") == "Time was not measured here."
+    assert said("source_only") == "Time was not measured here, but of the references."
+    assert said("source_only", "coral") == f"Time was measured on {task}."
+
+
 def test_an_interval_needs_two_groups() -> None:
     import numpy as np
 
@@ -225,7 +271,8 @@ def test_the_board_shows_what_counts_as_a_ratio_to_the_reference(
     text = markdown.text(Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))))
     assert "## Cost" in text
     cost = text.partition("## Cost")[2]
-    assert "| coral | 1.50 |" in cost
-    assert "| target_only | 1.00 |" in cost
+    assert "| coral | 1 | 1.50 |" in cost
+    assert "| target_only | 1 | 1.00 |" in cost
+    assert "| source_only | 0 | 1.00 |" in cost
     assert "| adda |" not in cost.partition("\n## ")[0]
     assert f"{sum(t.method == 'adda' for t in made)} noisy or contended timings are left out" in text

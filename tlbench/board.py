@@ -45,17 +45,26 @@ class Board:
         self.core = {k: g for k, g in grids(of_core(self.rows)).items() if measured(g).any()}
         self.timed = _timed(store)
         self.costs = _costs(self.timed)
-        at = {k: _costs([t for t in self.timed if t.budget == k]) for k in self.grids}
+        at = {k: self.costs[self.costs["budget"] == k] for k in self.grids}
         self.times = {k: dict(zip(c["method"], c["ratio"], strict=True)) for k, c in at.items()}
+        self.timed_on = {k: _timed_on(self.timed, k) for k in self.grids}
         self.same_task = {k: standings.standings(g, measured(g) & same_task(g)) for k, g in self.core.items()}
 
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
-        figures.draw(self.core or self.grids, self.times, folder / "figures")
+        figures.draw(self.pictures(), folder / "figures")
         table = self.table()
         table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
         table.to_parquet(folder / "board.parquet", index=False)
+
+    def pictures(self) -> list[figures.Picture]:
+        """Of the tasks that the ranks stand on, and of those of other paradigms and regimes by themselves; where the
+        core grid has no row yet, of all tasks."""
+        held = {k: standings.part(g, measured(g)) for k, g in self.core.items()} or self.grids
+        headline = {k: standings.part(g, same_task(g)) for k, g in held.items()}
+        others = parted({k: standings.part(g, ~same_task(g)) for k, g in held.items()})
+        return figures.pictures(headline, others, self.times, self.timed_on)
 
     def table(self) -> pd.DataFrame:
         """One line a (budget, set of tasks, method): every figure of the tables, unrounded."""
@@ -68,15 +77,20 @@ class Board:
 
     def by_paradigm(self) -> dict[str, Placed]:
         """The standings on each paradigm's tasks, a regime by itself, at every budget."""
-        found: dict[str, Placed] = {}
-        for name in PARADIGMS:
-            for k, g in self.core.items():
-                for regime in sorted(set(g.regimes)):
-                    mask = np.array([p == name and r == regime for p, r in zip(g.paradigms, g.regimes, strict=True)])
-                    if (mask & measured(g)).any():
-                        placed = found.setdefault(titled(name, regime), {})
-                        placed[k] = standings.standings(g, mask & measured(g))
-        return found
+        held = parted({k: standings.part(g, measured(g)) for k, g in self.core.items()})
+        return {title: {k: standings.standings(g) for k, g in own.items()} for title, own in held.items()}
+
+
+def parted(held: dict[Budget, Grid]) -> dict[str, dict[Budget, Grid]]:
+    """The tasks of each paradigm, a regime by itself, by their title."""
+    found: dict[str, dict[Budget, Grid]] = {}
+    for name in PARADIGMS:
+        for k, g in held.items():
+            for regime in sorted(set(g.regimes)):
+                mask = np.array([p == name and r == regime for p, r in zip(g.paradigms, g.regimes, strict=True)])
+                if mask.any():
+                    found.setdefault(titled(name, regime), {})[k] = standings.part(g, mask)
+    return found
 
 
 def _timed(store: Store) -> list[Timing]:
@@ -84,6 +98,11 @@ def _timed(store: Store) -> list[Timing]:
     timed = [t for t in Timings(store.folder).found if t.default]
     most = Counter(t.machine_class for t in timed if t.counts).most_common(1)
     return [t for t in timed if most and t.machine_class == most[0][0]]
+
+
+def _timed_on(timed: Sequence[Timing], k: Budget) -> list[str]:
+    """The tasks with a source whose times at a budget count."""
+    return sorted({t.task for t in timed if t.counts and t.budget == k and t.sources})
 
 
 def _costs(timed: Sequence[Timing]) -> pd.DataFrame:
@@ -124,7 +143,7 @@ def _flat(k: Budget, tasks: str, s: Standing) -> dict[str, object]:
     for name in ("gain", "beyond"):
         one = getattr(s, name)
         values[name] = one.mean
-        values[f"{name}_half_width"] = one.half_width() if np.isfinite(one.se) else None
+        values[f"{name}_half_width"] = one.half_width() if np.isfinite([one.mean, one.se]).all() else None
     for name, n in (("rank", 2), ("won", 3)):
         found = values.pop(name)
         labels = ("rank_best", "rank_worst") if n == 2 else ("tasks_won", "tasks_tied", "tasks_lost")

@@ -11,10 +11,11 @@ import numpy as np
 
 from tlbench import svg
 from tlbench.card import Budget
-from tlbench.gains import REFERENCES, average, best, counted, judged, level, shared
+from tlbench.gains import REFERENCES, Panel, average, best, judged, level
 from tlbench.grid import Grid
 from tlbench.references import AGAIN
-from tlbench.wording import labels
+from tlbench.standings import UNRANKED
+from tlbench.wording import count, labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*<>hp"  # every family has a shape of its own, not only a colour
 STROKES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 COLUMNS = 3  # small multiples side by side
-
+DODGE = 0.07  # of the distance of two budgets, between neighbouring lines
+NAME = (4.3, 8.5)  # points: the width of a letter of a name, and its height
+NAME_OVER = 4.0  # points over its mark
 
 Times = Mapping[Budget, Mapping[str, float]]
 """Budget -> method -> the time of a fit over its reference's."""
@@ -31,23 +34,6 @@ Times = Mapping[Budget, Mapping[str, float]]
 def compared(times: Times, budget: Budget) -> bool:
     """Whether anything but the references was timed at a budget."""
     return any(m not in (*REFERENCES, *AGAIN) for m in times.get(budget, {}))
-
-
-def pareto(times: Times, grids: dict[Budget, Grid], folder: Path) -> list[Path]:
-    """Mean gain against time, a picture a budget that was timed."""
-    files = []
-    for grid in counted(grids):
-        means, ratios = average(grid.mean, grid.groups), times.get(grid.budget, {})
-        found = [
-            Point(grid.methods[m], grid.families[m], ratios[grid.methods[m]], float(means[m]))
-            for m in judged(grid)
-            if ratios.get(grid.methods[m], 0.0) > 0
-        ]
-        if found and compared(times, grid.budget):
-            files.append(
-                _pareto(grid, sorted(found, key=lambda p: (p.time, -p.gain)), folder / f"pareto_{grid.budget}.svg")
-            )
-    return files
 
 
 @dataclass(frozen=True)
@@ -70,76 +56,116 @@ def front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def _pareto(grid: Grid, points: Sequence[Point], file: Path) -> Path:
+def points(grid: Grid, ratios: Mapping[str, float]) -> list[Point]:
+    """The methods that were timed, and measured on every task: a mean over others would be no equal's. Controls, which
+    nobody would choose, are none of them."""
+    means, whole = average(grid.mean, grid.groups), np.isfinite(grid.mean).sum(1) == len(grid.tasks)
+    found = [
+        Point(grid.methods[m], grid.families[m], ratios[grid.methods[m]], float(means[m]))
+        for m in judged(grid)
+        if whole[m] and grid.methods[m] not in UNRANKED and ratios.get(grid.methods[m], 0.0) > 0
+    ]
+    return sorted(found, key=lambda p: (p.time, -p.gain, p.method))
+
+
+def pareto(grid: Grid, found: Sequence[Point], timed: Sequence[str], file: Path) -> Path:
+    """Mean gain against time at one budget; `timed` are the tasks that the time was measured on."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 
     title = f"Gain over {grid.reference} against time at {labels(grid.budget)}"
     with svg.drawing():
-        figure, axes = plt.subplots(figsize=(6.5, 4.2))
-        families = sorted({p.family for p in points})
+        figure, axes = plt.subplots(figsize=(6.5, 4.6))
+        families = sorted({p.family for p in found})
         for family, colour, marker in zip(
             families, sns.color_palette("colorblind", len(families)), MARKERS, strict=False
         ):
-            own = [p for p in points if p.family == family]
+            own = [p for p in found if p.family == family]
             x, y = [p.time for p in own], [p.gain for p in own]
             axes.scatter(x, y, s=22, color=[colour], marker=marker, label=family, linewidths=0)
-        edge = front(points)
+        edge = front(found)
         axes.step([p.time for p in edge], [p.gain for p in edge], where="post", color=svg.INK, linewidth=1, zorder=0)
-        _named(axes, edge)
         axes.axhline(0, color=svg.INK, linewidth=0.6, linestyle=":")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}" if found[-1].time < 10 * found[0].time else "")
         axes.set(xlabel=f"time of a fit over {grid.reference}'s", ylabel=f"mean gain over {grid.reference}, points")
-        axes.margins(y=0.08)
-        axes.set_title(title, loc="left", pad=24)
+        axes.margins(x=0.1, y=0.12)
+        axes.set_title(title, loc="left", pad=34)
+        axes.text(0, 1.02, _on(grid, timed), transform=axes.transAxes, size=7, va="bottom")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        _named(axes, edge)
         return svg.save(figure, file, title)
 
 
-def _named(axes: Axes, points: Sequence[Point]) -> None:
-    """The names of the front's members, each over its point, neighbours at different heights."""
-    for i, p in enumerate(points):
-        axes.annotate(p.method, (p.time, p.gain), (2, 5 + 9 * (i % 3)), textcoords="offset points", size=7)
+def _on(grid: Grid, timed: Sequence[str]) -> str:
+    """What the two axes stand on: they are seldom of the same tasks."""
+    families, suites = set(grid.groups), {t.partition("/")[0] for t in timed}
+    gain = f"gain: {count(len(grid.tasks), 'task')} of {count(len(families), 'dataset family', 'dataset families')}"
+    where = ", ".join(timed) if len(timed) < 3 else f"{len(timed)} tasks of {', '.join(sorted(suites))}"
+    return f"{gain} ({', '.join(sorted(families))}), {count(len(grid.seeds), 'seed')}\ntime: {where}"
 
 
-def curves(grids: dict[Budget, Grid], folder: Path) -> list[Path]:
+def _named(axes: Axes, edge: Sequence[Point]) -> None:
+    """The names of the front's members, left over their points, where no point can be; one that would stand on another
+    moves up, and a line leads to its point."""
+    taken: list[tuple[float, float, float]] = []  # of the names: left, right, bottom, in points
+    first = axes.transAxes.transform((0, 0))[0] * 72 / axes.figure.dpi
+    for p in edge:
+        x, y = axes.transData.transform((p.time, p.gain)) * 72 / axes.figure.dpi
+        wide, up = NAME[0] * len(p.method), NAME_OVER
+        left = x - wide if x - wide > first else x  # on the right of the first, for there is the axis
+        while any(left < end and start < left + wide and abs(y + up - low) < NAME[1] for start, end, low in taken):
+            up += 1
+        taken.append((left, left + wide, y + up))
+        leader = {"arrowstyle": "-", "color": svg.INK, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(
+            p.method, (p.time, p.gain), (3 if left == x else 0, up), textcoords="offset points", size=7,
+            ha="left" if left == x else "right", arrowprops=leader if up > NAME_OVER else None,
+        )  # fmt: skip
+
+
+def curves(held: Sequence[Panel], file: Path) -> Path:
     """Mean value against labels a class: the references and each algorithm family's best method, a panel a dataset
-    family. Only tasks that every budget has are in a panel's means. With one budget there is no picture."""
+    family. A bar is the 95 % interval for new seeds on these tasks."""
     import matplotlib.pyplot as plt
 
-    held = counted(grids)
-    panels = {g: tasks for g in sorted({g for grid in held for g in grid.groups}) if (tasks := shared(held, g))}
-    if len(held) < 2 or not panels:
-        return []
     title = "Mean accuracy against labels a class"
-    wide = min(COLUMNS, len(panels))
-    high = -(-len(panels) // wide)
+    wide = min(COLUMNS, len(held))
+    high = -(-len(held) // wide)
+    grids = sorted({grid for panel in held for grid in panel.grids}, key=lambda grid: int(grid.budget))
     with svg.drawing():
-        figure, grid_of_axes = plt.subplots(high, wide, figsize=(2.7 * wide, 2.3 * high), squeeze=False, sharex=True)
-        for axes, (group, tasks) in zip(grid_of_axes.flat, panels.items(), strict=False):
-            _curves(axes, held, tasks)
-            axes.set_title(f"{group}, {len(tasks)} task{'' if len(tasks) == 1 else 's'}", loc="left")
-        for axes in grid_of_axes.flat[len(panels) :]:
+        figure, grid_of_axes = plt.subplots(high, wide, figsize=(2.9 * wide, 2.6 * high), squeeze=False)
+        for axes, panel in zip(grid_of_axes.flat, held, strict=False):
+            _curves(axes, panel, grids)
+        for axes in grid_of_axes.flat[len(held) :]:
             axes.set_visible(False)
-        figure.supxlabel("labels a class", size=8)
-        figure.supylabel("mean value, points", size=8)
+        figure.supxlabel("labels a class (bars: 95 % intervals for new seeds on these tasks)", size=8)
+        figure.supylabel("mean accuracy, %", size=8)
         handles, names = grid_of_axes.flat[0].get_legend_handles_labels()
         figure.tight_layout()
         figure.legend(handles, names, loc="upper left", bbox_to_anchor=(1.0, 0.97))
-        return [svg.save(figure, folder / "curves.svg", title)]
+        return svg.save(figure, file, title)
 
 
-def _curves(axes: Axes, grids: Sequence[Grid], tasks: Sequence[str]) -> None:
+def _curves(axes: Axes, panel: Panel, grids: Sequence[Grid]) -> None:
+    """One panel; the lines stand a little beside each other, that their bars can be told apart."""
     import seaborn as sns
 
     of_families = best(grids)
     names = {m: m for m in REFERENCES} | {m: f"{m} ({f})" for f, m in of_families.items()}
-    budgets = [str(grid.budget) for grid in grids]
+    places = [grids.index(grid) for grid in panel.grids]
     colours = [svg.INK] * len(REFERENCES) + list(sns.color_palette("colorblind", len(of_families)))
     for i, (method, name) in enumerate(names.items()):
-        values = [level(grid, method, tasks) for grid in grids]
-        axes.plot(
-            budgets, values, color=colours[i], linestyle=STROKES[i % len(STROKES)], marker=MARKERS[i % len(MARKERS)],
-            markersize=3.5, linewidth=1.2, label=name,
+        levels = [level(grid, method, panel.tasks) for grid in panel.grids]
+        aside = DODGE * (i - (len(names) - 1) / 2)
+        axes.errorbar(
+            [x + aside for x in places], [e.mean for e in levels], [e.half_width() for e in levels], color=colours[i],
+            linestyle=STROKES[i % len(STROKES)], marker=MARKERS[i % len(MARKERS)], markersize=3, linewidth=1,
+            elinewidth=0.7, label=name,
         )  # fmt: skip
+    axes.set_xticks(range(len(grids)), [str(grid.budget) for grid in grids])
+    axes.set_xlim(-0.5, len(grids) - 0.5)
     axes.grid(axis="y")
+    some = f"{len(panel.tasks)} of {panel.of}" if len(panel.tasks) < panel.of else str(panel.of)
+    axes.set_title(f"{panel.group}, {some} task{'' if panel.of == 1 else 's'}", loc="left")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
-from tlbench.grid import Grid
+from tlbench.grid import POOLED, Grid
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
-from tlbench.stats import MARGIN, harm
+from tlbench.stats import MARGIN, Estimate, harm, over_seeds
 
 Array = NDArray[np.floating[Any]]
 HARMED, DOUBTFUL = "▼", "▽"  # more than a point below the reference: shown by a test, or not
-REFERENCES = (TARGET_ONLY, SOURCE_ONLY, "source_plus_target")
+REFERENCES = (TARGET_ONLY, SOURCE_ONLY, POOLED)
+NOTHING = Estimate(float("nan"), float("nan"), 1)
 
 
 def average(values: Array, groups: Sequence[str]) -> Array:
@@ -43,36 +45,58 @@ def counted(grids: dict[Budget, Grid]) -> list[Grid]:
     return [grids[k] for k in sorted(k for k in grids if k != FULL) if judged(grids[k])]
 
 
-def shared(grids: Sequence[Grid], group: str) -> list[str]:
-    """The tasks of a dataset family that every grid has: a curve over other tasks at each budget would say nothing."""
-    held = [{t for t, g in zip(grid.tasks, grid.groups, strict=True) if g == group} for grid in grids]
-    return sorted(set.intersection(*held)) if held else []
+@dataclass(frozen=True)
+class Panel:
+    """What the curves of a dataset family are drawn of."""
+
+    group: str
+    grids: tuple[Grid, ...]  # two at least, smallest budget first
+    tasks: tuple[str, ...]  # that every one of them has
+    of: int  # tasks of the family that any budget has
 
 
-def level(grid: Grid, method: str, tasks: Sequence[str]) -> float:
-    """Mean value in points of a method on these tasks; NaN where one of them was not run."""
+def panels(grids: Sequence[Grid]) -> list[Panel]:
+    """Every dataset family that has a task at two budgets or more: of the budgets of any one of its tasks those that
+    give most cells, and all tasks that have them. A curve over other tasks at each budget would say nothing."""
+    found = []
+    for group in sorted({g for grid in grids for g in grid.groups}):
+        own = sorted({t for grid in grids for t, g in zip(grid.tasks, grid.groups, strict=True) if g == group})
+        at = {t: tuple(grid for grid in grids if t in grid.tasks) for t in own}
+        most = max(at.values(), key=lambda some: len(some) * len(_having(at, some)) if len(some) > 1 else 0)
+        if len(most) > 1:
+            found.append(Panel(group, most, _having(at, most), len(own)))
+    return found
+
+
+def _having(at: Mapping[str, Sequence[Grid]], some: Sequence[Grid]) -> tuple[str, ...]:
+    return tuple(t for t, held in at.items() if set(some) <= set(held))
+
+
+def level(grid: Grid, method: str, tasks: Sequence[str]) -> Estimate:
+    """Mean value in points of a method on these tasks, for new seeds; of the seeds that it has on all of them, not a
+    number where there is none."""
     if method not in grid.methods or not tasks:
-        return float("nan")
+        return NOTHING
     own = grid.value[grid.methods.index(method), [grid.tasks.index(t) for t in tasks]]  # (t, S)
-    means = _mean(own)
-    return float(means.mean())
+    whole = own[:, np.isfinite(own).all(0)]
+    return over_seeds(whole.tolist()) if whole.size else NOTHING
 
 
 def best(grids: Sequence[Grid]) -> dict[str, str]:
     """Algorithm family -> the method with the greatest mean gain over target-only, over all budgets of labels.
 
-    One that lacks a budget that another of its family has is no candidate. Budget 0, whose gains are over source-only,
-    counts only where there is no other.
+    One that lacks a task of a budget that another of its family has is no candidate. Budget 0, whose gains are over
+    source-only, counts only where there is no other.
     """
-    gains: dict[tuple[str, str], list[float]] = {}
+    gains: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for grid in [grid for grid in grids if grid.budget != 0] or grids:
-        means = average(grid.mean, grid.groups)
+        means, there = average(grid.mean, grid.groups), np.isfinite(grid.mean).sum(1)
         for m in judged(grid):
-            gains.setdefault((grid.families[m], grid.methods[m]), []).append(float(means[m]))
+            gains.setdefault((grid.families[m], grid.methods[m]), []).append((int(there[m]), float(means[m])))
     found: dict[str, tuple[int, float, str]] = {}
     for (family, method), own in gains.items():
         if family != "reference":
-            rank = (len(own), float(np.mean(own)), method)
+            rank = (sum(n for n, _ in own), float(np.mean([mean for _, mean in own])), method)
             found[family] = max(found.get(family, rank), rank)
     return {family: found[family][2] for family in sorted(found)}
 

@@ -163,11 +163,8 @@ def _power(g: Grid) -> str:
 
 
 def _pictures(board: Board) -> list[str]:
-    names = [f"heatmap_{k}.svg" for k in board.core] + [
-        f"pareto_{k}.svg" for k in board.core if compared(board.times, k)
-    ]
-    links = [f"![{n.removesuffix('.svg').replace('_', ', k = ')}](results/figures/{n})" for n in names]
-    return ["## Pictures", "", *links, "![accuracy against labels](results/figures/curves.svg)", ""] if links else []
+    links = [f"![{p.about}](results/figures/{p.name})" for p in board.pictures()] if board.core else []
+    return ["## Pictures", "", *links, ""] if links else []
 
 
 def _costs(board: Board) -> list[str]:
@@ -175,6 +172,7 @@ def _costs(board: Board) -> list[str]:
         return []
     tasks = sorted({f"{t.task} (k = {t.budget})" for t in board.timed if t.counts and t.sources})
     said = (
+        "A line is a method at k labels a class. "
         "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
         f"target in the same session, its interval over dataset families. Tasks: {', '.join(tasks)}. "
         f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out."
@@ -240,8 +238,9 @@ def _of(g: Grid, k: Budget) -> str:
 
 
 def _when(board: Board, k: Budget) -> str:
-    tasks = sorted({t.task for t in board.timed if t.counts and t.budget == k and t.sources})
-    return f"Time was measured on {', '.join(tasks)}." if tasks else "Time was not measured here."
+    if not compared(board.times, k):
+        return f"Time was not measured here{', but of the references' if board.times[k] else ''}."
+    return f"Time was measured on {', '.join(board.timed_on[k])}."
 
 
 def _apart(g: Grid, rows: list[Standing]) -> str:

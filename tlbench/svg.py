@@ -72,6 +72,12 @@ def compact(text: str) -> str:
     return f"{head}<style>{rules}</style>{defs}{body}"
 
 
+def readable(cell: tuple[float, ...]) -> str:
+    """The colour of text on a cell of this (r, g, b, ...), each 0..1."""
+    under = "#" + "".join(f"{round(255 * part):02x}" for part in cell[:3])
+    return max(ON_LIGHT, ON_DARK, key=lambda ink: contrast(ink, under))
+
+
 def luminance(colour: str) -> float:
     """Relative luminance of '#rrggbb', 0..1 (WCAG 2)."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

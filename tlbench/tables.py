@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -196,22 +197,26 @@ def suite(grid: Grid, changed: set[str]) -> str:
     return markdown(["method", *(t.partition("/")[2] for t in grid.tasks)], rows, left=1)
 
 
-COSTS = {  # column -> how many digits
-    "ratio": 2, "fit_s": 2, "first_step_s": 3, "step_ms": 2, "train_samples_per_s": 0, "infer_samples_per_s": 0,
-    "infer_latency_ms": 2, "infer_latency_p95_ms": 2, "peak_rss_mib": 0, "peak_gpu_mib": 0, "step_gflops": 3,
-    "energy_j": 0,
-}  # fmt: skip
+COSTS = (
+    "ratio", "fit_s", "first_step_s", "step_ms", "train_samples_per_s", "infer_samples_per_s", "infer_latency_ms",
+    "infer_latency_p95_ms", "peak_rss_mib", "peak_gpu_mib", "step_mflop", "energy_j",
+)  # fmt: skip
 
 
 def costs(frame: pd.DataFrame) -> str:
-    """What methods take, the cheapest first: of `timings.ratios`."""
+    """What methods take, by budget and the cheapest first: of `timings.ratios`."""
     rows = []
-    for one in frame.to_dict("records"):
+    for one in frame.assign(step_mflop=1e3 * frame["step_gflops"]).to_dict("records"):
         low, high = float(one["low"]), float(one["high"])
-        bounds = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-        cells = [number(float(one[c]), d) for c, d in COSTS.items()]
-        rows.append([f"{one['method']}", cells[0] + bounds, *cells[1:], f"{one['timed']}"])
-    return markdown(["method", *COSTS, "timings"], rows, left=1)
+        bounds = f" [{significant(low)}, {significant(high)}]" if np.isfinite(low) else ""
+        cells = [significant(float(one[c])) for c in COSTS]
+        rows.append([f"{one['method']}", f"{one['budget']}", cells[0] + bounds, *cells[1:], f"{one['timed']}"])
+    return markdown(["method", "k", *COSTS, "timings"], rows, left=1)
+
+
+def significant(x: float) -> str:
+    """Of a positive number three digits, and every one before the point; a dash for what is not known."""
+    return number(x, max(0, 2 - math.floor(math.log10(x))) if 0 < x < math.inf else 0)
 
 
 def _cell(grid: Grid, i: int, t: int, seeds: int, mean: float) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.card import Budget
+from tlbench.card import FULL, Budget
 from tlbench.row import check_columns, kinds
 from tlbench.store import append_line, parsed
 
@@ -151,9 +151,9 @@ class Timings:
 def ratios(
     timings: Sequence[Timing], groups: Mapping[str, str] | None = None, marked: bool = False, seed: int = 0
 ) -> pd.DataFrame:
-    """What each method takes, a line a (method, settings, machine class), cheapest first.
+    """What each method takes, a line a (budget, method, settings, machine class): by budget, cheapest first.
 
-    `ratio` is the geometric mean over tasks and budgets of fit_s over the reference's fit_s on the same target, at the
+    `ratio` is the geometric mean over tasks of fit_s over the reference's fit_s on the same target, at the
     same budget, in the same session: target-only's, at budget 0 source-only's, each the median over repeats. `low` and
     `high` bound its 95 % interval by the bootstrap over groups of tasks on the same data, which are no independent
     samples; NaN with one. The other columns are medians. Noisy and contended timings are left out, and counted in
@@ -166,18 +166,21 @@ def ratios(
     import pandas as pd
 
     if not timings:
-        return pd.DataFrame(columns=["method", "config", "machine_class", "ratio"])
+        return pd.DataFrame(columns=["method", "config", "machine_class", "budget", "ratio"])
     frame = pd.DataFrame([asdict(t) | {"counts": t.counts or marked} for t in timings])
     frame["group"] = [(groups or {}).get(t.suite, t.suite) for t in timings]
     frame["config"] = [json.dumps(t.config, sort_keys=True) for t in timings]
     frame["place"] = [
         json.dumps([t.session, t.machine, t.device, t.threads, t.suite, t.target, t.budget]) for t in timings
     ]
-    lines = [
-        {**dict(zip(("method", "config", "machine_class"), names, strict=True)), **_line(own, frame, seed)}
-        for names, own in frame.groupby(["method", "config", "machine_class"])
-    ]
-    return pd.DataFrame(lines).sort_values(["machine_class", "ratio"], na_position="last", ignore_index=True)
+    keys = ["method", "config", "machine_class", "budget"]
+    lines = pd.DataFrame(
+        {**dict(zip(keys, names, strict=True)), **_line(own, frame, seed)}
+        for names, own in frame.groupby(keys, sort=False)
+    )
+    order = lines.assign(labels=[np.inf if k == FULL else float(k) for k in lines["budget"]])
+    by = ["machine_class", "labels", "ratio", "method", "config"]
+    return order.sort_values(by, na_position="last", ignore_index=True).drop(columns="labels")
 
 
 MEDIANS = ("fit_s", "first_step_s", "step_ms", "train_samples_per_s", "infer_samples_per_s", "infer_latency_ms",
