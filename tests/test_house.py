@@ -26,8 +26,8 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "archive", "store", "timings", "frame", "grid", "index", "wording", "request", "requirements", "descriptions",
     "plan", "planfile", "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings",
     "tables", "truths", "choices", "svg", "gains", "charts", "figures", "selection", "board", "markdown", "comparison",
-    "trace", "shift", "similarity", "recommend", "selftest", "contract", "checkup", "pytest_plugin", "api",
-    "submission", "plausibility", "controls", "inspection", "verification", "guard", "reproduction", "reproduce",
+    "trace", "shift", "similarity", "neighbours", "recommend", "selftest", "contract", "checkup", "pytest_plugin",
+    "api", "submission", "plausibility", "controls", "inspection", "verification", "guard", "reproduction", "reproduce",
     "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "arguments", "progress", "console", "command",
     "questions", "clock", "referee", "cli",
 ]  # fmt: skip
