@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +12,32 @@ import pytest
 from held import failed, over, references, refused, row, store, tlbench
 from sklearn.datasets import load_breast_cancer
 
-from tlbench import registry, shift
+from tlbench import loaders, registry, shift
 from tlbench.index import Index
 from tlbench.mistake import Mistake
-from tlbench.recommend import Neighbour, recommend, weighted
+from tlbench.neighbours import Neighbour, weighted
+from tlbench.recommend import harms, recommend
 from tlbench.row import Row
-from tlbench.similarity import Sketch, as_words, differences, of_name, of_task
+from tlbench.similarity import Sketch, as_words, differences, family, of_name, of_task
 from tlbench.stats import Estimate
 
-MINE = Sketch("mine/a-b", "classification", "different-domain-same-task", "numbers", 2, 30, 1000, 1.0)
+MINE = Sketch(
+    "mine/a-b", "classification", "different-domain-same-task", "numbers", 2, 30, 1000, 1.0, "mine", "b", ("none",),
+    "no network",
+)  # fmt: skip
+NUMERALS = replace(
+    MINE, task="numerals/photos-fonts", input="images", classes=10, features=None, source=900, shift=1.4,
+    family="numerals", target="fonts", network=("convnet",), training="from scratch",
+)  # fmt: skip
+OBJECTS = replace(
+    NUMERALS, task="objects/amazon-webcam", shift=2.0, family="objects", target="webcam",
+    network=("mobilenetv2_100_coral",), training="frozen",
+)  # fmt: skip
 
 
-def sketch(task: str, **changed: object) -> Sketch:
-    return replace(MINE, task=task, **changed)  # type: ignore[arg-type]
+def sketch(task: str, like: Sketch = MINE, **changed: object) -> Sketch:
+    target = task.rpartition("-")[2]
+    return replace(like, **{"task": task, "target": target, **changed})  # type: ignore[arg-type]
 
 
 def measured(task: str, gains: dict[str, int], budget: int = 5) -> list[Row]:
@@ -33,24 +47,88 @@ def measured(task: str, gains: dict[str, int], budget: int = 5) -> list[Row]:
     return rows + [r for m, gain in gains.items() for r in over(m, task, budget, [floor + gain] * 5)]
 
 
+def order(mine: Sketch, others: Sequence[Sketch]) -> list[str]:
+    """The tasks as they count, the first the most."""
+    rows = [r for s in others for r in measured(s.task, {"dann": 5})]
+    return [n.task for n in recommend(Index.of(rows), mine, others, 5).neighbours]
+
+
+SAME = dict.fromkeys(("paradigm", "family", "target", "backbone", "input"), 0)
+
+
 def test_each_part_of_the_rule_is_what_it_says() -> None:
     other = sketch("x/a-b", paradigm="multi-source", classes=8, features=3, source=100, shift=0.25)
     assert differences(MINE, other) == pytest.approx(
-        {"paradigm": 10, "input": 0, "classes": 2, "features": 1, "source": 1, "shift": 0.75}
+        {**SAME, "paradigm": 40, "classes": 2, "features": 1, "source": 1, "shift": 0.75}
     )
     unknown = sketch("x/a-b", classes=None, features=None, source=None, shift=None)
-    assert differences(MINE, unknown) == {
-        "paradigm": 0,
-        "input": 0,
-        "classes": 1,
-        "features": 1,
-        "source": 1,
-        "shift": 1,
-    }
+    assert differences(MINE, unknown) == {**SAME, "classes": 1, "features": 1, "source": 1, "shift": 1}
     images = differences(MINE, sketch("x/a-b", input="images", features=None))
     assert images is not None
     assert (images["input"], images["features"]) == (2, 0)
     assert differences(MINE, sketch("x/a-b", regime="episodes")) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "family", "target", "backbone"),
+    [
+        ({}, 0, 0, 0),
+        ({"target": "c"}, 0, 2, 0),
+        ({"family": "another"}, 20, 2, 0),  # whose domain of that name is no better
+        ({"training": "frozen"}, 0, 0, 2),
+        ({"network": ("resnet50",)}, 0, 0, 1),
+        ({"network": ("resnet50", "none")}, 0, 0, 0),  # which of them is not known yet
+        ({"training": None}, 0, 0, 1),
+        ({"task": "mine/a-b", "family": "another"}, 0, 0, 0),  # of one suite
+    ],
+)
+def test_family_target_and_backbone_add_what_the_rule_says(
+    changed: dict[str, object], family: float, target: float, backbone: float
+) -> None:
+    found = differences(MINE, replace(sketch("x/a-b"), **changed))  # type: ignore[arg-type]
+    assert found is not None
+    assert (found["family"], found["target"], found["backbone"]) == (family, target, backbone)
+
+
+def test_pairs_of_numerals_come_after_all_pairs_of_objects() -> None:
+    numerals = [
+        sketch("numerals/handwritten-fonts", NUMERALS, shift=2.0),
+        sketch("numerals/photos-handwritten", NUMERALS),
+    ]
+    objects = [
+        sketch("objects/amazon-caltech10", OBJECTS, shift=None, source=958),
+        sketch("objects/dslr-webcam", OBJECTS, shift=None, source=157),
+        sketch("objects/webcam-amazon", OBJECTS, source=295),
+    ]
+    assert order(OBJECTS, [*numerals, *objects]) == [
+        "objects/dslr-webcam", "objects/webcam-amazon", "objects/amazon-caltech10",
+        "numerals/handwritten-fonts", "numerals/photos-handwritten",
+    ]  # fmt: skip
+
+
+def test_the_task_with_the_same_target_is_the_nearest() -> None:
+    others = [
+        sketch("numerals/fonts-photos", NUMERALS, source=2100),
+        sketch("numerals/photos-handwritten", NUMERALS),
+        sketch("numerals/handwritten-fonts", NUMERALS, shift=2.0),
+        sketch("objects/amazon-caltech10", OBJECTS),
+        sketch("letters/letters-fonts", NUMERALS, paradigm="different-domain-different-task"),
+    ]
+    assert order(NUMERALS, others) == [
+        "numerals/handwritten-fonts", "numerals/photos-handwritten", "numerals/fonts-photos",
+        "objects/amazon-caltech10", "letters/letters-fonts",
+    ]  # fmt: skip
+
+
+def test_of_the_cards_that_ship_paradigm_and_family_outweigh_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "available", lambda *_: False)  # no distance is known, and each counts 1
+    every = [of_task(t) for name in registry.card_files() for t in registry.find(name)[:2]]
+    for a in every:
+        own = [d for b in every if (d := differences(a, b)) is not None]
+        for part, among in (("paradigm", own), ("family", [d for d in own if not d["paradigm"]])):
+            alike = [sum(d.values()) for d in among if not d[part]]
+            others = [sum(d.values()) for d in among if d[part]]
+            assert max(alike) + 1 < min(others, default=100) - 1, f"{a.task}: {part}"
 
 
 def test_the_nearest_come_first_and_weigh_by_their_rank() -> None:
@@ -91,6 +169,47 @@ def test_harm_is_told_with_its_evidence() -> None:
         ("jan", 2, 2, pytest.approx(-20)), ("coral", 1, 1, pytest.approx(-20)),
         ("source_only", 2, 2, pytest.approx(-10)),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "gain", "floor", "harmed"),
+    [
+        ("no", -0.5, None, False), ("no, not tested", -0.5, 0.1, False),
+        ("yes", -3, 4, True),  # what a test shows is no fortune
+        ("unclear", -3, 2.9, True), ("unclear", -3, 3.1, False), ("unclear", -3, -3.1, False),
+        ("unclear", -3, None, True), ("yes, not tested", -3, -3, False),
+    ],
+)  # fmt: skip
+def test_harm_that_no_test_shows_is_held_against_the_copy_of_the_reference(
+    said: str, gain: float, floor: float | None, harmed: bool
+) -> None:
+    assert harms(said, gain, floor) == harmed
+
+
+def test_a_method_that_falls_as_far_as_the_copy_of_the_reference_is_not_risky() -> None:
+    unsure = [60, 60, 60, 60, 45]  # 3 points below on one seed of five: no test shows it
+    rows = measured("near/a-b", {"dann": 9}) + over("coral", "near/a-b", 5, unsure)
+    bare = recommend(Index.of(rows), MINE, [sketch("near/a-b")], 5)
+    assert [(c.method, c.harmed, c.tested) for c in bare.risky] == [("source_only", 1, 1), ("coral", 1, 0)]
+    assert bare.neighbours[0].floor is None
+    rows += over("target_again", "near/b", 5, [60, 60, 60, 60, 80], family="reference")  # as far above
+    found = recommend(Index.of(rows), MINE, [sketch("near/a-b")], 5)
+    assert [c.method for c in found.risky] == ["source_only"]
+    assert found.neighbours[0].floor == pytest.approx(4)
+
+
+def test_advice_that_is_risky_too_says_so() -> None:
+    rows = measured("near/a-b", {"coral": -5, "dann": -9}) + measured("far/a-b", {"coral": 30, "dann": 0})
+    found = recommend(Index.of(rows), MINE, [sketch("near/a-b"), sketch("far/a-b", classes=4)], 5)
+    assert [c.method for c in found.advised] == ["coral"]
+    assert "1 of the 1 not distinguishable from the best are likely to do harm all the same" in found.notes
+
+
+def test_none_of_ones_family_is_said() -> None:
+    index = Index.of(measured("near/a-b", {"dann": 9}))
+    said = "none of these tasks is on data of your task's family"
+    assert said in recommend(index, MINE, [sketch("near/a-b", family="another")], 5).notes
+    assert said not in recommend(index, MINE, [sketch("near/a-b")], 5).notes
 
 
 def test_without_labels_everything_is_held_against_source_only() -> None:
@@ -167,11 +286,27 @@ def test_a_shipped_task_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest
     assert "30 features" in as_words(found)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("digits", "images, convnet (from scratch), 10 classes"),
+        ("office_caltech10", "images, mobilenetv2_100_coral or mobilenetv2_100 (frozen), 10 classes"),
+        ("pneumonia", "images, resnet20_cifar10 (fine-tuned), "),
+        ("amazon_reviews", "numbers, 2 classes"),
+    ],
+)
+def test_what_a_network_starts_from_is_told(name: str, said: str) -> None:
+    assert said in as_words(of_task(registry.find(name)[0], Path("/nowhere")))
+
+
 def test_a_task_of_the_board_whose_card_is_not_here_is_known_by_its_rows() -> None:
     found = of_name(row("dann", "birds/a-b", 5, 0, 60), None)
     assert found == Sketch(
-        "birds/a-b", "classification", "different-domain-same-task", "numbers", None, None, None, None
-    )
+        "birds/a-b", "classification", "different-domain-same-task", "numbers", None, None, None, None, "birds", "b",
+        ("none",), "no network",
+    )  # fmt: skip
+    network = of_name(row("dann", "birds/a-b", 5, 0, 60, backbone="resnet50", weights="w"), None)
+    assert (network.network, network.training) == (("resnet50",), None)
     assert "domain distance unknown" in as_words(found)
 
 
@@ -199,6 +334,29 @@ def test_a_card_of_ones_own_gets_advice(tumours: Path) -> None:
     found = json.loads(tlbench(*words, "--json").stdout)
     assert [c["method"] for c in found["advised"]] == ["dann"]
     assert 1 < found["task"]["shift"] <= 2
+
+
+def test_a_card_of_ones_own_is_of_the_family_of_its_data(tumours: Path) -> None:
+    assert family(registry.read(tumours)) == "tumours"
+    tumours.write_text('group = "wdbc"\n' + tumours.read_text())
+    registry.read.cache_clear()
+    assert family(registry.read(tumours)) == "wdbc"
+    (office31,) = {t.card for t in registry.find("office31")}
+    assert family(office31.model_copy(update={"name": "mine", "group": "office31"})) == "office_caltech10"
+
+
+def test_ten_of_a_list_are_printed_the_worst_of_the_risky_first(tumours: Path) -> None:
+    gains = {f"good{i:02}": 20 for i in range(11)} | {f"bad{i:02}": -20 - i for i in range(12)}
+    where = ("--results", store(tumours.parent / "results", measured("near/a-b", gains)))
+    words = ("recommend", "--task", tumours, "--budget", "5", *where)
+    said = tlbench(*words).stdout
+    assert [f"bad{i:02}" in said for i in range(12)] == [i >= 2 for i in range(12)]
+    assert said.index("bad11") < said.index("bad02")
+    assert said.count("good") == 10
+    assert said.count("and 1 more; --json has all") == 1
+    assert said.count("and 3 more; --json has all") == 1  # source-only is one
+    found = json.loads(tlbench(*words, "--json").stdout)
+    assert (len(found["advised"]), len(found["risky"])) == (11, 13)
 
 
 def test_mistakes_are_one_line_and_exit_code_two(tumours: Path) -> None:

@@ -19,6 +19,8 @@ from tlbench.recommend import Candidate, Recommendation
 from tlbench.store import Store, default_folder
 from tlbench.trace import Evidence, Trace, trace
 
+SHOWN = 10  # methods of a list of advice
+
 
 def compare(
     first: str, second: str, names: Sequence[str], budget: str | None, results: Path | None, json_wanted: bool
@@ -122,27 +124,28 @@ def recommend(name: str, budget: str, results: Path | None, root: Path | None, j
 
 def _print_advice(r: Recommendation) -> None:
     print(f"{r.task.task}: {similarity.as_words(r.task)}; {wording.labels(r.budget)}\n")
-    parts = tuple(r.neighbours[0].parts)
+    parts = [p for p in r.neighbours[0].parts if any(n.parts[p] for n in r.neighbours)]  # all others are 0
     near = [
-        (n.task, n.family, f"{n.weight:.2f}", f"{n.unlikeness:.2f}", *(f"{n.parts[p]:.2f}" for p in parts))
+        (n.task, n.family, f"{n.weight:.2f}", points(n.floor, sign="+"), f"{n.unlikeness:.2f}",
+         *(f"{n.parts[p]:.2f}" for p in parts))
         for n in r.neighbours
-    ]
-    table("the tasks most like it", ("task", "family", "weight", "unlike", *parts), near)
-    header = (
-        "method",
-        "family",
-        f"over {r.reference}",
-        "behind the best",
-        "worst task",
-        f"harmed of {len(r.neighbours)}",
-    )
-    table("not distinguishable from the best", header, [_candidate(c) for c in r.advised])
+    ]  # fmt: skip
+    table("the tasks most like it", ("task", "dataset family", "weight", "floor", "unlike", *parts), near)
+    _candidates("not distinguishable from the best", r, r.advised)
     if r.risky:
-        table("negative transfer is likely", header, [_candidate(c) for c in r.risky])
+        _candidates("negative transfer is likely", r, r.risky)
     print(f"{wording.count(r.others, 'other method')} shown to be behind the best; "
           f"{r.unranked} not measured on all of these tasks, and left out")  # fmt: skip
     for note in r.notes:
         print(f"note: {note}")
+
+
+def _candidates(title: str, r: Recommendation, found: Sequence[Candidate]) -> None:
+    over, harmed = f"over {r.reference}", f"harmed of {len(r.neighbours)}"
+    header = ("method", "family", over, "behind the best", "worst task", harmed)
+    table(title, header, [_candidate(c) for c in found[:SHOWN]])
+    if len(found) > SHOWN:
+        print(f"and {len(found) - SHOWN} more; --json has all\n")
 
 
 def _candidate(c: Candidate) -> tuple[str, ...]:

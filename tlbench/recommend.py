@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tlbench import frame, wording
+from tlbench import wording
 from tlbench.card import Budget
 from tlbench.index import Index
 from tlbench.mistake import Mistake
+from tlbench.neighbours import Neighbour, difference, methods, nearest, weighted
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
-from tlbench.report import paired
-from tlbench.similarity import Sketch, differences
+from tlbench.similarity import Sketch
 from tlbench.stats import MARGIN, Estimate, verdict
 
-NEAREST = 5  # tasks
-CANDIDATES = (TARGET_ONLY, SOURCE_ONLY, "source_plus_target")  # of the references; chance and the skyline are none
 LIKELY = 0.5  # share of the weight of the nearest tasks on which a method does harm
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A task of the board that counts, and how much."""
-
-    task: str
-    family: str  # the dataset family
-    weight: float  # 1 over its rank, the weights adding up to 1
-    unlikeness: float
-    parts: dict[str, float]  # of the unlikeness
 
 
 @dataclass(frozen=True)
@@ -43,7 +27,7 @@ class Candidate:
     gain_pm: float
     behind: float  # the best's gain less its own
     behind_pm: float
-    harmed: int  # of the tasks, more than a point below the reference
+    harmed: int  # of the tasks; see `harms`
     harmed_weight: float
     tested: int  # of those, shown by a test
     worst: float  # its gain on the task where that is least
@@ -88,44 +72,19 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
     found.sort(key=lambda c: (-c.gain, c.method))
     advised = [c for c in found if c.behind <= c.behind_pm or c.method == best]
     risky = [c for c in found if c.likely_harm]
-    notes = _notes(near, gains[best], reference, task)
+    notes = _notes(near, gains[best], advised, reference, task)
     worse = len(found) - len(advised)
     return Recommendation(
         task, budget, reference, near, tuple(advised), tuple(reversed(risky)), worse, unranked, notes
     )  # fmt: skip
 
 
-def nearest(
-    index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Budget, reference: str
-) -> tuple[Neighbour, ...]:
-    """The tasks most like one, of those on which the reference and something else was measured."""
-    found = []
-    for s in sketches:
-        parts = differences(task, s)
-        others = [m for m in _methods(index) if m != reference and index.cells(m, s.task, budget)]
-        own = index.cells(reference, s.task, budget).values()
-        if parts is not None and own and all(r.ok for r in own) and others:
-            found.append((sum(parts.values()), s.task, parts))
-    found.sort(key=lambda x: x[:2])
-    ranks = [1 / (i + 1) for i in range(min(NEAREST, len(found)))]
-    return tuple(
-        Neighbour(name, frame.group(name.partition("/")[0]), rank / sum(ranks), far, parts)
-        for rank, (far, name, parts) in zip(ranks, found, strict=False)
-    )
-
-
-def _methods(index: Index) -> dict[str, str]:
-    """Method -> algorithm family of what can be advised."""
-    families = {m: next(iter(seeds.values())).family for (m, _, _), seeds in index.held.items()}
-    return {m: f for m, f in sorted(families.items()) if f != "reference" or m in CANDIDATES}
-
-
 def _whole(index: Index, near: Sequence[Neighbour], reference: str, budget: Budget) -> tuple[list[str], int]:
     """The methods with cells on all of the tasks, none failed; and how many are not."""
     whole, unranked = [], 0
-    for m in _methods(index):
+    for m in methods(index):
         cells = [index.cells(m, n.task, budget) for n in near]
-        beside = [_difference(index, n.task, m, reference, budget)[1] for n in near]
+        beside = [difference(index, n.task, m, reference, budget)[1] for n in near]
         if all(beside) and all(r.ok for own in cells for r in own.values()):
             whole.append(m)
         else:
@@ -133,58 +92,39 @@ def _whole(index: Index, near: Sequence[Neighbour], reference: str, budget: Budg
     return whole, unranked
 
 
-def _difference(index: Index, task: str, first: str, second: str, budget: Budget) -> tuple[Estimate, int]:
-    a, b = index.cells(first, task, budget), index.cells(second, task, budget)
-    seeds = sorted(a.keys() & b.keys())
-    found = paired([a[s] for s in seeds], [b[s] for s in seeds])
-    return found or (Estimate(float("nan"), float("nan"), 1.0), 0)
-
-
 def _gain(index: Index, near: Sequence[Neighbour], method: str, reference: str, budget: Budget) -> Estimate:
-    return weighted(near, [_difference(index, n.task, method, reference, budget)[0] for n in near])
-
-
-def weighted(near: Sequence[Neighbour], own: Sequence[Estimate]) -> Estimate:
-    """The weighted mean of the tasks' estimates; with its error for new seeds and test examples of these tasks. Tasks
-    with a target in common have its shots, reference and test samples in common: their errors add up as one.
-
-    From four dataset families on, where one can tell how far they lie apart, the larger of that and of the error over
-    the families: a new task is of another one.
-    """
-    w = np.array([n.weight for n in near])
-    mean = float(sum(w * [e.mean for e in own]))
-    errors: dict[str, float] = defaultdict(float)
-    for n, e in zip(near, own, strict=True):
-        suite, _, pair = n.task.partition("/")
-        errors[f"{suite}/{pair.rpartition('-')[2]}"] += n.weight * e.se
-    within = sum(error**2 for error in errors.values())
-    families: dict[str, list[int]] = defaultdict(list)
-    for i, n in enumerate(near):
-        families[n.family].append(i)
-    shares = {f: float(w[rows].sum()) for f, rows in families.items()}
-    if len(families) >= wording.LEAST_FAMILIES:
-        off = {f: sum(w[i] * own[i].mean for i in rows) / shares[f] - mean for f, rows in families.items()}
-        spread = sum((shares[f] * off[f]) ** 2 for f in families) / (1 - sum(s**2 for s in shares.values()))
-        if spread > within:
-            return Estimate(mean, float(spread) ** 0.5, len(families) - 1)
-    return Estimate(mean, within**0.5, min(e.df for e in own))
+    return weighted(near, [difference(index, n.task, method, reference, budget)[0] for n in near])
 
 
 def _candidate(
     index: Index, near: Sequence[Neighbour], method: str, best: str, reference: str, budget: Budget, gain: Estimate
 ) -> Candidate:
-    behind = weighted(near, [_difference(index, n.task, best, method, budget)[0] for n in near])
-    own = [_difference(index, n.task, method, reference, budget) for n in near]
+    behind = weighted(near, [difference(index, n.task, best, method, budget)[0] for n in near])
+    own = [difference(index, n.task, method, reference, budget) for n in near]
     said = ["no" if method == reference else verdict(Estimate(-e.mean, e.se, e.df), seeds) for e, seeds in own]
-    harmed = [not s.startswith("no") for s in said]
+    harmed = [harms(s, e.mean, n.floor) for s, (e, _), n in zip(said, own, near, strict=True)]
     return Candidate(
-        method, _methods(index)[method], gain.mean, gain.half_width(), behind.mean, behind.half_width(), sum(harmed),
+        method, methods(index)[method], gain.mean, gain.half_width(), behind.mean, behind.half_width(), sum(harmed),
         sum(n.weight for n, h in zip(near, harmed, strict=True) if h), said.count("yes"),
         min(e.mean for e, _ in own),
     )  # fmt: skip
 
 
-def _notes(near: Sequence[Neighbour], best: Estimate, reference: str, task: Sketch) -> tuple[str, ...]:
+def harms(said: str, gain: float, floor: float | None) -> bool:
+    """Whether a method counts as harmed on a task: more than a point below the reference as a test shows, or as none
+    does, but further than the reference's second copy lies from it, above or below.
+
+    Args:
+        said: `stats.verdict`
+        gain: over the reference, in points
+        floor: the second copy's gain; None where it was not run
+    """
+    return said == "yes" or (not said.startswith("no") and (floor is None or -gain > abs(floor)))
+
+
+def _notes(
+    near: Sequence[Neighbour], best: Estimate, advised: Sequence[Candidate], reference: str, task: Sketch
+) -> tuple[str, ...]:
     """What a reader must know of it."""
     families = {n.family for n in near}
     where = wording.count(len(families), "dataset family", "dataset families")
@@ -195,8 +135,14 @@ def _notes(near: Sequence[Neighbour], best: Estimate, reference: str, task: Sket
         notes.append(f"± is for these tasks; {where} cannot say how far yours may lie off: run the first few yourself")
     if best.mean - best.half_width() <= 0 or best.mean <= MARGIN:
         notes.append(f"no method is shown to gain over {reference} here: it is the safe choice")
+    if both := sum(c.likely_harm for c in advised):
+        notes.append(
+            f"{both} of the {len(advised)} not distinguishable from the best are likely to do harm all the same"
+        )
     if any(n.parts["paradigm"] for n in near):
         notes.append("some of the nearest tasks are of another paradigm")
+    if all(n.parts["family"] for n in near):
+        notes.append("none of these tasks is on data of your task's family")
     if task.shift is None:
         notes.append("the distance of your domains was not measured")
     return tuple(notes)

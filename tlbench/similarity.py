@@ -3,28 +3,37 @@
 The rule, in this order, is a sum of plain differences:
 
     regime      another one is never alike
-    paradigm    another one: 10, so that all of the same come first
+    paradigm    another one: 40, so that all of the same come first
+    family      of the data; another one: 20, so that of a paradigm all of the same come first
+    target      another domain: 2; domains of another family always are
+    backbone    trained from scratch, pretrained and fine-tuned, pretrained and frozen, or none at all; another of
+                these: 2; the same of these with another network: 1
     input       images, texts or numbers; another kind: 2
     classes     |log2 of the ratio|
     features    |log10 of the ratio|, where both are tables of numbers
     source      |log10 of the ratio| of the source's samples
     shift       |difference| of the proxy A-distances (0..2)
 
-What is not known of one of them counts 1. `shift` says what the distance is.
+What is not known of one of them counts 1. A user's own card is of the family that it says as its `group`, or of the
+one that its datasets are of; else of its own, and so as far from every family of the board. `shift` says what the
+distance is.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlbench import card, frozen, loaders, registry, shift
-from tlbench.card import Task
+from tlbench import card, frame, frozen, loaders, registry, shift
+from tlbench.backbone import BUILT_IN
+from tlbench.card import Card, Task
 from tlbench.mistake import Mistake
 from tlbench.row import Row
 
-OTHER_PARADIGM, OTHER_INPUT, UNKNOWN = 10.0, 2.0, 1.0
+OTHER_PARADIGM, OTHER_FAMILY = 40.0, 20.0  # each more than all that stands below it in the rule comes to
+OTHER_TARGET, OTHER_TRAINING, OTHER_NETWORK, OTHER_INPUT, UNKNOWN = 2.0, 2.0, 1.0, 2.0, 1.0
+RAW = "no network"
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,10 @@ class Sketch:
     features: int | None  # of a table of numbers
     source: int | None  # samples of all sources
     shift: float | None  # proxy A-distance of source and target, 0..2
+    family: str  # of its data
+    target: str  # the domain
+    network: tuple[str, ...]  # one of these
+    training: str | None  # of the network: from scratch, fine-tuned, frozen; or no network
 
 
 def differences(a: Sketch, b: Sketch) -> dict[str, float] | None:
@@ -48,12 +61,27 @@ def differences(a: Sketch, b: Sketch) -> dict[str, float] | None:
     tables = a.input == b.input == "numbers"
     return {
         "paradigm": 0.0 if a.paradigm == b.paradigm else OTHER_PARADIGM,
+        "family": 0.0 if _relatives(a, b) else OTHER_FAMILY,
+        "target": 0.0 if _relatives(a, b) and a.target == b.target else OTHER_TARGET,
+        "backbone": _backbone(a, b),
         "input": 0.0 if a.input == b.input else OTHER_INPUT,
         "classes": _ratio(a.classes, b.classes, 2),
         "features": _ratio(a.features, b.features, 10) if tables else 0.0,
         "source": _ratio(a.source, b.source, 10),
         "shift": UNKNOWN if a.shift is None or b.shift is None else abs(a.shift - b.shift),
     }
+
+
+def _relatives(a: Sketch, b: Sketch) -> bool:
+    return a.family == b.family or a.task.partition("/")[0] == b.task.partition("/")[0]
+
+
+def _backbone(a: Sketch, b: Sketch) -> float:
+    if a.training is None or b.training is None:
+        return UNKNOWN
+    if a.training != b.training:
+        return OTHER_TRAINING
+    return 0.0 if set(a.network) & set(b.network) else OTHER_NETWORK
 
 
 def _ratio(a: int | None, b: int | None, base: float) -> float:
@@ -65,9 +93,28 @@ def kind(backbone: str) -> str:
     return {"none": "numbers", "hashed": "texts"}.get(backbone, "images")
 
 
+def training(network: str, trainable: bool | None) -> str | None:
+    """How a network of that name comes to its weights; None where nobody says whether it is trained."""
+    if network in BUILT_IN:
+        return RAW if kind(network) != "images" else "from scratch"
+    return None if trainable is None else "fine-tuned" if trainable else "frozen"
+
+
+def family(c: Card) -> str:
+    """The dataset family of a card; a user's own is of that of the cards that ship on the same data."""
+    if c.name in registry.card_files():
+        return c.group
+    shipped = [registry.read(file) for file in registry.card_files().values()]
+    known = {name: s.group for s in shipped for name in (*s.datasets, s.group)}
+    return next((known[name] for name in (c.group, *c.datasets) if name in known), c.group)
+
+
 def of_row(row: Row) -> Sketch:
     """Of a task whose card is not at hand."""
-    return Sketch(row.task, row.regime, row.paradigm, kind(row.backbone), None, None, None, None)
+    return Sketch(
+        row.task, row.regime, row.paradigm, kind(row.backbone), None, None, None, None,
+        frame.group(row.suite), row.target, (row.backbone,), training(row.backbone, None),
+    )  # fmt: skip
 
 
 def of_task(task: Task, root: Path | None = None, extract: bool = False) -> Sketch:
@@ -89,8 +136,12 @@ def of_task(task: Task, root: Path | None = None, extract: bool = False) -> Sket
             classes = len(loaders.load(c, task.target, root).classes)
             source = sum(len(loaders.load(c, d, root)) for d in task.sampled)
         features, distance = shift.measured(task, root, extract)
-    input = "texts" if c.text_encoded else kind(c.backbone if isinstance(c.backbone, str) else c.backbone[0])
-    return Sketch(task.name, c.regime, c.paradigm, input, classes, features, source, distance)
+    networks = (c.backbone,) if isinstance(c.backbone, str) else c.backbone
+    input = "texts" if c.text_encoded else kind(networks[0])
+    return Sketch(
+        task.name, c.regime, c.paradigm, input, classes, features, source, distance, family(c), task.target, networks,
+        training(networks[0], c.trainable),
+    )  # fmt: skip
 
 
 def of_name(row: Row, root: Path | None) -> Sketch:
@@ -98,17 +149,14 @@ def of_name(row: Row, root: Path | None) -> Sketch:
     if row.suite not in registry.card_files():
         return of_row(row)
     try:
-        return of_task(registry.named(row.task), root)
+        return replace(of_task(registry.named(row.task), root), network=(row.backbone,))
     except Mistake:  # its data are here but not as they should be: then without them
         return of_row(row)
 
 
 def as_words(s: Sketch) -> str:
     """A sketch in a line."""
-    known = {k: v for k, v in asdict(s).items() if v is not None and k not in ("task", "regime", "paradigm", "input")}
-    known.pop("shift", None)
-    parts = [s.regime, card.PARADIGMS[s.paradigm], s.input, *(f"{v:,} {_NAMES[k]}" for k, v in known.items())]
+    sizes = {"classes": s.classes, "features": s.features, "source samples": s.source}
+    network = [] if s.training in (RAW, None) else [f"{' or '.join(s.network)} ({s.training})"]
+    parts = [s.regime, card.PARADIGMS[s.paradigm], s.input, *network, *(f"{n:,} {of}" for of, n in sizes.items() if n)]
     return ", ".join([*parts, "domain distance unknown" if s.shift is None else f"domain distance {s.shift:.2f} of 2"])
-
-
-_NAMES = {"classes": "classes", "features": "features", "source": "source samples"}
