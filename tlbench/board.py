@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,10 +72,11 @@ class Board:
         import pandas as pd
 
         lines = [_flat(k, RANKED_FIRST, s) for k, rows in self.same_task.items() for s in rows]
-        for paradigm, placed in self.by_paradigm().items():
+        for paradigm, placed in self.by_paradigm.items():
             lines += [_flat(k, paradigm, s) for k, rows in placed.items() for s in rows]
         return pd.DataFrame(lines)
 
+    @cached_property
     def by_paradigm(self) -> dict[str, Placed]:
         """The standings on each paradigm's tasks, a regime by itself, at every budget."""
         held = parted({k: standings.part(g, measured(g)) for k, g in self.core.items()})

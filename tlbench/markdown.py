@@ -198,7 +198,7 @@ def _pending(board: Board) -> list[str]:
 
 
 def _paradigms(board: Board) -> list[str]:
-    found = board.by_paradigm()
+    found = board.by_paradigm
     if not found:
         return []
     parts = ["## By paradigm", ""]
