@@ -84,7 +84,7 @@ def run(
 @app.command()
 def time(
     task: Annotated[list[str], typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")],
-    method: Annotated[list[str], typer.Option("--method", "-m", help="A method; repeatable.")],
+    method: Annotated[list[str], typer.Option("--method", "-m", help="A method, or 'all'; repeatable.")],
     budgets: Annotated[str | None, typer.Option(help="Labels per class, as 0,1,5,20 or full.")] = None,
     seeds: Annotated[str, typer.Option(help="The repeats.")] = "0-2",
     set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
@@ -108,7 +108,8 @@ def time(
     from tlbench.request import Request
 
     request = Request(
-        tuple(task), tuple(method), arguments.budgets(budgets), arguments.seeds(seeds), arguments.settings(set_ or [])
+        tuple(task), arguments.methods(method), arguments.budgets(budgets), arguments.seeds(seeds),
+        arguments.settings(set_ or []), every=arguments.ALL in method,
     )  # fmt: skip
     options = Options(results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, jail)
     raise SystemExit(clock.time(request, options, threads, as_json))
