@@ -54,11 +54,12 @@ class Board:
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""
         folder.mkdir(parents=True, exist_ok=True)
-        figures.draw(self.pictures(), folder / "figures")
+        figures.draw(self.pictures, folder / "figures")
         table = self.table()
         table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
         table.to_parquet(folder / "board.parquet", index=False)
 
+    @cached_property
     def pictures(self) -> list[figures.Picture]:
         """Of the tasks that the ranks stand on, and of those of other paradigms and regimes by themselves; where the
         core grid has no row yet, of all tasks."""

@@ -163,7 +163,7 @@ def _power(g: Grid) -> str:
 
 
 def _pictures(board: Board) -> list[str]:
-    links = [f"![{p.about}](results/figures/{p.name})" for p in board.pictures()] if board.core else []
+    links = [f"![{p.about}](results/figures/{p.name})" for p in board.pictures] if board.core else []
     return ["## Pictures", "", *links, ""] if links else []
 
 
