@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import core, figures, frame, standings, submissions
+from tlbench import choices, core, figures, frame, standings, submissions
 from tlbench.bundle import Bundle
 from tlbench.card import PARADIGMS, RANKED_FIRST, Budget, titled
 from tlbench.frame import known
@@ -50,6 +50,11 @@ class Board:
         self.times = {k: dict(zip(c["method"], c["ratio"], strict=True)) for k, c in at.items()}
         self.timed_on = {k: _timed_on(self.timed, k) for k in self.grids}
         self.same_task = {k: standings.standings(g, measured(g) & same_task(g)) for k, g in self.core.items()}
+
+    @cached_property
+    def chosen(self) -> pd.DataFrame:
+        """What rules of selection chose, beside the defaults."""
+        return choices.valued(self.all, self.rows)
 
     def export(self, folder: Path) -> None:
         """The standings at every budget as `board.csv` and `board.parquet`."""

@@ -21,9 +21,8 @@ ORACLE = "oracle_last"
 PLACE = ["task", "method", "budget", "seed"]
 
 
-def section(rows: pd.DataFrame) -> list[str]:
-    """Lines of the board, of `frame.load`'s rows; none where no rule chose anything."""
-    both = _valued(rows)
+def section(both: pd.DataFrame) -> list[str]:
+    """Lines of the board, of `valued` rows; none where no rule chose anything."""
     if not len(both):
         return []
     said = (
@@ -44,9 +43,9 @@ def section(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
-def short(rows: pd.DataFrame) -> str:
-    """In a sentence, how much of the gains is left where a rule chose; empty where no rule chose anything."""
-    both, said = _valued(rows), []
+def short(both: pd.DataFrame) -> str:
+    """In a sentence of `valued` rows, how much of the gains is left where a rule chose; empty where none did."""
+    said = []
     for suite, own in both.groupby("suite") if len(both) else []:
         rules = [r for r in _rules(own) if r not in (DEFAULT, ORACLE)]
         for k, held in _beside_the_reference(own).items():
@@ -66,21 +65,25 @@ def short(rows: pd.DataFrame) -> str:
     )
 
 
-def _valued(rows: pd.DataFrame) -> pd.DataFrame:
+def valued(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     """The rows that rules chose, and beside them those of the defaults on the same places, with their gains in points;
-    no rows where no rule chose anything."""
+    no rows where no rule chose anything.
+
+    Args:
+        rows: of `frame.load`
+        standing: of these, `frame.standing`
+    """
     import pandas as pd
 
     chosen: pd.DataFrame = frame.chosen(rows)
     if not len(chosen):
         return chosen
-    plain = frame.standing(rows)
-    plain = plain[words(plain["status"]) == "ok"].merge(chosen[PLACE].drop_duplicates(), on=PLACE)
+    plain = standing[words(standing["status"]) == "ok"].merge(chosen[PLACE].drop_duplicates(), on=PLACE)
     both = pd.concat([chosen, plain])
     both = both.assign(**{name: words(both[name]) for name in ("task", "target", "suite", "method", "budget", "rule")})
     both["value"] = 100 * both["value"].astype(float)
-    valued: pd.DataFrame = both.assign(gain=both["value"] - _reference(both))
-    return valued
+    found: pd.DataFrame = both.assign(gain=both["value"] - _reference(both))
+    return found
 
 
 def _reference(rows: pd.DataFrame) -> pd.Series:

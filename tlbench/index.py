@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tlbench import card, frame
 from tlbench.card import FULL, Budget
@@ -53,13 +54,17 @@ class Index:
         """Those with a source; target-only's have none and serve all of one target."""
         return sorted({t for (_, t, _), seeds in self.held.items() if next(iter(seeds.values())).sources})
 
-    def example(self, task: str) -> Row:
-        """One row of a task."""
-        return next(next(iter(seeds.values())) for (_, t, _), seeds in sorted(self.held.items(), key=str) if t == task)
+    @cached_property
+    def examples(self) -> dict[str, Row]:
+        """One row of every task."""
+        found: dict[str, Row] = {}
+        for place in sorted(self.held, key=str):
+            found.setdefault(place[1], next(iter(self.held[place].values())))
+        return found
 
     def kind(self, task: str) -> str:
         """The tasks that the board ranks a task among."""
-        row = next(next(iter(seeds.values())) for (_, t, _), seeds in self.held.items() if t == task)
+        row = self.examples[task]
         return card.kind(row.paradigm, row.regime)
 
     @property

@@ -67,7 +67,7 @@ def text(board: Board) -> str:
     ]
     known = truths.section(board.all)
     return "\n".join(
-        [*parts, *choices.section(board.all), *known, *_paradigms(board), *_suites(board), *_pending(board)]
+        [*parts, *choices.section(board.chosen), *known, *_paradigms(board), *_suites(board), *_pending(board)]
     )
 
 
@@ -96,12 +96,12 @@ def _short(board: Board) -> list[str]:
     if not any(board.same_task.values()):
         return []
     families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
-    tops = [tables.summary(board.same_task), "", families, "", tables.by_family(board.same_task)]
     floor = (
         "The A/A floor is the rate of harm of a second copy of the reference: a rate that is no higher is noise. "
         "Methods that are their reference in every cell are not counted."
     )
-    return ["## In short", "", _scope(board), "", tops[0], "", floor, "", *tops[2:], ""]
+    lines = [_scope(board), tables.summary(board.same_task), floor, families, tables.by_family(board.same_task)]
+    return ["## In short", "", *(part for line in lines for part in (line, ""))]
 
 
 def _scope(board: Board) -> str:
@@ -114,7 +114,7 @@ def _scope(board: Board) -> str:
         said += f" Nothing is ranked yet of: {'; '.join(absent)}."
     if "multi-source" not in there:
         said += " Methods for several sources are ranked on single ones."
-    return " ".join([said, choices.short(board.all)]).strip()
+    return " ".join([said, choices.short(board.chosen)]).strip()
 
 
 def _headlines(board: Board) -> list[str]:

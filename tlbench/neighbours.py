@@ -10,6 +10,7 @@ import numpy as np
 
 from tlbench import frame, wording
 from tlbench.card import Budget
+from tlbench.grid import POOLED
 from tlbench.index import Index
 from tlbench.references import AGAIN, REFERENCES, SOURCE_ONLY, TARGET_ONLY
 from tlbench.report import paired
@@ -17,7 +18,7 @@ from tlbench.similarity import Sketch, differences
 from tlbench.stats import Estimate
 
 NEAREST = 5  # tasks
-CANDIDATES = (TARGET_ONLY, SOURCE_ONLY, "source_plus_target")  # of the references; chance and the skyline are none
+CANDIDATES = (TARGET_ONLY, SOURCE_ONLY, POOLED)  # of the references; chance and the skyline are none
 COPY = dict(zip(REFERENCES, AGAIN, strict=True))
 
 
@@ -37,10 +38,10 @@ def nearest(
     index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Budget, reference: str
 ) -> tuple[Neighbour, ...]:
     """The tasks most like one, of those on which the reference and something else was measured."""
-    found = []
+    found, known = [], methods(index)
     for s in sketches:
         parts = differences(task, s)
-        others = [m for m in methods(index) if m != reference and index.cells(m, s.task, budget)]
+        others = [m for m in known if m != reference and index.cells(m, s.task, budget)]
         own = index.cells(reference, s.task, budget).values()
         if parts is not None and own and all(r.ok for r in own) and others:
             found.append((sum(parts.values()), s.task, parts))

@@ -114,7 +114,7 @@ def recommend(name: str, budget: str, results: Path | None, root: Path | None, j
         raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
     index = Index.of(_store(results).rows.every())
     index.check_budget(labels)  # before anything is measured
-    known = (similarity.of_name(index.example(t), root) for t in index.tasks)
+    known = (similarity.of_name(index.examples[t], root) for t in index.tasks)
     found = advice.recommend(index, similarity.of_task(tasks[0], root, extract=True), known, labels)
     if json_wanted:
         print(json.dumps(asdict(found), ensure_ascii=False))
