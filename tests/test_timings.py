@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +18,7 @@ import numpy as np
 import pytest
 from made import stored, study
 from test_cli import tlbench
+from test_resume import HEEDING_CTRL_C, until
 
 from tlbench import api, frozen, machine, markdown, tables
 from tlbench.api import Options
@@ -106,6 +111,45 @@ def test_a_cell_that_fails_is_told_and_the_rest_is_timed(tmp_path: Path) -> None
     assert [t.method for t in Timings(tmp_path / "store").found] == ["target_only"]
 
 
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
+def test_a_session_that_is_stopped_keeps_its_finished_repeats(tmp_path: Path, way: signal.Signals) -> None:
+    command = [
+        sys.executable, "-c", HEEDING_CTRL_C, sys.executable, "-m", "tlbench.cli", "time",
+        "-t", "wdbc_shift", "-m", "coral", "--budgets", "1", "--set", "steps=2", "--seeds", "0-99",
+        "--device", "cpu", "--results", str(tmp_path),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as running:
+        until(lambda: bool(Timings(tmp_path).found) or running.poll() is not None, 120)
+        assert running.poll() is None, "it ended before it was stopped"
+        os.killpg(running.pid, way)
+    timings = Timings(tmp_path)
+    assert timings.warnings == []
+    whole = [t for t in timings.found if t.score_after is not None]
+    repeats = {seed: [t.method for t in whole if t.seed == seed] for seed in range(len({t.seed for t in whole}))}
+    assert repeats
+    assert all(sorted(methods) == ["coral", "target_only"] for methods in repeats.values())
+    cut = [t for t in timings.found if t.score_after is None]  # of the repeat under way, which Ctrl-C keeps
+    assert all(t.noisy and t.seed == len(repeats) for t in cut)
+
+
+def test_methods_may_be_all_in_a_session_too(tmp_path: Path) -> None:
+    done = tlbench("time", "-t", "cal7", "--method", "all", "--budgets", "10", "--seeds", "0", "--set", "steps=2",
+                   "--device", "cpu", "--results", str(tmp_path))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "stochnorm on cal7/source-target, budget 10, seed 0: the backbone has no batch norm" in done.stderr
+    assert len({t.method for t in Timings(tmp_path).found}) == 27  # those of regression, but the one that was refused
+
+
+def test_a_method_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    words = ("-t", "cal7", "-m", "dann", "-m", "l2_sp", "--budgets", "10", "--seeds", "0-1", "--set", "steps=2")
+    done = tlbench("time", *words, "--device", "cpu", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: dann does classification; cal7/source-target is regression") == 1
+    assert {t.method for t in Timings(tmp_path).found} == {"l2_sp", "target_only"}
+
+
 def test_calibrate_prints_every_probe(tmp_path: Path) -> None:
     found = json.loads(tlbench("calibrate", "--device", "cpu", "--json").stdout)
     assert set(found["seconds"]) == {
@@ -123,8 +167,7 @@ def test_more_threads_than_cores_are_a_mistake() -> None:
 
 def test_timings_are_read_as_they_were_written(made: list[Timing], tmp_path: Path) -> None:
     again = Timings(tmp_path)
-    for t in made:
-        again.append(t)
+    again.extend(made)
     assert Timings(tmp_path).found == made
 
 
@@ -140,7 +183,7 @@ def test_a_line_that_is_no_timing_is_skipped_and_named(made: list[Timing], tmp_p
         read_timing({**json.loads(json.dumps(asdict(made[0]))), **BROKEN[name]})
     (tmp_path / "timings.jsonl").write_text('{"torn": tr\n')
     timings = Timings(tmp_path)
-    timings.append(made[0])
+    timings.extend(made[:1])
     assert Timings(tmp_path).found == [made[0]]
     assert "timings.jsonl:1: skipped" in Timings(tmp_path).warnings[0]
 
@@ -148,7 +191,7 @@ def test_a_line_that_is_no_timing_is_skipped_and_named(made: list[Timing], tmp_p
 def test_a_store_that_cannot_be_written_is_a_mistake(made: list[Timing], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Mistake, match="written before are safe"):
-        Timings(tmp_path / "file" / "below").append(made[0])
+        Timings(tmp_path / "file" / "below").extend(made[:1])
 
 
 def grid(one: Timing) -> Iterator[Timing]:
@@ -230,7 +273,7 @@ def test_where_the_references_alone_were_timed_the_board_does_not_claim_a_time(
         held = Timings(tmp_path / methods[-1])
         for t in made:
             if t.method in methods and t.budget == 0:
-                held.append(replace(t, default=True, noisy=False, contended=False))
+                held.extend([replace(t, default=True, noisy=False, contended=False)])
         (found,) = re.findall(r"Time was .*", markdown.text(Board(stored(held.folder, rows))))
         return str(found)
 
@@ -264,7 +307,7 @@ def test_the_board_shows_what_counts_as_a_ratio_to_the_reference(
     held = Timings(tmp_path)
     for t in made:
         fit = {"coral": 3.0, "adda": 7.0}.get(t.method, 2.0)
-        held.append(replace(t, default=True, noisy=False, contended=t.method == "adda", fit_s=fit))
+        held.extend([replace(t, default=True, noisy=False, contended=t.method == "adda", fit_s=fit)])
     shown = markdown.text(Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))))
     assert "No rows yet" in shown  # their splits are invented
     monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)

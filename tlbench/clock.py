@@ -14,7 +14,7 @@ from tlbench.jail import Limits, memory_share
 from tlbench.mistake import Mistake
 from tlbench.progress import bar
 from tlbench.request import Request
-from tlbench.session import Session, cells, requested
+from tlbench.session import Session, cells, refusals, requested
 from tlbench.store import default_folder
 from tlbench.sweep import resolve_device
 from tlbench.timings import Timing, Timings, ratios
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def time(request: Request, options: Options, threads: int, json_wanted: bool) -> int:
-    """Time a request's cells and their references one by one. Returns 1 when a cell could not be timed."""
+    """Time a request's cells and their references one by one. Returns 1 when one failed."""
     check_threads(threads)
     request = requested(request)
     with bar() as shown, api.started(options, api.preloaded(request.methods), threads) as workers:
@@ -34,14 +34,14 @@ def time(request: Request, options: Options, threads: int, json_wanted: bool) ->
         limits = Limits(options.time_limit, options.memory_limit or memory_share(1))
         session = Session(bench, workers, limits, shown.tell)
         made = session.run(cells(plan, request), timings)
-    for text in (*plan.notices, *timings.warnings, *session.left):
+    for text in (*plan.notices, *timings.warnings, *refusals(plan), *session.refused, *session.failed):
         print(f"note: {text}", file=sys.stderr)
     if json_wanted:
         print(json.dumps([asdict(t) for t in made], ensure_ascii=False))
     else:
         show(ratios(made, marked=True))
         print(footer(made, timings))
-    return int(bool(session.left))
+    return int(bool(session.failed))
 
 
 def check_threads(threads: int) -> None:
@@ -86,13 +86,13 @@ def footer(made: list[Timing], timings: Timings) -> str:
     said = [f"{len(made)} cells timed, appended to {timings.file}."]
     if made:
         t = made[0]
-        after = f"{t.score_after:.3g}" if t.score_after else "not measured"
+        scores = [t.score_before, *{t.seed: t.score_after for t in made}.values()]
+        told = ", ".join(f"{score:.3g}" if score else "not measured" for score in scores)
+        said.append(f"{t.machine_class}, {t.threads} threads; machine's score before and after each repeat: {told} ms.")
+    if noisy := sum(t.noisy for t in made):
         said.append(
-            f"{t.machine_class}, {t.threads} threads; machine's score {t.score_before:.3g} ms before, {after} after."
-        )
-    if any(t.noisy for t in made):
-        said.append(
-            "NOISY: the machine's score changed by more than 5 %; these timings are ranked nowhere, repeat them."
+            f"NOISY: {noisy} cells are of repeats around which the machine's score changed by more than 5 %; they are "
+            "ranked nowhere, repeat them."
         )
     if beside := sum(t.contended for t in made):
         said.append(

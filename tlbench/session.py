@@ -1,4 +1,4 @@
-"""A timing session: cells one at a time, their references among them, between two measurements of the machine."""
+"""A timing session: cells one at a time, their references among them; the machine is measured around each repeat."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from tlbench import descriptions, machine, record, requirements
@@ -36,39 +37,41 @@ def cells(plan: Plan, request: Request) -> list[Cell]:
     return sorted((c for c in asked | judges if not requirements.refusal(c)), key=lambda c: c.seed)
 
 
+def refusals(plan: Plan) -> list[str]:
+    """Why cells of a request are not timed, known beforehand; each reason once."""
+    return list(dict.fromkeys(why for e in plan.entries for c in e.cells if (why := requirements.refusal(c))))
+
+
 @dataclass
 class Session:
-    """Times cells; `run` stores them. `left` says of each cell that could not be timed why."""
+    """Times cells; `run` stores them. `failed` and `refused` say of each cell that has no timing why."""
 
     bench: Bench
     workers: Workers
     limits: Limits
     tell: Tell = field(default=lambda done, of, left, label: None)
-    left: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def run(self, todo: list[Cell], timings: Timings) -> list[Timing]:
-        """Time them, measure the machine again and store all; what was done is stored if it is interrupted, too."""
-        conditions, made = self.bench.conditions, list[dict[str, Any]]()
+        """Time cells that come seed by seed. A repeat is stored once the machine has been measured again after it:
+        a session that dies loses no repeat but the one under way."""
         self.bench.prepare(todo, self.workers)
-        common = {
-            "session": secrets.token_hex(8), **machine.about(self.workers, conditions.device),
-        }  # fmt: skip
-        before = self._probes()
-        after: dict[str, float] | None = None
-        try:
-            for i, cell in enumerate(todo):
-                self.tell(i, len(todo), None, cell.label)
-                made += self._timed(cell)
-            after = self._probes()
-        finally:
-            scores = machine.score(before), machine.score(after) if after else None
-            common |= {
-                "score_before": scores[0], "score_after": scores[1], "noisy": is_noisy(*scores),
-                "r0_s": min(p["r0_300"] for p in (before, after or before)),
-            }  # fmt: skip
-            found = [Timing(**{**common, **values}) for values in made]
-            for timing in found:
-                timings.append(timing)
+        about = {"session": secrets.token_hex(8), **machine.about(self.workers, self.bench.conditions.device)}
+        found, before = list[Timing](), self._probes()
+        for _, repeat in groupby(enumerate(todo), key=lambda at: at[1].seed):
+            made, after = list[dict[str, Any]](), None
+            try:
+                for i, cell in repeat:
+                    self.tell(i, len(todo), None, cell.label)
+                    made += self._timed(cell)
+                after = self._probes()
+            finally:  # of a repeat that is interrupted, what was timed is kept, and ranked nowhere
+                measured = _machine(before, after)
+                of_repeat = [Timing(**{**about, **measured, **values}) for values in made]
+                timings.extend(of_repeat)
+                found += of_repeat
+            before = after
         return found
 
     def _probes(self) -> dict[str, float]:
@@ -86,14 +89,15 @@ class Session:
             ended = self.workers.wait()
         except ServerDied:
             self.workers.restart()
-            self.left.append(f"{cell.label}: took the worker server down with it")
+            self.failed.append(f"{cell.label}: took the worker server down with it")
             return []
         wall, seen = time.perf_counter() - start, machine.Look.now()
         row = record.row(self.bench, cell, ended, provenance(), 1, wall)
         forget(ended)
         clocks = {name: ended.report.get(name) for name in (*CLOCKS, "cpu_s")}
         if not row.ok or not all(isinstance(v, float) and 0 <= v < math.inf for v in clocks.values()):
-            self.left.append(f"{cell.label}: {row.reason or 'its report is not one of a worker'}")
+            left = self.refused if row.status == "refused" else self.failed
+            left.append(f"{cell.label}: {row.reason or 'its report is not one of a worker'}")
             return []
         others = machine.others(look, seen, float(clocks.pop("cpu_s") or 0.0), wall, self.bench.conditions.threads)
         values = {
@@ -101,6 +105,15 @@ class Session:
             "others": round(others, 3), "runs": runs, "contended": bool(runs) or others > machine.MOST_BUSY,
         }  # fmt: skip
         return [{name: values[name] for name in COLUMNS if name in values}]
+
+
+def _machine(before: dict[str, float], after: dict[str, float] | None) -> dict[str, Any]:
+    """A repeat's columns that its two measurements of the machine fill."""
+    scores = machine.score(before), machine.score(after) if after else None
+    return {
+        "score_before": scores[0], "score_after": scores[1], "noisy": is_noisy(*scores),
+        "r0_s": min(probes["r0_300"] for probes in (before, after or before)),
+    }  # fmt: skip
 
 
 def requested(request: Request) -> Request:

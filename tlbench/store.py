@@ -11,7 +11,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Store:
             self.refresh()  # another run on this store may have been faster
             return row.key not in self.rows or not self.rows[row.key].ok
 
-        append_line(self.file, row.values(), f"the {len(self.rows)} rows written before are safe", wanted)
+        append_lines(self.file, [row.values()], f"the {len(self.rows)} rows written before are safe", wanted)
         self.refresh()
 
     def warnings(self) -> list[str]:
@@ -148,14 +148,16 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def append_line(file: Path, values: dict[str, Any], safe: str, wanted: Callable[[], bool] = lambda: True) -> None:
-    """Write one JSON line whole and synced, under the file's lock and if it is `wanted` then, or change nothing.
+def append_lines(
+    file: Path, values: Sequence[Mapping[str, Any]], safe: str, wanted: Callable[[], bool] = lambda: True
+) -> None:
+    """Write JSON lines whole and synced, all or none, under the file's lock and if they are `wanted` then.
 
     Raises:
         Mistake: the disk is full, or the file cannot be written; `safe` says what is not lost.
     """
-    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    line = text.encode(errors="replace") + b"\n"  # a reason may hold half a character
+    texts = [json.dumps(v, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n" for v in values]
+    data = "".join(texts).encode(errors="replace")  # a reason may hold half a character
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _locked(file) as fd:
@@ -163,8 +165,8 @@ def append_line(file: Path, values: dict[str, Any], safe: str, wanted: Callable[
                 return
             end = os.lseek(fd, 0, os.SEEK_END)
             if end and os.pread(fd, 1, end - 1) != b"\n":
-                line = b"\n" + line  # a torn line stays a line of its own, to be skipped
-            _write(fd, line, end)
+                data = b"\n" + data  # a torn line stays a line of its own, to be skipped
+            _write(fd, data, end)
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
         raise Mistake(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
 from tlbench.row import check_columns, kinds
-from tlbench.store import append_line, parsed
+from tlbench.store import append_lines, parsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,14 +138,16 @@ class Timings:
     def file(self) -> Path:
         return self.folder / FILE
 
-    def append(self, timing: Timing) -> None:
-        """Whole and synced, as rows are.
+    def extend(self, timings: Sequence[Timing]) -> None:
+        """Whole and synced as rows are, and all or none.
 
         Raises:
             Mistake: the file cannot be written.
         """
-        append_line(self.file, asdict(timing), f"the {len(self.found)} timings written before are safe")
-        self.found.append(timing)
+        if timings:
+            safe = f"the {len(self.found)} timings written before are safe"
+            append_lines(self.file, [asdict(t) for t in timings], safe)
+        self.found += timings
 
 
 def ratios(
