@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from tlbench import detect, trunks
+from tlbench import detect, jobs, trunks
 from tlbench.bench import padded
+from tlbench.descent import predictor
 from tlbench.metrics import ap50
+
+
+class Maps(torch.nn.Module):
+    """Features whose maps are the images themselves."""
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        return x
 
 
 def boxes(*rows: tuple[float, ...]) -> np.ndarray:
@@ -69,6 +79,21 @@ def test_boxes_lie_inside_the_image_and_are_sorted_by_score() -> None:
     assert kept[:, [1, 3]].max() <= 24
     assert (out[..., 4].diff(dim=1) <= 1e-6).all()
     assert set(kept[:, 5].tolist()) <= {0.0, 1.0, 2.0}
+
+
+def test_a_detector_whose_training_diverged_is_an_error_and_one_that_finds_nothing_is_not(tmp_path: Path) -> None:
+    top = detect.Detector(4, 2, 8)
+    net = torch.nn.ModuleDict({"features": Maps(), "classifier": top})
+    with torch.no_grad():
+        top.kind.bias.fill_(-20.0)
+    x = torch.rand(3, 4, 2, 2)
+    assert not jobs.all_scores(predictor(net), x, tmp_path).any()
+    with torch.no_grad():
+        top.kind.bias.fill_(torch.nan)
+    assert not predictor(net)(x).any()  # as if nothing were there
+    with pytest.raises(ValueError, match=r"scores are not finite .* its training diverged"):
+        jobs.all_scores(predictor(net), x, tmp_path)
+    assert not predictor(net)(x).any()  # who asks elsewhere is not watched
 
 
 @pytest.mark.slow

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from tlbench import folds, loading, nets
 from tlbench import method as methods
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
+from tlbench.detect import Detector
 from tlbench.embed import batch_for
 from tlbench.energy import Energy
 from tlbench.mistake import Mistake
@@ -147,7 +149,24 @@ def all_scores(predict: Predictor, x: Tensor, folder: Path) -> np.ndarray[Any, A
     """The predictor over all test inputs, batch by batch."""
     size = batch_for(x)
     batches = (x[i : i + size] for i in range(0, len(x), size))
-    return torch.cat([checked(predict(batch), len(batch)) for batch in batches]).numpy()
+    with diverged_detectors_told():
+        return torch.cat([checked(predict(batch), len(batch)) for batch in batches]).numpy()
+
+
+@contextmanager
+def diverged_detectors_told() -> Iterator[None]:
+    """Within, a detector whose scores are no numbers is an error. NaN is above no threshold, so that a detector whose
+    training diverged would else pass for one that finds nothing."""
+
+    def check(module: nn.Module, inputs: object, output: Any) -> None:
+        if isinstance(module, Detector) and not all(bool(t.isfinite().all()) for t in output):
+            raise ValueError("the detector's scores are not finite (NaN or infinity): its training diverged")
+
+    hook = register_module_forward_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def episode_scores(learn: Learner, x: Tensor, folder: Path) -> np.ndarray[Any, Any]:
