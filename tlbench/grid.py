@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 Cube = NDArray[np.floating[Any]]
 POOLED, CHANCE = "source_plus_target", "chance"
+COLUMNS = [  # of a frame, that a grid is made of
+    "task", "sources", "budget", "seed", "method", "family", "paradigm", "regime",
+    "status", "value", "correct", "n_test", "episodes",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,7 @@ class Grid:
 
 def grids(frame: pd.DataFrame) -> dict[Budget, Grid]:
     """A grid for every budget that a task with a source was measured at, of `frame.standing` rows."""
+    frame = frame[COLUMNS]  # rows are taken out of it again and again
     pairs = frame[words(frame["sources"]) != ""]
     found = [b for b in set(words(pairs["budget"])) if b != FULL]
     budgets: list[Budget] = sorted(int(b) for b in found)
