@@ -124,6 +124,27 @@ def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
     assert one["harmed_by_1"].item() == (standing.harm.counts[1] if standing.harm else None)
 
 
+def test_a_table_or_picture_that_is_not_the_rows_own_is_named(tmp_path: Path) -> None:
+    file, folder = tmp_path / "leaderboard.md", tmp_path / "results"
+    file.write_text(f"{BEGIN}\n{END}\n")
+    held = stored(folder, rows())
+    markdown.rebuild(held, file)
+    assert markdown.rebuild(held, file, write=False) == []
+    csv, curves, parquet = folder / "board.csv", folder / "figures" / "curves.svg", folder / "board.parquet"
+    csv.write_text(csv.read_text().replace("dann", "DANN", 1))
+    table = pd.read_parquet(parquet)
+    table["gain"] += 1e-6
+    table.to_parquet(parquet, index=False)
+    left = curves.rename(curves.with_name("left.svg"))
+    heat = folder / "figures" / "heatmap_5.svg"
+    heat.write_text(heat.read_text().replace(">coral", ">Coral", 1))
+    named = ["board.csv", "board.parquet", "figures/curves.svg", "figures/heatmap_5.svg", "figures/left.svg"]
+    assert markdown.rebuild(held, file, write=False) == named
+    markdown.rebuild(held, file)
+    assert markdown.rebuild(held, file, write=False) == []
+    assert not left.exists()
+
+
 def test_every_heading_of_the_tables_is_documented_and_no_other(tmp_path: Path) -> None:
     section = README.read_text().partition("## The board's table")[2].partition("\n## ")[0]
     lines = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -192,7 +193,7 @@ def test_the_leaderboard_is_the_same_bytes_from_the_same_rows(results: Path, tmp
     assert text.endswith("By hand.\n")
     assert "dann" in text
     shuffled = tmp_path / "shuffled"
-    shuffled.mkdir()
+    shutil.copytree(results, shuffled)
     lines = (results / "rows.jsonl").read_text().splitlines()
     (shuffled / "rows.jsonl").write_text("\n".join(reversed(lines)) + "\n")
     assert tlbench("leaderboard", "--results", str(shuffled), "--file", str(board), "--check").returncode == 0

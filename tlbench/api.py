@@ -237,4 +237,4 @@ def leaderboard(results: Path | None = None, file: Path | None = None) -> bool:
     from tlbench import markdown
 
     folder = results or default_folder()
-    return markdown.rebuild(Store(folder), file or folder.parent / "leaderboard.md")
+    return bool(markdown.rebuild(Store(folder), file or folder.parent / "leaderboard.md"))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,14 +54,6 @@ class Board:
     def chosen(self) -> pd.DataFrame:
         """What rules of selection chose, beside the defaults."""
         return choices.valued(self.all, self.rows)
-
-    def export(self, folder: Path) -> None:
-        """The standings at every budget as `board.csv` and `board.parquet`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        figures.draw(self.pictures, folder / "figures")
-        table = self.table()
-        table.to_csv(folder / "board.csv", index=False, float_format="%.6g", lineterminator="\n")
-        table.to_parquet(folder / "board.parquet", index=False)
 
     @cached_property
     def pictures(self) -> list[figures.Picture]:

@@ -147,9 +147,9 @@ def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     for text in rows.warnings():
         print(f"note: {text}", file=sys.stderr)
     changed = markdown.rebuild(rows, place, write=not check)
-    said = "unchanged" if not changed else "would change" if check else "rebuilt"
+    said = "unchanged" if not changed else f"would change: {', '.join(changed)}" if check else "rebuilt"
     print(f"{place}: {said}, {len(rows.rows)} rows")
-    return int(check and changed)
+    return int(check and bool(changed))
 
 
 def reproduce(names: Sequence[str], options: Options, words: Sequence[str], check: bool) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import choices, core, frame, standings, stats, submissions, tables, truths
+from tlbench import choices, core, exports, frame, standings, stats, submissions, tables, truths
 from tlbench.board import Board, for_all, measured, of_core, same_task
 from tlbench.card import PARADIGMS, Budget
 from tlbench.charts import compared
@@ -27,9 +27,9 @@ ENOUGH = 1000  # test samples, from which on a harm of a point or two can be sho
 METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
 
 
-def rebuild(store: Store, file: Path, write: bool = True) -> bool:
-    """Replace what is between the markers of `file` by the tables of `store`, and write the table's CSV and Parquet
-    beside the rows. Returns whether the text changes.
+def rebuild(store: Store, file: Path, write: bool = True) -> list[str]:
+    """Replace what is between the markers of `file` by the tables of `store`, and make the files beside the rows anew.
+    Returns the names of what changes: of the text, and without `write` of the files beside the rows as well.
 
     Raises:
         Mistake: the file is missing or lacks its markers.
@@ -44,13 +44,15 @@ def rebuild(store: Store, file: Path, write: bool = True) -> bool:
         raise Mistake(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
     board = Board(store)
     new = f"{head}{BEGIN}\n\n{text(board)}\n{END}{tail}"
-    if write:
-        board.export(store.folder)
-    if new != old and write:
+    changed = [file.name] if new != old else []
+    if not write:
+        return changed + exports.differing(board, store.folder)
+    exports.write(board, store.folder)
+    if changed:
         temporary = file.with_suffix(".tmp")
         temporary.write_text(new, encoding="utf-8")
         temporary.replace(file)
-    return new != old
+    return changed
 
 
 def text(board: Board) -> str:
