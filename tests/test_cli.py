@@ -59,8 +59,44 @@ def test_a_dry_run_says_what_it_would_take_and_runs_nothing(results: Path) -> No
     assert told["memory_mib"] > 0
     said = tlbench(*words, "--dry-run").stdout
     assert "6 cells: 4 in the store, 0 to be refused, 2 to run (digits 2)" in said
-    assert "2 cells of methods never measured here" in said
+    assert "(a guess for 2 cells, whose methods have no row on their suite" in said
     assert (results / "rows.jsonl").read_bytes() == before
+
+
+def test_a_dry_run_knows_that_trials_whose_scores_are_gone_are_run_again(tmp_path: Path) -> None:
+    words = (
+        "run",
+        "-t",
+        "wdbc_shift",
+        "-m",
+        "coral",
+        "--rule",
+        "cv",
+        "--trials",
+        "2",
+        "--budgets",
+        "2",
+        "--seeds",
+        "0",
+    )
+    words += ("--results", str(tmp_path))
+    foretold = json.loads(tlbench(*words, "--dry-run", "--json").stdout)
+    ran = json.loads(tlbench(*words, "--json").stdout)
+    assert ran["computed"] == foretold["to_run"] > 0
+    assert tlbench(*words, "--dry-run").stdout.strip().endswith("nothing to run")
+    kept = list((tmp_path / "trials").iterdir())
+    for file in kept:
+        file.unlink()
+    again = json.loads(tlbench(*words, "--dry-run", "--json").stdout)
+    assert again["to_run"] == len(kept) <= ran["computed"]
+    assert again["disk_mib"] > 4 * 2 * len(kept) * 400 / 2**20  # scores of two classes for all test samples, at least
+    assert again["guessed"] == 0
+
+
+def test_a_dry_run_says_that_a_time_on_another_suite_is_a_guess(results: Path) -> None:
+    words = ("run", "-t", "wdbc_shift", "-m", "dann", "--budgets", "1", "--seeds", "0", "--results", str(results))
+    told = json.loads(tlbench(*words, "--dry-run", "--json").stdout)
+    assert told["guessed"] == told["to_run"] == 3
 
 
 def test_a_dry_run_without_rows_does_not_know_the_time(tmp_path: Path) -> None:

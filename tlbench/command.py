@@ -75,8 +75,8 @@ def plan(request: Request, options: Options, file: Path) -> None:
     """Write the cells of a request that are not in the store."""
     with api.started(options) as workers:
         made, bench = api.prepared(request, options, workers)
-        rows = Store(options.results or default_folder()).rows
-        todo = [c for c in made.cells if bench.key(c) not in rows]
+        held = Store(options.results or default_folder())
+        todo = Sweep(made.cells, bench, held, workers, retry_failed=options.retry_failed).missing()
         planfile.write(file, todo, bench)
     for text in made.notices:
         print(f"note: {text}", file=sys.stderr)
@@ -89,10 +89,11 @@ def forecast(request: Request, options: Options, json_wanted: bool) -> None:
 
     with api.started(options) as workers:
         made, bench = api.prepared(request, options, workers)
-    held = Store(options.results or default_folder())
+        held = Store(options.results or default_folder())
+        todo = Sweep(made.cells, bench, held, workers, retry_failed=options.retry_failed).missing()
     jobs = options.jobs or default_jobs(bench.conditions.device)
     folder = next(p for p in (held.folder, *held.folder.absolute().parents) if p.exists())
-    found = forecasts.forecast(made.cells, bench, held, jobs, shutil.disk_usage(folder).free / 2**20)
+    found = forecasts.forecast(made.cells, todo, bench, held, jobs, shutil.disk_usage(folder).free / 2**20)
     for text in made.notices:
         print(f"note: {text}", file=sys.stderr)
     print(json.dumps(asdict(found)) if json_wanted else forecasts.sentence(found))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlbench import archive, requirements
+from tlbench import archive, requirements, trials
 from tlbench.bench import Bench
 from tlbench.cell import Cell
 from tlbench.store import Store
@@ -26,29 +26,35 @@ class Forecast:
     there: int  # in the store already
     refused: int  # known to be, before they are run
     to_run: int
-    guessed: int  # of those, cells of a method that the store has no row of: taken for an average one
+    guessed: int  # of those, cells whose method the store has no row of on their suite: taken for it on other suites
     hours: float | None  # of wall clock
     memory_mib: float | None  # the most that the cells run at the same time have taken
-    disk_mib: float  # of rows; features and decoded images come on top, in the cache
+    disk_mib: float  # of rows and of what is kept of trials; features and decoded images come on top, in the cache
     free_mib: float  # of the store's disk
     by_suite: dict[str, int]  # cells to run
 
 
-def forecast(cells: Sequence[Cell], bench: Bench, store: Store, jobs: int, free_mib: float) -> Forecast:
-    """The cost of what is left of `cells` when `jobs` run at a time on a machine like the one of the store's rows."""
-    todo = [c for c in cells if bench.key(c) not in store.rows]
+def forecast(
+    cells: Sequence[Cell], todo: Sequence[Cell], bench: Bench, store: Store, jobs: int, free_mib: float
+) -> Forecast:
+    """The cost of `todo`, what is left of `cells`, when `jobs` run at a time on a machine like that of the rows."""
     refused = [c for c in todo if requirements.refusal(c)]
     run = [c for c in todo if not requirements.refusal(c)]
     known = _costs(store)
     taken = [_of(known, c) for c in run]
-    seconds = [t for t, _ in taken]
-    hours = None if None in seconds else sum(s for s in seconds if s is not None) / jobs / 3600
-    memory = None if known.empty or not run else float(sum(sorted((m or 0.0 for _, m in taken), reverse=True)[:jobs]))
-    methods = set(known.index.get_level_values("method"))
+    hours = None if known.empty else sum(t * fits(c) for c, (t, _) in zip(run, taken, strict=True)) / jobs / 3600
+    memory = None if known.empty or not run else float(sum(sorted((m for _, m in taken), reverse=True)[:jobs]))
+    guessed = sum((c.task.card.name, c.method.name) not in known.index for c in run)
+    kept = sum(trials.about_bytes(bench, c) for c in run if trials.keeps(c))
     return Forecast(
-        len(cells), len(cells) - len(todo), len(refused), len(run), sum(c.method.name not in methods for c in run),
-        hours, memory, len(todo) * ROW_BYTES / 2**20, free_mib, dict(Counter(c.task.card.name for c in run)),
+        len(cells), len(cells) - len(todo), len(refused), len(run), guessed, hours, memory,
+        (len(todo) * ROW_BYTES + kept) / 2**20, free_mib, dict(Counter(c.task.card.name for c in run)),
     )  # fmt: skip
+
+
+def fits(cell: Cell) -> int:
+    """How often a cell's method is fitted: a trial once more for every fold."""
+    return 1 + trials.n_folds(cell) if trials.keeps(cell) else 1
 
 
 def _costs(store: Store) -> pd.DataFrame:
@@ -66,10 +72,11 @@ def _costs(store: Store) -> pd.DataFrame:
     return costs
 
 
-def _of(known: pd.DataFrame, cell: Cell) -> tuple[float | None, float | None]:
-    """Seconds and MiB of a cell: of its method on its suite, else of its method, else of all."""
+def _of(known: pd.DataFrame, cell: Cell) -> tuple[float, float]:
+    """Seconds and MiB of a cell: of its method on its suite, else of its method, else of all; 0 where nothing is
+    known."""
     if known.empty:
-        return None, None
+        return 0.0, 0.0
     place = (cell.task.card.name, cell.method.name)
     if place in known.index:
         found = known.loc[[place]]
@@ -85,11 +92,15 @@ def sentence(f: Forecast) -> str:
         return f"{f.cells} cells, {f.there} in the store, {f.refused} to be refused: nothing to run"
     time = "time unknown: the store has no row to tell by" if f.hours is None else f"about {_hours(f.hours)}"
     memory = "" if f.memory_mib is None else f", {f.memory_mib:,.0f} MiB of memory"
-    guess = f" ({f.guessed} cells of methods never measured here are taken for average ones)" if f.guessed else ""
+    guess = (
+        f" (a guess for {f.guessed} cells, whose methods have no row on their suite: they may take many times that)"
+        if f.guessed and f.hours is not None
+        else ""
+    )
     suites = ", ".join(f"{name} {n}" for name, n in sorted(f.by_suite.items()))
     return (
         f"{f.cells} cells: {f.there} in the store, {f.refused} to be refused, {f.to_run} to run ({suites})\n"
-        f"{time}{guess}{memory}, {f.disk_mib:,.1f} MiB of rows on a disk with {f.free_mib:,.0f} free "
+        f"{time}{guess}{memory}, {f.disk_mib:,.1f} MiB in the store on a disk with {f.free_mib:,.0f} free "
         "(features and decoded images come on top, in the cache)"
     )
 

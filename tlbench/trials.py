@@ -114,6 +114,13 @@ def sizes(bench: Bench, cell: Cell, workers: Workers) -> dict[str, int]:
     }
 
 
+def about_bytes(bench: Bench, cell: Cell) -> int:
+    """What is kept of a trial takes on the disk, without the sources' validation samples."""
+    split = bench.split(cell.task, cell.seed)
+    n = len(split.partition.test) + min(UNLABELED_MOST, len(split.unlabeled)) + len(split.shots(cell.budget))
+    return 4 * n * n_outputs(split.domain, cell.task.card)
+
+
 def keep(to: Path, bench: Bench, cell: Cell, ended: Ended, workers: Workers) -> None:
     """Write what a finished trial told, for `read`.
 
