@@ -145,6 +145,15 @@ def test_a_table_or_picture_that_is_not_the_rows_own_is_named(tmp_path: Path) ->
     assert not left.exists()
 
 
+def test_harm_is_told_of_every_paradigm(tmp_path: Path) -> None:
+    text = markdown.text(Board(stored(tmp_path, [*rows(), *rows(tasks=(OTHER,))])))
+    _, _, paradigms = text.partition("## By paradigm")
+    for title in ("different domain, same task", "same domain, different task"):
+        table = paradigms.partition(f"Harm, {title}, 5 labels a class:")[2].strip().splitlines()
+        assert table[0].startswith("| method | harmed by > 0/1/2 | rate [95 %] |")
+        assert any(line.startswith("| dann |") for line in table)
+
+
 def test_every_heading_of_the_tables_is_documented_and_no_other(tmp_path: Path) -> None:
     section = README.read_text().partition("## The board's table")[2].partition("\n## ")[0]
     lines = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]

@@ -174,7 +174,7 @@ def test_harm_is_told_with_its_evidence() -> None:
 @pytest.mark.parametrize(
     ("said", "gain", "floor", "harmed"),
     [
-        ("no", -0.5, None, False), ("no, not tested", -0.5, 0.1, False),
+        ("no", -0.5, None, False), ("not tested", -0.5, 0.1, False),
         ("yes", -3, 4, True),  # what a test shows is no fortune
         ("unclear", -3, 2.9, True), ("unclear", -3, 3.1, False), ("unclear", -3, -3.1, False),
         ("unclear", -3, None, True), ("yes, not tested", -3, -3, False),

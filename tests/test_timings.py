@@ -249,13 +249,14 @@ def test_ratios_of_two_budgets_are_never_one(made: list[Timing]) -> None:
 
 def test_the_table_of_costs_has_a_budget_a_line_and_digits_enough(made: list[Timing]) -> None:
     one = [replace(t, step_gflops=8.192e-5, fit_s=t.fit_s / 1000) for t in grid(made[0])]
-    header, _, *lines = tables.costs(ratios([*one, *(replace(t, budget=5) for t in one)])).splitlines()
+    header, _, *lines = tables.costs(ratios([*one, *(replace(t, budget=5) for t in one)]), {"m"}).splitlines()
     names = header.split(" | ")
     assert names[:3] == ["| method", "k", "ratio"]
     cells = [dict(zip(names, line.split(" | "), strict=True)) for line in lines]
     assert [c["k"] for c in cells] == ["1", "1", "5", "5"]
     assert {c["step_mflop"] for c in cells} == {"0.0819"}
     assert cells[1]["ratio"] == "4.00 [2.00, 8.00]"
+    assert [c["| method"] for c in cells] == ["| target_only", "| m †", "| target_only", "| m †"]
     assert float(cells[0]["fit_s"]) > 0
     assert [tables.significant(x) for x in (0.00149, 28.21, 113330.2, 0.0, math.nan)] == [
         "0.00149", "28.2", "113330", "0", "–",
@@ -280,6 +281,22 @@ def test_where_the_references_alone_were_timed_the_board_does_not_claim_a_time(
     assert said("target_only") == "Time was not measured here."
     assert said("source_only") == "Time was not measured here, but of the references."
     assert said("source_only", "coral") == f"Time was measured on {task}."
+
+
+def test_the_board_takes_times_of_one_code_and_marks_what_has_changed(made: list[Timing], tmp_path: Path) -> None:
+    held = Timings(tmp_path)
+    timings = [replace(t, noisy=False, contended=False, default=True) for t in made if t.budget == 1]
+    old = [replace(t, method_digest="0" * 64, fit_s=100 * t.fit_s) for t in timings if t.method == "coral"]
+    foreign = [replace(t, protocol=t.protocol + 1) for t in timings]
+    held.extend([*old, *old, *timings, *foreign])
+    found = Board(Store(tmp_path))
+    assert len(found.timed) == len(timings)  # of coral the code that ships, though the other has more
+    assert found.recoded == set()
+    stale = Timings(tmp_path / "stale")
+    stale.extend([t for t in timings if t.method != "coral"] + old)
+    found = Board(Store(tmp_path / "stale"))
+    assert found.recoded == {"coral"}
+    assert "| coral † | 1 |" in "\n".join(markdown._costs(found))
 
 
 def test_an_interval_needs_two_groups() -> None:

@@ -12,8 +12,11 @@ from held import failed, over, references, refused, row, store, tlbench
 from tlbench import registry
 from tlbench.mistake import Mistake
 from tlbench.row import Row
+from tlbench.store import Store
+from tlbench.timings import Timings
 from tlbench.trace import command, ranges, trace
 
+ROOT = Path(__file__).parent.parent
 TASK = "birds/a-b"
 RIGHT = [64, 65, 66, 67, 68]
 ROWS = references(TASK, target=60, source=50) + over("dann", TASK, 5, RIGHT) + over("dann", TASK, 0, [40] * 5)
@@ -58,7 +61,7 @@ def test_a_rules_choices_stand_beside_the_references_that_it_chose() -> None:
     tuned = [*by("dann", "cv", [70] * 5), *by("target_only", "cv", [68] * 5), *by("dann", "im", [50] * 5)]
     found = trace([*ROWS, *tuned], "dann", TASK, 5, "cv")
     assert [(e.value, e.reference) for e in found.rows] == [(70.0, 68.0)] * 5
-    assert found.again.endswith("--rule cv --trials 8")
+    assert found.again.endswith("--rule cv --trials 8 --results again")
     beside = trace([*ROWS, *tuned], "dann", TASK, 5, "im")
     assert [(e.value, e.reference) for e in beside.rows] == [(50.0, 60.0)] * 5  # target-only's default
     with pytest.raises(Mistake, match="no rows"):
@@ -95,7 +98,7 @@ def test_the_command_names_what_a_shell_needs() -> None:
     )
     own = over("Mine", TASK, 5, RIGHT)
     assert trace(own, "Mine", TASK, 5).again == (
-        "tlbench run --task path/to/birds.toml --method path/to/file.py:Mine --budgets 5 --seeds 0-4"
+        "tlbench run --task path/to/birds.toml --method path/to/file.py:Mine --budgets 5 --seeds 0-4 --results again"
     )
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
 
@@ -104,8 +107,10 @@ def test_the_command_that_why_prints_finds_every_cell(tmp_path: Path) -> None:
     words = ("--task", "wdbc_shift", "--method", "coral", "--budgets", "5", "--seeds", "0", "--results", tmp_path)
     assert tlbench("run", *words).returncode == 0
     said = json.loads(tlbench("why", "coral", "wdbc_shift", "5", "--results", tmp_path, "--json").stdout)
-    again = tlbench(*said["again"].split()[1:], "--results", tmp_path)
-    assert "0 cells computed" in again.stdout
+    again = tlbench(*said["again"].split()[1:], cwd=tmp_path)
+    assert " 0 found in again/rows.jsonl" in again.stdout
+    first, second = Store(tmp_path).rows, Store(tmp_path / "again").rows
+    assert {k: r.value for k, r in first.items()} == {k: r.value for k, r in second.items()}
 
 
 def test_the_command_prints_rows_mean_and_gain(tmp_path: Path) -> None:
@@ -120,6 +125,24 @@ def test_the_command_prints_rows_mean_and_gain(tmp_path: Path) -> None:
         "again: tlbench run",
     ):
         assert part in said
+
+
+def test_a_line_says_from_which_budget_its_method_harms() -> None:
+    rows = references(TASK, budgets=(1, 5, 20)) + over("dann", TASK, 1, [61] * 5) + over("dann", TASK, 20, [58] * 5)
+    found = trace([*rows, *over("dann", TASK, 5, [60] * 5)], "dann", TASK, 5)
+    assert (found.harms_from, found.labelled) == (20, (1, 5, 20))
+    assert trace([*rows, *over("dann", TASK, 5, [59] * 5)], "dann", TASK, 1).harms_from == 5
+    fine = trace(ROWS, "dann", TASK, 5)
+    assert (fine.harms_from, fine.labelled) == (None, (5,))
+    assert trace(ROWS, "target_only", TASK, 5).labelled == ()
+
+
+def test_a_time_of_the_board_has_its_repeats_and_their_command(tmp_path: Path) -> None:
+    told = json.loads(tlbench("why", "mcc", "wdbc_shift", "5", "--results", ROOT / "results", "--json").stdout)
+    held = [t for t in Timings(ROOT / "results").found if (t.method, t.suite, t.budget) == ("mcc", "wdbc_shift", 5)]
+    assert [(t["seed"], t["fit_s"], t["key"]) for t in told["timed"]] == [(t.seed, t.fit_s, t.key) for t in held]
+    assert told["time_again"] == "tlbench time --task wdbc_shift/wdbc_biased-wdbc --method mcc --budgets 5 --seeds 0-2"
+    assert "Timing passes" not in tlbench("why", "dann", "birds", "5", "--results", store(tmp_path, ROWS)).stdout
 
 
 def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import choices, core, figures, frame, standings, submissions
+from tlbench import PROTOCOL, choices, core, figures, frame, standings, submissions
 from tlbench.bundle import Bundle
 from tlbench.card import PARADIGMS, RANKED_FIRST, Budget, titled
 from tlbench.frame import known
@@ -43,7 +44,8 @@ class Board:
         self.changed = frame.changed_since(self.rows)
         self.grids = grids(self.rows)
         self.core = {k: g for k, g in grids(of_core(self.rows)).items() if measured(g).any()}
-        self.timed = _timed(store)
+        self.timed = timed(store)
+        self.recoded = frame.changed_since(_codes(self.timed))
         self.costs = _costs(self.timed)
         at = {k: self.costs[self.costs["budget"] == k] for k in self.grids}
         self.times = {k: dict(zip(c["method"], c["ratio"], strict=True)) for k, c in at.items()}
@@ -74,10 +76,14 @@ class Board:
         return pd.DataFrame(lines)
 
     @cached_property
+    def paradigms(self) -> dict[str, dict[Budget, Grid]]:
+        """The core grid's tasks of each paradigm, a regime by itself, at every budget."""
+        return parted({k: standings.part(g, measured(g)) for k, g in self.core.items()})
+
+    @cached_property
     def by_paradigm(self) -> dict[str, Placed]:
-        """The standings on each paradigm's tasks, a regime by itself, at every budget."""
-        held = parted({k: standings.part(g, measured(g)) for k, g in self.core.items()})
-        return {title: {k: standings.standings(g) for k, g in own.items()} for title, own in held.items()}
+        """How methods stand on these."""
+        return {title: {k: standings.standings(g) for k, g in own.items()} for title, own in self.paradigms.items()}
 
 
 def parted(held: dict[Budget, Grid]) -> dict[str, dict[Budget, Grid]]:
@@ -92,11 +98,19 @@ def parted(held: dict[Budget, Grid]) -> dict[str, dict[Budget, Grid]]:
     return found
 
 
-def _timed(store: Store) -> list[Timing]:
-    """Timings at the published settings, on the kind of machine that most were made on."""
-    timed = [t for t in Timings(store.folder).found if t.default]
-    most = Counter(t.machine_class for t in timed if t.counts).most_common(1)
-    return [t for t in timed if most and t.machine_class == most[0][0]]
+def timed(store: Store) -> list[Timing]:
+    """Timings at the published settings, of one version of each method's code, on the kind of machine that most were
+    made on."""
+    found = [t for t in Timings(store.folder).found if t.default and t.protocol == PROTOCOL]
+    most = Counter(t.machine_class for t in found if t.counts).most_common(1)
+    found = [t for t in found if most and t.machine_class == most[0][0]]
+    return list(compress(found, frame.one_code(_codes(found)))) if found else []
+
+
+def _codes(found: Sequence[Timing]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({name: [getattr(t, name) for t in found] for name in ("method", "method_digest", "time")})
 
 
 def _timed_on(timed: Sequence[Timing], k: Budget) -> list[str]:

@@ -109,7 +109,7 @@ def _counting(frame: pd.DataFrame, ranked: bool) -> pd.DataFrame:
     splits; of a suite those on the network that most are on; of a method those of one version of its code."""
     kept: pd.DataFrame = frame[frame["protocol"] == PROTOCOL]
     kept = kept[_of_this_card(kept, ranked)]
-    for keep in (_frozen, _alike, _one_code):
+    for keep in (_frozen, _alike, one_code):
         kept = kept[keep(kept)]
     return kept
 
@@ -182,8 +182,9 @@ def _alike(frame: pd.DataFrame) -> Any:
     return _per(kinds, ["suite", *kind, "alone"], told)
 
 
-def _one_code(frame: pd.DataFrame) -> Any:
-    """Rows of one version of a method's code: the one that ships, if it was measured, else that of most rows."""
+def one_code(frame: pd.DataFrame) -> Any:
+    """(n,) whether a row is of one version of its method's code: the one that ships, if it was measured, else that of
+    most rows."""
     by = frame.groupby(["method", "method_digest"], observed=True)["time"].agg(["size", "max"]).reset_index()
     by = by.assign(ours=[_ships(m, d) for m, d in by[["method", "method_digest"]].astype(str).to_numpy()])
     by = by.sort_values(["ours", "size", "max"]).drop_duplicates("method", keep="last")

@@ -177,9 +177,21 @@ def _costs(board: Board) -> list[str]:
         "A line is a method at k labels a class. "
         "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
         f"target in the same session, its interval over dataset families. Tasks: {', '.join(tasks)}. "
-        f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out."
+        f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out. {_sessions(board)}"
     )
-    return ["## Cost", "", said, "", tables.costs(board.costs), ""]
+    return ["## Cost", "", said, "", tables.costs(board.costs, board.recoded), ""]
+
+
+def _sessions(board: Board) -> str:
+    """Where the timings come from."""
+    counted = [t for t in board.timed if t.counts]
+    machines = "; ".join(sorted({plain(t.machine) for t in counted}))
+    threads = ", ".join(map(str, sorted({t.threads for t in counted})))
+    commits = ", ".join(sorted({t.commit[:7] for t in counted if t.commit})) or "none"
+    return (
+        f"{len(counted)} timings of {len({t.session for t in counted})} sessions, threads: {threads}; "
+        f"{counted[0].machine_class}: {machines}; commits {commits}."
+    )
 
 
 def _pending(board: Board) -> list[str]:
@@ -206,8 +218,10 @@ def _paradigms(board: Board) -> list[str]:
     parts = ["## By paradigm", ""]
     for title, placed in found.items():
         parts += [f"<details><summary>{title}</summary>", ""]
+        turns = tables.turning_points(board.paradigms[title])
         for k, rows in placed.items():
             parts += [f"#### {title}, {_labels(k)}", "", tables.short(rows, board.changed), ""]
+            parts += [f"Harm, {title}, {_labels(k)}:", "", tables.harm(rows, turns if k else {}), ""]
         parts += ["</details>", ""]
     return parts
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import comparison, registry, selection, similarity, wording
+from tlbench import board, comparison, registry, selection, similarity, wording
 from tlbench import recommend as advice
 from tlbench.arguments import budgets
 from tlbench.card import Budget
@@ -17,7 +17,7 @@ from tlbench.index import Index
 from tlbench.mistake import Mistake, suggest
 from tlbench.recommend import Candidate, Recommendation
 from tlbench.store import Store, default_folder
-from tlbench.trace import Evidence, Trace, trace
+from tlbench.trace import Evidence, Timed, Trace, trace
 
 SHOWN = 10  # methods of a list of advice
 
@@ -69,7 +69,8 @@ def _means(c: Comparison) -> str:
 
 def why(method: str, task: str, budget: str, rule: str, results: Path | None, json_wanted: bool) -> None:
     """Print the rows behind one cell of the board."""
-    found = trace(_store(results).rows.every(), method, task, one_budget(budget), selection.named(rule).name)
+    store, rule = _store(results), selection.named(rule).name
+    found = trace(store.rows.every(), method, task, one_budget(budget), rule, board.timed(store))
     if json_wanted:
         print(json.dumps(asdict(found), ensure_ascii=False))
         return
@@ -82,7 +83,13 @@ def why(method: str, task: str, budget: str, rule: str, results: Path | None, js
         print(f"not ok: {reason}")
     if found.others:
         print(f"{found.others} more rows of it do not count: other settings, versions, data or weights")
+    if found.labelled:
+        where = "nowhere" if found.harms_from is None else f"from {wording.labels(found.harms_from)} on"
+        print(f"below target_only {where} (measured at {', '.join(map(str, found.labelled))})")
     print(f"again: {found.again}")
+    if found.timed:
+        table("Timing passes", ("seed", "fit s", "commit", "time", "session", "key"), [_timed(t) for t in found.timed])
+        print(f"again: {found.time_again}")
 
 
 def _evidence(e: Evidence) -> tuple[str, ...]:
@@ -92,6 +99,10 @@ def _evidence(e: Evidence) -> tuple[str, ...]:
         str(e.seed), e.status, points(e.value), points(e.reference), points(gain, sign="+"),
         "–" if e.fit_s is None else f"{e.fit_s:.2f}", commit, e.time[:16], e.key[:12],
     )  # fmt: skip
+
+
+def _timed(t: Timed) -> tuple[str, ...]:
+    return str(t.seed), f"{t.fit_s:.3f}", (t.commit or "–")[:10], t.time[:16], t.session, t.key[:12]
 
 
 def _summary(found: Trace) -> str:

@@ -142,7 +142,9 @@ def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> 
     accuracy = over_seeds([[100.0 * (r.value or 0.0) for r in a.rows if r] for a in group]) if whole else None
     lines = [line(a) for a in group]
     harmed = [x.negative_transfer.startswith("yes") for x in lines if x.negative_transfer not in UNJUDGED]
+    untested = sum(x.negative_transfer.endswith("not tested") for x in lines)
     harm = f"{sum(harmed)} of {len(harmed)}" if harmed else lines[0].negative_transfer
+    harm += f", {untested} not tested" if harmed and untested else ""
     return Line(
         task=f"{suite}: mean of {len(group)}",
         budget=budget,

@@ -178,7 +178,7 @@ def verdict(gap: Estimate, seeds: int) -> str:
     """Is it negative transfer? `gap` is reference minus method in points."""
     harmed = gap.mean > MARGIN
     if seeds < SEEDS_TO_TEST:
-        return f"{'yes' if harmed else 'no'}, not tested"
+        return "yes, not tested" if harmed else "not tested"
     if not harmed:
         return "no"
     return "yes" if gap.p_greater() < 0.05 else "unclear"

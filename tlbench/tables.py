@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DAGGER = " †"  # after a method whose code has changed since it was measured
+FLOOR = " (A/A floor)"  # after a second copy of a reference
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
@@ -52,7 +53,7 @@ def standing(rows: Sequence[Standing], times: dict[str, float], changed: set[str
 def _standing(s: Standing, times: dict[str, float], changed: set[str]) -> tuple[str, ...]:
     beyond = s.beyond.half_width() if np.isfinite(s.beyond.se) else np.nan
     return (
-        s.method + DAGGER * (s.method in changed),
+        s.method + DAGGER * (s.method in changed) + FLOOR * (s.method in AGAIN),
         s.family,
         f"{s.rank[0]}–{s.rank[1]}" if s.rank else "–",
         number(None if s.group is None else s.group + 1, 0),
@@ -79,10 +80,9 @@ def _sure(h: Harm | None) -> str:
 
 
 def short(rows: Sequence[Standing], changed: set[str]) -> str:
-    """The same in five columns."""
-    header = ("method", "rank", "gain ± (these tasks)", "accuracy", "harmed", "of these sure")
-    names = STANDING[:1] + STANDING[2:3] + STANDING[4:5] + STANDING[6:7] + STANDING[8:10]
-    place = [STANDING.index(n) for n in names]
+    """The same in seven columns."""
+    header = ("method", "rank", "gain ± (these tasks)", "accuracy", "harmed", "of these sure", "failed")
+    place = [STANDING.index(name) for name in header]
     return markdown(header, [[_standing(s, {}, changed)[i] for i in place] for s in rows], left=1)
 
 
@@ -148,7 +148,7 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
     known.sort(key=lambda x: (x[0] not in AGAIN, -x[1].rate.value, -x[1].severity, x[0]))
     rows = []
     for method, h in known:
-        name = f"**{method}** (A/A floor)" if method in AGAIN else method
+        name = f"**{method}**{FLOOR}" if method in AGAIN else method
         turn = "–" if method in AGAIN else turns.get(method, "–")  # a copy of the reference has no source
         rows.append([name, *_harm(h), *([turn] if turns else [])])
     return markdown([*header, *(["harms from"] if turns else [])], rows, left=1)
@@ -158,6 +158,8 @@ def _harm(h: Harm) -> list[str]:
     rate = f"{100 * h.rate.value:.0f} %"
     if h.rate.low is not None and h.rate.high is not None:
         rate += f" [{100 * h.rate.low:.0f}, {100 * h.rate.high:.0f}]"
+    else:
+        rate += " (not tested)"
     sure = f"{h.negative}/{h.positive}" if h.tested else "not tested"
     worst = f"{number(-h.worst, sign=True)} ({h.worst_task})"
     counts = f"{'/'.join(map(str, h.counts))} of {h.tasks}"
@@ -168,7 +170,9 @@ def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
     """Method -> on how many tasks its source becomes harmful, and at which budget in the median; of those tasks that it
     was measured on at every budget of labels, for elsewhere the budget that harms may be one that is not there."""
     labelled = [k for k in grids if isinstance(k, int) and k > 0]
-    found = {}
+    found: dict[str, str] = {}
+    if len(labelled) < 2:
+        return found  # nothing turns
     for method in {m for k in labelled for m in grids[k].methods}:
         gaps: dict[str, dict[int, float]] = {}
         for k in labelled:
@@ -203,14 +207,15 @@ COSTS = (
 )  # fmt: skip
 
 
-def costs(frame: pd.DataFrame) -> str:
+def costs(frame: pd.DataFrame, changed: set[str]) -> str:
     """What methods take, by budget and the cheapest first: of `timings.ratios`."""
     rows = []
     for one in frame.assign(step_mflop=1e3 * frame["step_gflops"]).to_dict("records"):
         low, high = float(one["low"]), float(one["high"])
         bounds = f" [{significant(low)}, {significant(high)}]" if np.isfinite(low) else ""
         cells = [significant(float(one[c])) for c in COSTS]
-        rows.append([f"{one['method']}", f"{one['budget']}", cells[0] + bounds, *cells[1:], f"{one['timed']}"])
+        name = f"{one['method']}{DAGGER * (one['method'] in changed)}"
+        rows.append([name, f"{one['budget']}", cells[0] + bounds, *cells[1:], f"{one['timed']}"])
     return markdown(["method", "k", *COSTS, "timings"], rows, left=1)
 
 

@@ -13,6 +13,8 @@ from tlbench.mistake import Mistake, suggest
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.report import Line, line
 from tlbench.row import DEFAULT, Row
+from tlbench.stats import harmful_from
+from tlbench.timings import Timing
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Timed:
+    """A repeat of a timing pass that counts on the board."""
+
+    seed: int
+    fit_s: float
+    session: str
+    commit: str | None
+    time: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Trace:
     """A line of the board with its rows."""
 
@@ -41,15 +55,22 @@ class Trace:
     reference: str  # what the gain is over
     rows: tuple[Evidence, ...]
     others: int  # rows of the same cells in the store that do not count: other settings, versions, data or weights
-    again: str  # a command
+    again: str  # a command that makes them once more, in a store of their own
+    harms_from: Budget | None  # k*: the smallest budget of labels at which its mean lies below target-only's
+    labelled: tuple[Budget, ...]  # the budgets of labels that can tell: those with both
+    timed: tuple[Timed, ...]
+    time_again: str | None
 
 
-def trace(rows: Iterable[Row], method: str, task: str, budget: Budget, rule: str = DEFAULT) -> Trace:
+def trace(
+    rows: Iterable[Row], method: str, task: str, budget: Budget, rule: str = DEFAULT, timings: Sequence[Timing] = ()
+) -> Trace:
     """The rows behind one line of the board.
 
     Args:
         task: 'suite/source-target', or what names one task alone
         rule: of selection, whose choices are wanted
+        timings: those that the board counts
 
     Raises:
         Mistake: there is no such line; says what is close.
@@ -70,7 +91,28 @@ def trace(rows: Iterable[Row], method: str, task: str, budget: Budget, rule: str
     evidence = tuple(_evidence(r, b if method != reference else None) for r, b in zip(own, beside, strict=True))
     places, kept = {(r.method, r.task, r.budget) for r in own}, {r.key for r in own}
     others = sum((r.method, r.task, r.budget) in places and r.key not in kept for r in rows)
-    return Trace(line(asked), reference, evidence, others, command(own, method, name, budget))
+    gaps = _gaps(index, method, name)
+    found, again = _timed(timings, method, name, budget), command(own, method, name, budget)
+    repeats = [r for r in own if r.seed in {t.seed for t in found}]
+    return Trace(
+        line(asked), reference, evidence, others, f"{again} --results again",
+        harmful_from(list(gaps), list(gaps.values())), tuple(gaps), found,
+        command(repeats, method, name, budget).replace("tlbench run", "tlbench time") if repeats else None,
+    )  # fmt: skip
+
+
+def _gaps(index: Index, method: str, task: str) -> dict[int, float]:
+    """Budget of labels -> how far the method's mean lies below target-only's, points."""
+    labelled = [k for k in index.budgets if isinstance(k, int) and k and index.cells(method, task, k)]
+    lines = {k: line(index.asked(method, task, k)) for k in labelled if method != TARGET_ONLY}
+    return {k: -x.over_target for k, x in lines.items() if x.over_target is not None}
+
+
+def _timed(timings: Sequence[Timing], method: str, task: str, budget: Budget) -> tuple[Timed, ...]:
+    suite, _, domains = task.partition("/")
+    own = [t for t in timings if t.method == method and t.budget == budget and t.counts]
+    own = [t for t in own if t.task in (task, f"{suite}/{domains.rpartition('-')[2]}")]
+    return tuple(Timed(t.seed, t.fit_s, t.session, t.commit, t.time, t.key) for t in own)
 
 
 def _task(index: Index, name: str) -> str:
