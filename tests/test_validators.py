@@ -49,6 +49,17 @@ def test_dev_from_end_to_end_is_skadas() -> None:
     assert -risk == pytest.approx(float(HELD["skada_dev"]), abs=1e-4)
 
 
+def test_the_importance_weighted_risk_is_skadas_of_the_other_sign() -> None:
+    """Its score is scikit-learn's under weights that sum to 1: minus the log-loss where that is asked for, else the
+    accuracy. It takes all of the source, and two kernel densities for the weights: those are given to ours."""
+    weights, scores, ys = HELD["iw_weights"], HELD["xs"] @ HELD["w"], HELD["ys"]
+    assert weights.max() > 40 * weights.min()
+    assert weights.sum() < 0.8 * len(weights)  # so that a mean of w l would not do
+    assert -v.iw_risk(v.log_losses(scores, ys), weights) == pytest.approx(float(HELD["skada_iw"]), abs=1e-12)
+    wrong = (scores.argmax(1) != ys).astype(float)
+    assert 1 - v.iw_risk(wrong, weights) == pytest.approx(float(HELD["skada_iw_accuracy"]), abs=1e-12)
+
+
 def test_dev_is_the_risk_where_all_weights_are_alike_and_takes_out_what_the_weights_explain() -> None:
     assert v.dev_risk(np.array([1.0, 2.0, 6.0]), np.ones(3)) == 3.0
     weights = np.array([0.5, 1.0, 3.0])

@@ -65,7 +65,7 @@ def _rows(x: NDArray[Any]) -> Array:
 
 
 def iw_risk(losses: Array, weights: Array) -> float:
-    """The importance-weighted risk: sum of w l over the sum of w (Sugiyama et al., JMLR 2007), as skada's."""
+    """The importance-weighted risk: sum of w l over the sum of w (Sugiyama et al., JMLR 2007), minus skada's score."""
     return float((weights * losses).sum() / weights.sum())
 
 

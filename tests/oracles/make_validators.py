@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from pytorch_adapt.validators import BNMValidator, IMValidator, SNDValidator
 from pytorch_adapt.validators.deep_embedded_validator import get_dev_risk
-from skada.metrics import DeepEmbeddedValidation, SoftNeighborhoodDensity
+from skada.metrics import DeepEmbeddedValidation, ImportanceWeightedScorer, SoftNeighborhoodDensity
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
@@ -57,6 +58,9 @@ class Fixed(ClassifierMixin, BaseEstimator):
         e = np.exp(X @ self.w - (X @ self.w).max(1, keepdims=True))
         return e / e.sum(1, keepdims=True)
 
+    def score(self, X, y, sample_weight=None, sample_domain=None, allow_source=False):
+        return accuracy_score(y, self.predict_proba(X).argmax(1), sample_weight=sample_weight)
+
 
 xs, xt = made.normal(size=(90, 3)), 0.7 + made.normal(size=(70, 3))
 ys, w = made.integers(0, 4, size=90), made.normal(size=(3, 4))
@@ -73,6 +77,17 @@ dev = DeepEmbeddedValidation(loss_func=column_of_losses, random_state=0)._score(
 train, held = train_test_split(np.arange(90), test_size=0.33, random_state=check_random_state(0))
 told_apart = LogisticRegression().fit(np.r_[xs[train], xt], np.r_[np.ones(len(train)), np.zeros(70)])
 p = told_apart.predict_proba(xs[held])
+
+
+def minus_log_loss(estimator, X, y, sample_domain, sample_weight, allow_source):  # scikit-learn's takes no domain
+    return -log_loss(y, estimator.predict_proba(X), sample_weight=sample_weight, labels=range(4))
+
+
+weighing = model.set_score_request(sample_weight=True)
+weighted = ImportanceWeightedScorer(scoring=minus_log_loss)
+iw, iw_accuracy = (s._score(None, weighing, x, y, domain) for s in (weighted, ImportanceWeightedScorer()))
+densities = (weighted.weight_estimator_target_, weighted.weight_estimator_source_)
+iw_weights = np.exp(np.subtract(*(d.score_samples(xs) for d in densities)))
 identity = Fixed(np.eye(5))
 two = np.r_[np.ones(2), -np.full(40, 2)].astype(int)
 both = np.concatenate([scores[:2], scores])
@@ -84,5 +99,6 @@ np.savez(
     scores=scores, weights=weights, losses=losses, **peer,
     dev=get_dev_risk(next(column), next(column), None), devn=get_dev_risk(next(column), next(column), "max"),
     xs=xs, ys=ys, xt=xt, w=w, train=train, held=held, skada_dev=dev, skada_snd=snd,
-    skada_weights=len(train) / 70 * p[:, 0] / p[:, 1],
+    skada_weights=len(train) / 70 * p[:, 0] / p[:, 1], iw_weights=iw_weights, skada_iw=iw,
+    skada_iw_accuracy=iw_accuracy,
 )  # fmt: skip
