@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -64,6 +65,52 @@ def test_a_session_has_its_references_at_every_budget_and_seed(made: list[Timing
 def test_the_clocks_of_a_cell_add_up_to_its_total(made: list[Timing]) -> None:
     for t in made:
         assert t.setup_s + t.fit_s + t.predict_s + t.rest_s == pytest.approx(t.child_s, rel=0.02)
+
+
+SLEEPER = """
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from tlbench import Predictor, Train
+
+time.sleep(0.4)
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "none"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification"})
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        time.sleep(0.6)
+        pauses = [0.3]  # the first time it is asked only: a latency is of many times
+
+        def predict(x: torch.Tensor) -> torch.Tensor:
+            time.sleep(pauses.pop() if pauses else 0)
+            return torch.zeros(len(x), train.n_classes)
+
+        return predict
+"""
+
+
+def test_every_clock_has_the_seconds_that_were_slept_in_its_part(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    words = ("-t", "wdbc_shift", "-m", f"{tmp_path}/sleeper.py:Sleeper", "--budgets", "1", "--seeds", "0")
+    start = time.perf_counter()
+    done = tlbench("time", *words, "--device", "cpu", "--results", str(tmp_path / "store"))
+    outside = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    (t,) = (t for t in Timings(tmp_path / "store").found if t.method != "target_only")
+    assert t.setup_s >= 0.4
+    assert t.fit_s >= 0.6
+    assert t.predict_s >= 0.3
+    assert t.setup_s + t.fit_s + t.predict_s + t.rest_s == pytest.approx(t.child_s, rel=0.02)
+    assert t.child_s <= outside
 
 
 def test_what_is_measured_of_a_step(made: list[Timing]) -> None:
