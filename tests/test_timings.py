@@ -25,11 +25,9 @@ from tlbench import api, frozen, machine, markdown, tables
 from tlbench.api import Options
 from tlbench.board import Board
 from tlbench.mistake import Mistake
-from tlbench.row import COLUMNS as ROW_COLUMNS
 from tlbench.store import Store
-from tlbench.timings import COLUMNS, Timing, Timings, interval, is_noisy, ratios, read_timing
+from tlbench.timings import Timing, Timings, interval, is_noisy, ratios, read_timing
 
-README = Path(__file__).parent.parent / "results" / "README.md"
 QUICK = ("--set", "steps=12", "--seeds", "0-1", "--device", "cpu")
 
 
@@ -355,12 +353,6 @@ def test_an_interval_needs_two_groups() -> None:
 @pytest.mark.parametrize(("after", "noisy"), [(1.04, False), (0.97, False), (1.06, True), (0.9, True), (None, True)])
 def test_a_session_is_noisy_beyond_5_percent(after: float | None, noisy: bool) -> None:
     assert is_noisy(1.0, after) is noisy
-
-
-def test_every_column_is_documented() -> None:
-    text = README.read_text()
-    for name in (*COLUMNS, *ROW_COLUMNS):
-        assert f"`{name}`" in text, name
 
 
 def test_the_board_shows_what_counts_as_a_ratio_to_the_reference(

@@ -140,7 +140,8 @@ class Sweep:
             try:
                 trials.keep(self._kept(cell), self.bench, cell, ended, self.workers)
             except ValueError as error:
-                row = record.described(self.bench, cell, "failed", str(error), provenance(), self.jobs)
+                jail = {"jail": ended.jail}
+                row = record.described(self.bench, cell, "failed", str(error), provenance(), self.jobs, jail)
         if row.ok and self.predictions:
             told = scoring.predicted(ended.folder / "scores.npy", self.bench.split(cell.task, cell.seed), cell.budget)
             predictions.keep(predictions.file(self.predictions, row.key), told)
