@@ -209,6 +209,19 @@ def test_a_trial_far_slower_than_its_reference_is_ended_and_not_chosen(
     assert next(r for r in outcome.rows if r.rule == "im" and "pause" in r.config).trial == 0
 
 
+def test_a_trial_whose_kept_scores_are_none_fails_and_its_row_says_how_it_was_confined(tmp_path: Path) -> None:
+    answers = "calls.append(x) or torch.zeros(len(x), train.n_classes + (len(calls) > 1))"  # first comes the test
+    told = DAWDLER.replace("sleep(self.pause)", "calls = []").replace("torch.zeros(len(x), train.n_classes)", answers)
+    (tmp_path / "turncoat.py").write_text(told)
+    wanted = asked(("im",), methods=("dann", f"{tmp_path}/turncoat.py:Dawdler"), budgets=(1,), trials=1)
+    outcome = api.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
+    failed = next(r for r in outcome.store.rows.values() if "pause" in r.config)
+    assert (failed.status, failed.value, failed.fit_s) == ("failed", None, None)
+    assert "owed" in str(failed.reason)
+    assert failed.jail is not None
+    assert {r.jail for r in outcome.store.rows.values()} == {failed.jail}
+
+
 def test_a_trial_may_take_ten_times_its_references_median_and_a_minute_at_least() -> None:
     cell = Cell(registry.find(TASK)[0], describe("dann", {}), 5, 0, 1)
     assert trials.patience(cell, [1.0, 9.0, 2.0]) == 60 * 3  # and so long for each of two folds
