@@ -96,9 +96,19 @@ def test_a_method_with_a_hole_is_not_ranked_and_one_with_few_failures_is(tmp_pat
 def test_with_too_few_seeds_harm_is_not_tested(tmp_path: Path) -> None:
     coral = by_name(standings.standings(made(tmp_path, answers(seeds=3, coral=0.1))))["coral"]
     assert coral.harm is not None
-    assert (coral.harm.counts[1], coral.harm.tested) == (4, 0)
-    text = tables.standing([coral], {}, set())
-    assert "0, 4 not tested" in text
+    assert (coral.harm.counts[1], coral.harm.tested, coral.harm.sure_rate) == (4, 0, None)
+    assert "0, 4 not tested" in tables.standing([coral], {}, set())
+    assert "| 100 % (not tested) | not tested | not tested |" in tables.harm([coral], {})
+
+
+def test_in_the_rate_of_sure_harm_families_weigh_alike(tmp_path: Path) -> None:
+    found = answers(coral=0.5)
+    found["coral"][2] = np.random.default_rng(1).random((5, 80)) < 0.1  # one family of three, and one task of four
+    coral = by_name(standings.standings(made(tmp_path, found)))["coral"]
+    assert coral.harm is not None
+    assert (coral.harm.negative, coral.harm.tested) == (1, 4)
+    assert coral.harm.sure_rate == pytest.approx(1 / 3)
+    assert "| 1/0 | 33 % |" in tables.harm([coral], {})
 
 
 def test_a_group_holds_those_that_the_same_interval_as_compares_does_not_tell_from_its_best(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class Harm:
     counts: tuple[int, ...]  # tasks harmed by more than each of MARGINS
     tasks: int
     rate: Rate  # at the board's margin
+    sure_rate: float | None  # of tasks harmed significantly, families weighing alike; None: not all were tested
     negative: int  # tasks harmed significantly
     positive: int
     tested: int  # tasks with seeds enough for a test
@@ -135,8 +136,9 @@ def harm_of(grid: Grid, i: int) -> Harm | None:
     groups = [g for g, k in zip(grid.groups, known, strict=True) if k]
     seeds = (~np.isnan(grid.gain[i])).sum(1)[known]
     words = stats.harm(-gap, grid.se[i][known], grid.df[i][known], seeds)
+    sure = stats.rate(words == "negative", groups).value if (words != "not tested").all() else None
     return Harm(
-        tuple(int((gap > m).sum()) for m in MARGINS), len(gap), stats.rate(gap > stats.MARGIN, groups),
+        tuple(int((gap > m).sum()) for m in MARGINS), len(gap), stats.rate(gap > stats.MARGIN, groups), sure,
         int((words == "negative").sum()), int((words == "positive").sum()), int((words != "not tested").sum()),
         stats.severity(gap), stats.cvar(gap), stats.worst(gap), tasks[int(np.argmax(gap))],
     )  # fmt: skip

@@ -143,7 +143,16 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
         turns: method -> in words, the budgets from which its sources harm; empty: no such column
     """
     margins = "/".join(f"{m:g}" for m in MARGINS)
-    header = ["method", f"harmed by > {margins}", "rate [95 %]", "sure: −/+", "severity", "CVaR20", "worst"]
+    header = [
+        "method",
+        f"harmed by > {margins}",
+        "rate [95 %]",
+        "sure: −/+",
+        "sure rate",
+        "severity",
+        "CVaR20",
+        "worst",
+    ]
     known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
     known.sort(key=lambda x: (x[0] not in AGAIN, -x[1].rate.value, -x[1].severity, x[0]))
     rows = []
@@ -161,9 +170,10 @@ def _harm(h: Harm) -> list[str]:
     else:
         rate += " (not tested)"
     sure = f"{h.negative}/{h.positive}" if h.tested else "not tested"
+    surely = "not tested" if h.sure_rate is None else f"{100 * h.sure_rate:.0f} %"
     worst = f"{number(-h.worst, sign=True)} ({h.worst_task})"
     counts = f"{'/'.join(map(str, h.counts))} of {h.tasks}"
-    return [counts, rate, sure, number(h.severity), number(-h.cvar, sign=True), worst]
+    return [counts, rate, sure, surely, number(h.severity), number(-h.cvar, sign=True), worst]
 
 
 def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
