@@ -17,6 +17,7 @@ from tlbench_baselines.source_again import SourceAgain
 from tlbench_baselines.source_only import SourceOnly
 from tlbench_baselines.target_again import APART, TargetAgain
 from tlbench_baselines.target_only import TargetOnly
+from tlbench_baselines.target_ssl import TargetSSL
 from torch import nn
 
 from tlbench import api, catalog, core, loading, markdown, method, nets, references, registry, requirements
@@ -27,6 +28,7 @@ from tlbench.board import Board
 from tlbench.card import FULL
 from tlbench.cell import Conditions
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
+from tlbench.descent import batches
 from tlbench.mistake import Mistake
 from tlbench.report import Asked, line, suite_lines
 from tlbench.request import Request
@@ -164,6 +166,28 @@ def test_a_second_copy_of_a_reference_differs_in_its_fortunes_only(
     agrees(name, f"{once.__name__} with another seed", mine, once().fit(train, 3 + APART)(x), atol=0)
     assert not torch.equal(mine, once().fit(train, 3)(x))
     assert (again.needs, again.ignores, again.takes) == (once.needs, once.ignores, once.takes)
+
+
+def test_target_ssl_is_the_shots_loss_and_the_unlabelled_targets_entropy_and_has_no_source(agrees: Agrees) -> None:
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn((60, 4), generator=random), torch.arange(20) % 2
+    train = Train(
+        (), Unlabeled(x[20:]), Labeled(x[:20], y), 2,
+        lambda: nets.build({"kind": "bottleneck", "width": 8, "scale": "standard"}, [x], 0), Recipe(20, 8),
+    )  # fmt: skip
+    method, (batch,) = TargetSSL(weight=0.7), batches(train, replace(train.recipe, steps=1), 3, TargetSSL.takes)
+    net = method.networks(train)
+
+    def logs(z: torch.Tensor) -> torch.Tensor:
+        return net["classifier"](net["features"](z)).log_softmax(1)
+
+    own, rest = logs(batch.xl), logs(batch.xt)
+    written = -own[torch.arange(len(own)), batch.yl].mean() - 0.7 * (rest.exp() * rest).sum(1).mean()
+    agrees("target_ssl", "the loss written out", method.loss(net, batch, 0.5), written, atol=1e-6)
+    assert (len(batch.xs), len(batch.xl), len(batch.xt)) == (0, 8, 8)
+    described = loading.load("target_ssl")
+    assert described.ignores == {"sources"}
+    assert described.needs == {"shots"}
 
 
 def test_chance_of_an_episode_looks_at_the_supports_labels_alone() -> None:

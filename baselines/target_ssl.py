@@ -1,0 +1,36 @@
+"""Target-only with entropy minimisation: the k labels a class, the unlabelled target, and no source.
+
+What a method gains from unlabelled target samples is no merit of its source: a method that looks at them and lies no
+higher than this one transfers nothing. Grandvalet & Bengio, NIPS 2004, equation 7; the harness takes the sources away
+before the method sees them:
+
+    CE(c(f(xl)), yl)  +  weight * mean of H(softmax(c(f(xt))))
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.descent import Batch, Descent, told
+from tlbench.losses import entropies
+
+
+@dataclass(frozen=True)
+class TargetSSL(Descent):
+    """Train on the labelled target samples, and be sure about the unlabelled ones."""
+
+    weight: float = 0.1  # the paper's lambda; 0.1 as in Saito et al., ICCV 2019
+
+    family: ClassVar[str] = "reference"
+    paper: ClassVar[str] = "Grandvalet & Bengio, Semi-supervised learning by entropy minimization, NIPS 2004"
+    needs: ClassVar[frozenset[str]] = frozenset({"shots"})
+    ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
+    takes: ClassVar[str] = "tl"
+    search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 1.0), "lr": ("log", 1e-3, 0.1)}
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        n = len(batch.xl)
+        f = net["features"](torch.cat([batch.xl, batch.xt]))  # (n + b, d)
+        return told(net, f[:n], batch) + self.weight * entropies(net["classifier"](f[n:])).mean()
