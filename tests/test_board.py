@@ -171,7 +171,7 @@ def test_a_figure_of_the_tables_is_empty_where_the_documentation_says_so(tmp_pat
     unranked = {"rank_best", "rank_worst", "group", "mean_rank", "iqm", "improves"}
     unranked |= {"tasks_won", "tasks_tied", "tasks_lost"}
     assert empty["dann"] == few
-    assert empty["coral"] == few | incomplete | unranked
+    assert empty["coral"] == few | incomplete | unranked | {"harm_sure_rate"}  # one of its tasks has four seeds
     assert empty["chance"] == few | unranked
     assert empty["target_only"] == {c for c in own.columns if c.startswith(("harm", "rate_"))}
     assert set(table[table.budget == "0"]["added"].isna()) == {True}

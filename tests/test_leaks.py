@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import api, card, loading, registry, scoring
+from tlbench import api, card, inputs, loading, registry, scoring
 from tlbench import plan as plans
 from tlbench.bench import Bench
 from tlbench.card import Budget, Card, Task
@@ -148,3 +148,14 @@ def test_other_labels_of_the_shots_move_what_a_method_says(regime: str, workers:
     one, two = (answer(bench, cell, workers) for bench in (plain, Otherwise(plain.conditions, plain=plain, shown=0)))
     assert one.given != two.given
     assert one.scores != two.scores
+
+
+def test_the_name_of_an_input_tells_only_its_own_cache_whose_labels_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, names = np.zeros((4, 2), np.float32), []
+    for cache in ("a", "b", "a"):
+        monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / cache))
+        names.append(inputs.pack(x, np.arange(3), "a digest of all labels", "test").name)
+    assert names[0] == names[2] != names[1]
+    assert sorted(f.name for f in (tmp_path / "a").iterdir()) == ["packs", "secret"]

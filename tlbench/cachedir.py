@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,18 @@ def folder(*parts: str) -> Path:
     found = root.joinpath(*parts)
     found.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def secret() -> str:
+    """This cache's own: what is named by it says nothing to whoever sees the name alone. Made at its first use."""
+    file = folder() / "secret"
+    if not file.exists():
+        own = file.with_name(f"secret.{os.getpid()}.tmp")
+        own.write_text(os.urandom(16).hex(), encoding="ascii")
+        with contextlib.suppress(FileExistsError):  # another process was faster: one secret for all
+            os.link(own, file)
+        own.unlink()
+    return file.read_text(encoding="ascii")
 
 
 def readable(file: Path) -> NDArray[Any] | None:

@@ -147,8 +147,11 @@ def row_bytes(x: Array) -> int:
 
 
 def pack(x: Array, rows: Indices, key: str, role: str) -> Path:
-    """`x[rows]` in a file of its own, written once."""
-    name = sha("pack", key, role, sha(*rows.tolist()))
+    """`x[rows]` in a file of its own, written once.
+
+    A method sees the file's name, and `key` is of all labels: a guess of them could be held against an open digest.
+    """
+    name = sha("pack", cachedir.secret(), key, role, sha(*rows.tolist()))
     file = cachedir.folder("packs") / f"{name}.npy"
     if not file.exists():
         temporary = file.with_name(f"{name}.{time.monotonic_ns()}.tmp")
