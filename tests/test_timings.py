@@ -156,7 +156,7 @@ def test_a_cell_that_fails_is_told_and_the_rest_is_timed(tmp_path: Path) -> None
     assert [t.method for t in Timings(tmp_path / "store").found] == ["target_only"]
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("way", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_session_that_is_stopped_keeps_its_finished_repeats(tmp_path: Path, way: signal.Signals) -> None:
     command = [
         sys.executable, "-c", HEEDING_CTRL_C, sys.executable, "-m", "tlbench.cli", "time",
@@ -179,6 +179,7 @@ def test_a_session_that_is_stopped_keeps_its_finished_repeats(tmp_path: Path, wa
     assert all(t.noisy and t.seed == len(repeats) for t in cut)
 
 
+@pytest.mark.slow
 def test_methods_may_be_all_in_a_session_too(tmp_path: Path) -> None:
     done = tlbench("time", "-t", "cal7", "--method", "all", "--budgets", "10", "--seeds", "0", "--set", "steps=2",
                    "--device", "cpu", "--results", str(tmp_path))  # fmt: skip
