@@ -24,6 +24,8 @@ LONG = {  # images by the hundred
     "nodule",
     "medical",
     "bccd_detection",
+    "office_caltech10",
+    "pacs",
     "pacs_class_split",
     "office_caltech10_trained",
     "office31_trained",
