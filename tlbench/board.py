@@ -83,7 +83,13 @@ class Board:
     @cached_property
     def by_paradigm(self) -> dict[str, Placed]:
         """How methods stand on these."""
-        return {title: {k: standings.standings(g) for k, g in own.items()} for title, own in self.paradigms.items()}
+        return {title: {k: self._placed(k, g) for k, g in own.items()} for title, own in self.paradigms.items()}
+
+    def _placed(self, k: Budget, g: Grid) -> list[Standing]:
+        """Of the tasks of the ranks themselves nothing is computed twice."""
+        ranked = self.core[k]
+        whole = g.tasks == standings.part(ranked, measured(ranked) & same_task(ranked)).tasks
+        return self.same_task[k] if whole else standings.standings(g)
 
 
 def parted(held: dict[Budget, Grid]) -> dict[str, dict[Budget, Grid]]:
