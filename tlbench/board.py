@@ -87,9 +87,9 @@ class Board:
 
     def _placed(self, k: Budget, g: Grid) -> list[Standing]:
         """Of the tasks of the ranks themselves nothing is computed twice."""
-        ranked = self.core[k]
-        whole = g.tasks == standings.part(ranked, measured(ranked) & same_task(ranked)).tasks
-        return self.same_task[k] if whole else standings.standings(g)
+        held = self.core[k]
+        ranked = tuple(compress(held.tasks, measured(held) & same_task(held)))
+        return self.same_task[k] if g.tasks == ranked else standings.standings(g)
 
 
 def parted(held: dict[Budget, Grid]) -> dict[str, dict[Budget, Grid]]:
@@ -133,7 +133,7 @@ def _costs(timed: Sequence[Timing]) -> pd.DataFrame:
 def of_core(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the core grid's tasks and of their targets by themselves, with its seeds."""
     held = core.named(core.BOARD)
-    alone = {f"{t.partition('/')[0]}/{t.rpartition('-')[2]}" for t in held.tasks}
+    alone = map(frame.by_itself, held.tasks)
     return rows[rows["task"].isin({*held.tasks, *alone}) & (rows["seed"] < held.seeds)]
 
 

@@ -87,6 +87,12 @@ def _coded(table: pa.Table) -> pa.Table:
     return table
 
 
+def by_itself(task: str) -> str:
+    """'suite/source-target' -> 'suite/target': how rows of methods that ignore the source name the task."""
+    suite, _, domains = task.partition("/")
+    return f"{suite}/{domains.rpartition('-')[2]}"
+
+
 def standing(frame: pd.DataFrame, ranked: bool = True) -> pd.DataFrame:
     """The rows that count, one a cell: of published settings, and of a cell the newest that is ok."""
     kept = _counting(frame[frame["default"] & (words(frame["rule"]) == "default")], ranked)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
-from tlbench.frame import group, words
+from tlbench.frame import by_itself, group, words
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.stats import two_way, two_way_packed
 
@@ -79,9 +79,7 @@ def of(frame: pd.DataFrame, budget: Budget) -> Grid:
 
 def _of_task(places: dict[str, NDArray[np.int64]], pair: str) -> NDArray[np.int64]:
     """Where the rows of a pair are, and those that were run without its source."""
-    suite, _, domains = pair.partition("/")
-    wanted = (pair, f"{suite}/{domains.rpartition('-')[2]}")
-    return np.sort(np.concatenate([places[name] for name in wanted if name in places]))
+    return np.sort(np.concatenate([places[name] for name in (pair, by_itself(pair)) if name in places]))
 
 
 def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequence[pd.DataFrame]) -> Grid:

@@ -75,8 +75,7 @@ class Index:
     def cells(self, method: str, task: str, budget: Budget) -> Seeds:
         """Seed -> row of a method on a task; what the method ignores was taken away when it was run."""
         at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
-        target = f"{task.partition('/')[0]}/{task.rpartition('-')[2]}"
-        places = [(method, target, at), (method, task, at), (method, task, budget)]
+        places = [(method, frame.by_itself(task), at), (method, task, at), (method, task, budget)]
         return next((self.held[p] for p in places if p in self.held), {})
 
     def asked(self, method: str, task: str, budget: Budget) -> Asked:

@@ -86,8 +86,7 @@ def weighted(near: Sequence[Neighbour], own: Sequence[Estimate]) -> Estimate:
     mean = float(sum(w * [e.mean for e in own]))
     errors: dict[str, float] = defaultdict(float)
     for n, e in zip(near, own, strict=True):
-        suite, _, pair = n.task.partition("/")
-        errors[f"{suite}/{pair.rpartition('-')[2]}"] += n.weight * e.se
+        errors[frame.by_itself(n.task)] += n.weight * e.se
     within = sum(error**2 for error in errors.values())
     families: dict[str, list[int]] = defaultdict(list)
     for i, n in enumerate(near):

@@ -144,15 +144,8 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
     """
     margins = "/".join(f"{m:g}" for m in MARGINS)
     header = [
-        "method",
-        f"harmed by > {margins}",
-        "rate [95 %]",
-        "sure: −/+",
-        "sure rate",
-        "severity",
-        "CVaR20",
-        "worst",
-    ]
+        "method", f"harmed by > {margins}", "rate [95 %]", "sure: −/+", "sure rate", "severity", "CVaR20", "worst",
+    ]  # fmt: skip
     known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
     known.sort(key=lambda x: (x[0] not in AGAIN, -x[1].rate.value, -x[1].severity, x[0]))
     rows = []

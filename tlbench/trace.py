@@ -109,9 +109,8 @@ def _gaps(index: Index, method: str, task: str) -> dict[int, float]:
 
 
 def _timed(timings: Sequence[Timing], method: str, task: str, budget: Budget) -> tuple[Timed, ...]:
-    suite, _, domains = task.partition("/")
     own = [t for t in timings if t.method == method and t.budget == budget and t.counts]
-    own = [t for t in own if t.task in (task, f"{suite}/{domains.rpartition('-')[2]}")]
+    own = [t for t in own if t.task in (task, frame.by_itself(task))]
     return tuple(Timed(t.seed, t.fit_s, t.session, t.commit, t.time, t.key) for t in own)
 
 
