@@ -253,3 +253,19 @@ def test_tasks_of_known_truth_say_who_was_harmed_and_rank_nobody(tmp_path: Path)
     assert "- `cal1`: Known truth" in text
     assert "| cal1/rot180-target | 5 | 50.0 | 90.0 | 3 | 1 | 1 | 1 | coral +30.0 | dann -30.0 |" in text
     assert "office31_decaf" not in text
+
+
+def test_what_lies_below_chance_or_above_every_label_is_listed(tmp_path: Path) -> None:
+    right = {"target_only": 0.5, "chance": 0.3, "coral": 0.8, "dann": 0.2, "target_again": 0.1, "target_full": 0.7}
+    answers = {m: np.tile(np.arange(200) < 200 * share, (1, 5, 1)) for m, share in right.items()}
+    answers["finetune"] = np.random.default_rng(0).random((1, 5, 200)) < 0.29  # below, by less than seeds can tell
+    text = markdown.text(Board(stored(tmp_path / "1", study(answers, PAIRS[:1]))))
+    table = text.partition("## Out of bounds")[2].partition("\n## ")[0]
+    found = [line for line in table.splitlines() if line.startswith(f"| {PAIRS[0]} |")]
+    lines = [re.sub(r" ± [0-9.]+", "", line) for line in found]
+    assert lines == [
+        f"| {PAIRS[0]} | 5 | below chance | 30.0 | 2 | 1 | dann -10.0 | dann |",
+        f"| {PAIRS[0]} | 5 | above every label | 70.0 | 1 | 1 | coral +10.0 | coral |",
+    ]
+    within = study({m: answers[m] for m in ("target_only", "chance", "target_full")}, PAIRS[:1])
+    assert "## Out of bounds" not in markdown.text(Board(stored(tmp_path / "2", within)))

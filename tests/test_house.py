@@ -25,12 +25,11 @@ FLOORS = [  # from the ground up: a module imports only what stands before it
     "jobs", "worker", "scoring", "cell", "samples", "bench", "record", "predictions", "trials", "references", "report",
     "archive", "store", "timings", "frame", "grid", "index", "wording", "request", "requirements", "descriptions",
     "plan", "planfile", "forecast", "sweep", "lodo", "session", "bundle", "submissions", "verdict", "standings",
-    "tables", "truths", "choices", "svg", "gains", "charts", "heatmap", "figures", "selection", "board", "exports",
-    "markdown", "comparison", "trace", "shift", "similarity", "neighbours", "recommend", "selftest", "contract",
-    "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection", "verification", "guard",
-    "reproduction", "reproduce",
-    "audit", "factsheet", "newcard", "newmethod", "catalog", "doctor", "arguments", "progress", "console", "command",
-    "questions", "clock", "referee", "cli",
+    "tables", "truths", "bounds", "choices", "svg", "gains", "charts", "heatmap", "figures", "selection", "board",
+    "exports", "markdown", "comparison", "trace", "shift", "similarity", "neighbours", "recommend", "selftest",
+    "contract", "checkup", "pytest_plugin", "api", "submission", "plausibility", "controls", "inspection",
+    "verification", "guard", "reproduction", "reproduce", "audit", "factsheet", "newcard", "newmethod", "catalog",
+    "doctor", "arguments", "progress", "console", "command", "questions", "clock", "referee", "cli",
 ]  # fmt: skip
 
 

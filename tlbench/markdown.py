@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import choices, core, exports, frame, standings, stats, submissions, tables, truths
+from tlbench import bounds, choices, core, exports, frame, standings, stats, submissions, tables, truths
 from tlbench.board import Board, for_all, measured, of_core, same_task
 from tlbench.card import PARADIGMS, Budget
 from tlbench.charts import compared
@@ -67,7 +67,7 @@ def text(board: Board) -> str:
         *_pictures(board),
         *_costs(board),
     ]
-    known = truths.section(board.all)
+    known = [*truths.section(board.all), *bounds.section(board.grids)]
     return "\n".join(
         [*parts, *choices.section(board.chosen), *known, *_paradigms(board), *_suites(board), *_pending(board)]
     )

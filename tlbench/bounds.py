@@ -1,0 +1,57 @@
+"""What lies out of bounds: below chance, or above target-only with every label. A board that is right has little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tlbench import standings, tables
+from tlbench.card import Budget
+from tlbench.grid import CHANCE, Grid
+from tlbench.references import TARGET_FULL
+from tlbench.stats import Estimate
+
+HEADER = ("task", "k", "bound", "of it", "methods", "surely", "furthest", "all that are sure")
+BOUNDS = {CHANCE: ("below chance", -1), TARGET_FULL: ("above every label", 1)}
+
+
+def section(found: Mapping[Budget, Grid]) -> list[str]:
+    """Lines of the board; none where every mean is within its bounds."""
+    lines = [
+        line
+        for name in BOUNDS
+        for k, g in found.items()
+        for t in range(len(g.tasks))
+        if name in g.methods and (line := _line(g, t, name, k))
+    ]
+    if not lines:
+        return []
+    said = (
+        "Methods whose mean lies below chance, which is the commonest class, or above target-only with every label; "
+        "*surely* where the 95 % interval of the difference, for new seeds and test samples, leaves zero out. Of many "
+        "methods at a bound some lie beyond it by the spread of the seeds. Where classes are of unlike size, who knows "
+        "only few labels can lie below the commonest one and yet have learnt something."
+    )
+    return ["## Out of bounds", "", said, "", tables.markdown(HEADER, lines, left=1), ""]
+
+
+def _line(grid: Grid, t: int, name: str, k: Budget) -> tuple[str, ...]:
+    """The methods beyond one bound of a task; nothing where there are none."""
+    words, sign = BOUNDS[name]
+    bound = grid.methods.index(name)
+    estimates = [Estimate(*row) for row in grid.sheets[t].estimates(bound).T]
+    beyond = [
+        (e, m)
+        for e, m in zip(estimates, grid.methods, strict=True)
+        if sign * e.mean > 0 and m not in standings.UNRANKED  # NaN is beyond nothing
+    ]
+    if not beyond:
+        return ()
+    beyond.sort(key=lambda pair: (-sign * pair[0].mean, pair[1]))
+    sure = sorted(m for e, m in beyond if sign * e.mean > e.half_width())
+    furthest, method = beyond[0]
+    return (
+        grid.tasks[t], str(k), words, tables.number(float(np.nanmean(grid.sheets[t].value[bound]))), str(len(beyond)),
+        str(len(sure)), f"{method} {tables.interval(furthest)}", ", ".join(sure),
+    )  # fmt: skip
