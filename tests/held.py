@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tlbench import PROTOCOL
 from tlbench.card import Budget
+from tlbench.cli import main
 from tlbench.row import Row, packed_bits
 from tlbench.split import sha
 
@@ -74,8 +78,14 @@ def tlbench(*words: object, cwd: Path | None = None, **env: str) -> subprocess.C
 
 
 def refused(*words: object, cwd: Path | None = None) -> str:
-    """What is said of a user's mistake: one line, and exit code 2."""
-    done = tlbench(*words, cwd=cwd)
-    assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
-    (line,) = done.stderr.strip().splitlines()
+    """What is said of a user's mistake: one line, and exit code 2. In this process: mistakes are many, and short."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["tlbench", *map(str, words)]
+    try:
+        with chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+    assert (ended.value.code, out.getvalue()) == (2, ""), out.getvalue() + err.getvalue()
+    (line,) = err.getvalue().strip().splitlines()
     return line

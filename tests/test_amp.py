@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import tlbench
 from tlbench.api import Options
 
 
+@pytest.mark.slow
 def test_mixed_precision_makes_rows_of_its_own_that_learned_as_well(tmp_path: Path) -> None:
     def run(amp: bool) -> list[dict[str, object]]:
         options = Options(results=tmp_path, device="cpu", jobs=2, amp=amp)

@@ -20,6 +20,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_suite_holds_its_closed_forms_through_the_whole_harness() -> None:
     done = run("cal3", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -103,6 +103,7 @@ def test_the_command_names_what_a_shell_needs() -> None:
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
 
 
+@pytest.mark.slow
 def test_the_command_that_why_prints_finds_every_cell(tmp_path: Path) -> None:
     words = ("--task", "wdbc_shift", "--method", "coral", "--budgets", "5", "--seeds", "0", "--results", tmp_path)
     assert tlbench("run", *words).returncode == 0
