@@ -39,19 +39,17 @@ def section(found: Mapping[Budget, Grid]) -> list[str]:
 def _line(grid: Grid, t: int, name: str, k: Budget) -> tuple[str, ...]:
     """The methods beyond one bound of a task; nothing where there are none."""
     words, sign = BOUNDS[name]
-    bound = grid.methods.index(name)
-    estimates = [Estimate(*row) for row in grid.sheets[t].estimates(bound).T]
-    beyond = [
-        (e, m)
-        for e, m in zip(estimates, grid.methods, strict=True)
-        if sign * e.mean > 0 and m not in standings.UNRANKED  # NaN is beyond nothing
-    ]
+    sheet, bound = grid.sheets[t], grid.methods.index(name)
+    over = np.nansum(sheet.value - sheet.value[bound], axis=1)  # its sign is the mean's
+    beyond = [int(m) for m in np.flatnonzero(sign * over > 0) if grid.methods[m] not in standings.UNRANKED]
     if not beyond:
         return ()
-    beyond.sort(key=lambda pair: (-sign * pair[0].mean, pair[1]))
-    sure = sorted(m for e, m in beyond if sign * e.mean > e.half_width())
-    furthest, method = beyond[0]
+    estimates = [Estimate(*row) for row in sheet.estimates(bound, beyond).T]
+    found = sorted(zip(estimates, [grid.methods[m] for m in beyond], strict=True), key=lambda f: -sign * f[0].mean)
+    sure = sorted(method for e, method in found if sign * e.mean > e.half_width())
+    furthest, method = found[0]
+    own = tables.number(float(np.nanmean(sheet.value[bound])))
     return (
-        grid.tasks[t], str(k), words, tables.number(float(np.nanmean(grid.sheets[t].value[bound]))), str(len(beyond)),
-        str(len(sure)), f"{method} {tables.interval(furthest)}", ", ".join(sure),
+        grid.tasks[t], str(k), words, own, str(len(found)), str(len(sure)), f"{method} {tables.interval(furthest)}",
+        ", ".join(sure),
     )  # fmt: skip
