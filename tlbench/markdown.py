@@ -66,11 +66,14 @@ def text(board: Board) -> str:
         *_harm(board),
         *_pictures(board),
         *_costs(board),
+        *choices.section(board.chosen),
+        *truths.section(board.all),
+        *bounds.section(board.grids),
+        *_paradigms(board),
+        *_suites(board),
+        *_pending(board),
     ]
-    known = [*truths.section(board.all), *bounds.section(board.grids)]
-    return "\n".join(
-        [*parts, *choices.section(board.chosen), *known, *_paradigms(board), *_suites(board), *_pending(board)]
-    )
+    return "\n".join(parts)
 
 
 def _provenance(board: Board) -> str:
