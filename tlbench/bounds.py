@@ -10,6 +10,7 @@ from tlbench import standings, tables
 from tlbench.card import Budget
 from tlbench.grid import CHANCE, Grid
 from tlbench.references import TARGET_FULL
+from tlbench.rounding import fixed, settled
 from tlbench.stats import Estimate
 
 HEADER = ("task", "k", "bound", "of it", "methods", "surely", "furthest", "all that are sure")
@@ -40,15 +41,16 @@ def _line(grid: Grid, t: int, name: str, k: Budget) -> tuple[str, ...]:
     """The methods beyond one bound of a task; nothing where there are none."""
     words, sign = BOUNDS[name]
     sheet, bound = grid.sheets[t], grid.methods.index(name)
-    over = np.nansum(sheet.value - sheet.value[bound], axis=1)  # its sign is the mean's
+    over = settled(np.nansum(sheet.value - sheet.value[bound], axis=1))  # its sign is the mean's
     beyond = [int(m) for m in np.flatnonzero(sign * over > 0) if grid.methods[m] not in standings.UNRANKED]
     if not beyond:
         return ()
     estimates = [Estimate(*row) for row in sheet.estimates(bound, beyond).T]
-    found = sorted(zip(estimates, [grid.methods[m] for m in beyond], strict=True), key=lambda f: -sign * f[0].mean)
-    sure = sorted(method for e, method in found if sign * e.mean > e.half_width())
+    named = zip(estimates, [grid.methods[m] for m in beyond], strict=True)
+    found = sorted(named, key=lambda f: (-sign * settled(f[0].mean), f[1]))
+    sure = sorted(method for e, method in found if settled(sign * e.mean - e.half_width()) > 0)
     furthest, method = found[0]
-    own = tables.number(float(np.nanmean(sheet.value[bound])))
+    own = fixed(float(np.nanmean(sheet.value[bound])))
     return (
         grid.tasks[t], str(k), words, own, str(len(found)), str(len(sure)), f"{method} {tables.interval(furthest)}",
         ", ".join(sure),

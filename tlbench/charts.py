@@ -14,6 +14,7 @@ from tlbench.card import Budget
 from tlbench.gains import REFERENCES, Panel, average, best, judged, level
 from tlbench.grid import Grid
 from tlbench.references import AGAIN
+from tlbench.rounding import settled
 from tlbench.standings import UNRANKED
 from tlbench.wording import count, labels
 
@@ -50,8 +51,8 @@ def front(points: Sequence[Point]) -> list[Point]:
     """Those that no other beats at no more time, cheapest first."""
     best, found = -np.inf, []
     for p in sorted(points, key=lambda p: (p.time, -p.gain, p.method)):
-        if p.gain > best:
-            best = p.gain
+        if settled(p.gain) > best:
+            best = settled(p.gain)
             found.append(p)
     return found
 
@@ -59,7 +60,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 def points(grid: Grid, ratios: Mapping[str, float]) -> list[Point]:
     """The methods that were timed, and measured on every task: a mean over others would be no equal's. Controls, which
     nobody would choose, are none of them."""
-    means, whole = average(grid.mean, grid.groups), np.isfinite(grid.mean).sum(1) == len(grid.tasks)
+    means, whole = settled(average(grid.mean, grid.groups)), np.isfinite(grid.mean).sum(1) == len(grid.tasks)
     found = [
         Point(grid.methods[m], grid.families[m], ratios[grid.methods[m]], float(means[m]))
         for m in judged(grid)

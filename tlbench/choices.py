@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from tlbench import frame
 from tlbench.frame import words
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.rounding import fixed, settled
 from tlbench.row import DEFAULT
 from tlbench.stats import Estimate, over_seeds
-from tlbench.tables import interval, markdown, number
+from tlbench.tables import interval, markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +53,10 @@ def short(both: pd.DataFrame) -> str:
             tables = list(held.values())
             there = [r for r in (DEFAULT, *rules) if all(r in wide for wide in tables)]
             means = {r: _mean(tables, r).mean for r in there}
-            plain, chosen = means.pop(DEFAULT, float("nan")), sorted(means, key=lambda r: means[r])
+            plain, chosen = means.pop(DEFAULT, float("nan")), sorted(means, key=lambda r: (settled(means[r]), r))
             if chosen:
-                low, high = ((r, number(means[r], sign=True)) for r in (chosen[0], chosen[-1]))
-                at = f"{number(plain, sign=True)} at the defaults on {suite} at k = {k}"
+                low, high = ((r, fixed(means[r], sign=True)) for r in (chosen[0], chosen[-1]))
+                at = f"{fixed(plain, sign=True)} at the defaults on {suite} at k = {k}"
                 said.append(f"{at}, and from {low[1]} ({low[0]}) to {high[1]} ({high[0]}) by the rules")
     if not said:
         return ""
@@ -128,8 +129,8 @@ def _accuracies(rows: pd.DataFrame) -> str:
 
 
 def _beside_the_oracle(mean: dict[str, float], rules: Sequence[str]) -> list[str]:
-    gap = {r: f" ({mean[ORACLE] - v:.1f})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
-    return [number(mean.get(r)) + gap.get(r, "") for r in rules]
+    gap = {r: f" ({fixed(mean[ORACLE] - v)})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
+    return [fixed(mean.get(r)) + gap.get(r, "") for r in rules]
 
 
 def _gains(rows: pd.DataFrame) -> str:
@@ -153,7 +154,7 @@ def _beside_the_reference(rows: pd.DataFrame) -> dict[str, dict[str, pd.DataFram
 def _gain(tables: Sequence[pd.DataFrame], rule: str) -> str:
     """Of the methods' mean where every one has the rule."""
     if not all(rule in wide for wide in tables):
-        return number(None)
+        return fixed(None)
     return interval(_mean(tables, rule))
 
 

@@ -16,6 +16,7 @@ from tlbench.card import RANKED_FIRST, Budget
 from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.report import comparable, paired
+from tlbench.rounding import settled, weighted
 from tlbench.row import Row
 from tlbench.stats import Estimate, on_these
 from tlbench.store import Store, default_folder
@@ -129,7 +130,7 @@ def duel(index: Index, first: str, second: str, task: str, budget: Budget) -> Du
         return None
     estimate, _ = gain
     ours, theirs = (100.0 * float(np.mean([x[s].value or 0.0 for s in order])) for x in (a, b))
-    outcome = "tie" if abs(estimate.mean) <= TIE else "win" if estimate.mean > 0 else "loss"
+    outcome = "tie" if settled(abs(estimate.mean)) <= TIE else "win" if estimate.mean > 0 else "loss"
     ours_failed, theirs_failed = (sum(r.status == "failed" for r in x.values()) for x in (a, b))
     return Duel(
         task, frame.group(task.partition("/")[0]), next(iter(a.values())).metric, tuple(order), ours, theirs,
@@ -183,7 +184,7 @@ def _these_tasks(
 
     w, se, df = (np.array(x, dtype=float) for x in zip(*((v, d.se, d.df) for d, v in weights.items()), strict=True))
     found = on_these(np.array([difference(d.task) for d in weights]), w, se, df)
-    return Estimate(float(w @ [d.difference for d in weights]), found.se, found.df)
+    return Estimate(float(weighted([d.difference for d in weights], w)), found.se, found.df)
 
 
 def _fewest(duels: Sequence[Duel]) -> int:

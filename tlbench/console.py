@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tlbench.report import HEADER, Gap, Line, cells
+from tlbench.rounding import fixed
 from tlbench.row import DEFAULT
 from tlbench.selection import RULES
 
@@ -29,10 +30,9 @@ def print_gaps(gaps: Sequence[Gap]) -> None:
         return
     print("selection gap: points of each rule below the oracle's choice, on the test samples")
     for g in gaps:
-        below = ", ".join(f"{rule} {'–' if x is None else f'{x:.1f}'}" for rule, x in g.below.items())
-        print(
-            f"  {g.task}, k = {g.budget}, {g.method}: oracle {g.oracle:.1f}; {below or 'no other rule was asked for'}"
-        )
+        below = ", ".join(f"{rule} {fixed(x)}" for rule, x in g.below.items())
+        said = below or "no other rule was asked for"
+        print(f"  {g.task}, k = {g.budget}, {g.method}: oracle {fixed(g.oracle)}; {said}")
     print()
 
 

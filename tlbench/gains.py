@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tlbench.card import FULL, Budget
 from tlbench.grid import POOLED, Grid
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.rounding import fixed, settled
 from tlbench.stats import MARGIN, Estimate, harm, over_seeds
 
 Array = NDArray[np.floating[Any]]
@@ -96,7 +97,7 @@ def best(grids: Sequence[Grid]) -> dict[str, str]:
     found: dict[str, tuple[int, float, str]] = {}
     for (family, method), own in gains.items():
         if family != "reference":
-            rank = (sum(n for n, _ in own), float(np.mean([mean for _, mean in own])), method)
+            rank = (sum(n for n, _ in own), settled(float(np.mean([mean for _, mean in own]))), method)
             found[family] = max(found.get(family, rank), rank)
     return {family: found[family][2] for family in sorted(found)}
 
@@ -112,6 +113,7 @@ def signs(grid: Grid, method: int) -> list[str]:
 
 
 def _sign(gain: float, word: str) -> str:
-    if gain < -MARGIN:
+    if settled(gain) < -MARGIN:
         return HARMED if word == "negative" else DOUBTFUL
-    return "" if np.isnan(gain) else "+" if round(gain) > 0 else "−" if round(gain) < 0 else ""
+    whole = fixed(gain, 0, sign=True)
+    return "" if np.isnan(gain) or whole == "+0" else "−" if whole[0] == "-" else "+"

@@ -12,6 +12,7 @@ import numpy as np
 from tlbench import svg
 from tlbench.gains import DOUBTFUL, HARMED, Array, average, judged, signs
 from tlbench.grid import Grid
+from tlbench.rounding import fixed, settled
 from tlbench.standings import UNRANKED
 from tlbench.wording import labels
 
@@ -40,11 +41,11 @@ def heatmap(grid: Grid, file: Path, of: str = "") -> Path:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    means = average(grid.mean, grid.groups)
+    means = settled(average(grid.mean, grid.groups))
     rows = _rows(grid, means)
     there = [t for t in range(len(grid.tasks)) if np.isfinite(grid.mean[rows, t]).any()]
     columns = sorted(there, key=lambda t: (grid.groups[t], grid.tasks[t]))
-    values = grid.mean[np.ix_(rows, columns)]
+    values = settled(grid.mean[np.ix_(rows, columns)])
     limit = _limit(grid, [m for m in rows if grid.methods[m] not in UNRANKED] or rows)
     title = f"Gain over {grid.reference} at {labels(grid.budget)}, points" + (f"\n{of}" if of else "")
     with svg.drawing():
@@ -73,7 +74,7 @@ def heatmap(grid: Grid, file: Path, of: str = "") -> Path:
 
 def _limit(grid: Grid, rows: Sequence[int]) -> float:
     """Points of gain that have the darkest colour; a guess at random would leave no colour to the others."""
-    return min(LARGEST, max(1.0, float(np.nanmax(np.abs(grid.mean[rows])))))
+    return min(LARGEST, max(1.0, settled(float(np.nanmax(np.abs(grid.mean[rows]))))))
 
 
 def _row(grid: Grid, method: int, means: Array, columns: Sequence[int]) -> str:
@@ -81,7 +82,7 @@ def _row(grid: Grid, method: int, means: Array, columns: Sequence[int]) -> str:
     if "regression" in grid.regimes:
         return grid.methods[method]
     whole = np.isfinite(grid.mean[method, columns]).all()
-    return f"{grid.methods[method]} {round(float(means[method]), 1) + 0.0:+.1f}{'' if whole else '*'}"
+    return f"{grid.methods[method]} {fixed(float(means[method]), sign=True)}{'' if whole else '*'}"
 
 
 def _rows(grid: Grid, means: Array) -> list[int]:
@@ -104,9 +105,9 @@ def _numbers(axes: Axes, grid: Grid, rows: list[int], columns: list[int], limit:
         for x, t in enumerate(columns):
             if np.isfinite(gain := grid.mean[m, t]):
                 lead = leads[t]
-                colour = svg.readable(colours(0.5 + gain / limit / 2))
+                colour = svg.readable(colours(0.5 + settled(float(gain)) / limit / 2))
                 weight = "bold" if lead == HARMED else "normal"
-                said = f"{lead}{abs(round(float(gain)))}"
+                said = f"{lead}{fixed(abs(float(gain)), 0)}"
                 axes.text(x + 0.5, y + 0.55, said, ha="center", va="center", size=SIZE, color=colour, weight=weight)
 
 

@@ -14,6 +14,8 @@ from tlbench.grid import POOLED
 from tlbench.index import Index
 from tlbench.references import AGAIN, REFERENCES, SOURCE_ONLY, TARGET_ONLY
 from tlbench.report import paired
+from tlbench.rounding import settled
+from tlbench.rounding import weighted as weighted_sum
 from tlbench.similarity import Sketch, differences
 from tlbench.stats import Estimate
 
@@ -44,7 +46,7 @@ def nearest(
         others = [m for m in known if m != reference and index.cells(m, s.task, budget)]
         own = index.cells(reference, s.task, budget).values()
         if parts is not None and own and all(r.ok for r in own) and others:
-            found.append((sum(parts.values()), s.task, parts))
+            found.append((settled(sum(parts.values())), s.task, parts))
     found.sort(key=lambda x: x[:2])
     ranks = [1 / (i + 1) for i in range(min(NEAREST, len(found)))]
     return tuple(
@@ -83,7 +85,7 @@ def weighted(near: Sequence[Neighbour], own: Sequence[Estimate]) -> Estimate:
     the families: a new task is of another one.
     """
     w = np.array([n.weight for n in near])
-    mean = float(sum(w * [e.mean for e in own]))
+    mean = float(weighted_sum([e.mean for e in own], w))
     errors: dict[str, float] = defaultdict(float)
     for n, e in zip(near, own, strict=True):
         errors[frame.by_itself(n.task)] += n.weight * e.se
@@ -95,6 +97,6 @@ def weighted(near: Sequence[Neighbour], own: Sequence[Estimate]) -> Estimate:
     if len(families) >= wording.LEAST_FAMILIES:
         off = {f: sum(w[i] * own[i].mean for i in rows) / shares[f] - mean for f, rows in families.items()}
         spread = sum((shares[f] * off[f]) ** 2 for f in families) / (1 - sum(s**2 for s in shares.values()))
-        if spread > within:
+        if settled(spread - within) > 0:
             return Estimate(mean, float(spread) ** 0.5, len(families) - 1)
     return Estimate(mean, within**0.5, min(e.df for e in own))

@@ -16,6 +16,7 @@ from tlbench.comparison import Comparison, Duel
 from tlbench.index import Index
 from tlbench.mistake import Mistake, suggest
 from tlbench.recommend import Candidate, Recommendation
+from tlbench.rounding import fixed
 from tlbench.store import Store, default_folder
 from tlbench.trace import Evidence, Timed, Trace, trace
 
@@ -137,8 +138,8 @@ def _print_advice(r: Recommendation) -> None:
     print(f"{r.task.task}: {similarity.as_words(r.task)}; {wording.labels(r.budget)}\n")
     parts = [p for p in r.neighbours[0].parts if any(n.parts[p] for n in r.neighbours)]  # all others are 0
     near = [
-        (n.task, n.family, f"{n.weight:.2f}", points(n.floor, sign="+"), f"{n.unlikeness:.2f}",
-         *(f"{n.parts[p]:.2f}" for p in parts))
+        (n.task, n.family, fixed(n.weight, 2), points(n.floor, sign="+"), fixed(n.unlikeness, 2),
+         *(fixed(n.parts[p], 2) for p in parts))
         for n in r.neighbours
     ]  # fmt: skip
     table("the tasks most like it", ("task", "dataset family", "weight", "floor", "unlike", *parts), near)
@@ -171,7 +172,7 @@ def points(mean: float | None, pm: float | None = None, sign: str = "") -> str:
     """Percentage points with one decimal, – for none."""
     if mean is None:
         return "–"
-    return f"{mean:{sign}.1f}" + ("" if pm is None or pm != pm else f" ± {pm:.1f}")
+    return fixed(mean, sign=bool(sign)) + ("" if pm is None or pm != pm else f" ± {fixed(pm)}")
 
 
 def table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata, trim_mean, wilcoxon
 from scipy.stats import t as student
 
-DECIMALS = 6  # points closer than this are the same: floating-point noise ranks nobody
+from tlbench.rounding import settled, weighted
+
 TIE = 0.5  # points of gain, either way, that are neither a win nor a loss
 EXACT = 50  # families up to which Wilcoxon's distribution is counted out
 Cube = NDArray[np.floating[Any]]
@@ -28,7 +29,7 @@ def iqm(scores: ArrayLike) -> Any:
     A number for each of (...), whose tasks and runs are thrown together; NaN stays.
     """
     x = np.asarray(scores, dtype=float)
-    runs = x.reshape(*x.shape[:-2], -1)
+    runs = np.sort(x.reshape(*x.shape[:-2], -1))  # or the middle half would be summed in an order of the processor's
     return np.where(np.isnan(runs).any(-1), np.nan, trim_mean(runs, 0.25, axis=-1))[()]
 
 
@@ -40,24 +41,24 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike, weights: NDArray[np.f
     Args:
         weights: (tasks,) of the mean, that add up to 1; None: all weigh alike
     """
-    x, y = np.asarray(a, dtype=float)[:, :, None], np.asarray(b, dtype=float)[:, None, :]
+    x, y = settled(np.asarray(a, dtype=float))[:, :, None], settled(np.asarray(b, dtype=float))[:, None, :]
     beaten = np.where(np.isnan(x + y), np.nan, (x > y) + 0.5 * (x == y))  # (tasks, seeds of a, seeds of b)
-    return float(np.average(beaten.mean((1, 2)), weights=weights))
+    by_task = beaten.mean((1, 2))
+    return float(weighted(by_task, np.full(len(by_task), 1 / len(by_task)) if weights is None else weights))
 
 
 def win_tie_loss(gain: ArrayLike, margin: float = TIE) -> tuple[int, int, int]:
     """Tasks won, tied and lost by `gain` (tasks,) in points: a tie is |gain| <= margin. NaN is none of them."""
-    x = np.asarray(gain, dtype=float)
+    x = settled(np.asarray(gain, dtype=float))
     return int((x > margin).sum()), int((abs(x) <= margin).sum()), int((x < -margin).sum())
 
 
-def ranks(means: ArrayLike, decimals: int = DECIMALS) -> NDArray[np.float64]:
-    """(methods, tasks) ranks, 1 the best, of `means` (methods, tasks) rounded to `decimals`; ties share their average.
+def ranks(means: ArrayLike) -> NDArray[np.float64]:
+    """(methods, tasks) ranks, 1 the best, of `means` (methods, tasks) once settled; ties share their average.
 
     A NaN leaves its whole task without ranks: a method that was not run there has no place among the others.
     """
-    rounded = np.round(np.asarray(means, dtype=float), decimals)
-    found: NDArray[np.float64] = rankdata(-rounded, axis=0, nan_policy="propagate")
+    found: NDArray[np.float64] = rankdata(-settled(np.asarray(means, dtype=float)), axis=0, nan_policy="propagate")
     return found
 
 
@@ -114,12 +115,12 @@ def _percentiles(draws: NDArray[np.float64], level: float) -> tuple[NDArray[np.f
     return low, high
 
 
-def rank_intervals(scores: Bootstrap, decimals: int = DECIMALS) -> NDArray[np.int64]:
+def rank_intervals(scores: Bootstrap) -> NDArray[np.int64]:
     """(methods, 2) best and worst rank that resampling gives each method, of the bootstrap of (methods,) scores.
 
     Percentiles of its ranks in the widened draws, rounded outwards to whole ranks; with NaN draws, all ranks.
     """
-    low, high = _percentiles(ranks(scores.draws.T, decimals).T, scores.level)
+    low, high = map(settled, _percentiles(ranks(scores.draws.T).T, scores.level))
     low, high = np.nan_to_num(np.floor(low), nan=1), np.nan_to_num(np.ceil(high), nan=len(low))
     return np.stack([low, high], axis=1).astype(np.int64)
 
@@ -132,7 +133,7 @@ def widened(scores: Bootstrap, half_widths: ArrayLike, random: np.random.Generat
     """
     low, high = scores.interval()
     lacking = np.nan_to_num(np.asarray(half_widths, dtype=float) ** 2 - ((high - low) / 2) ** 2).clip(min=0.0)
-    noise = np.sqrt(lacking) / norm.ppf((1 + scores.level) / 2)
+    noise = np.sqrt(settled(lacking)) / norm.ppf((1 + scores.level) / 2)
     return Bootstrap(scores.value, scores.draws + noise * random.normal(size=scores.draws.shape), scores.level)
 
 
@@ -145,13 +146,13 @@ def tie_groups(scores: Bootstrap, first_apart: Callable[[int, Sequence[int]], in
     nobody in a group is told from its best, and groups do not overlap; nothing is said of two in the middle, nor is it
     corrected for many methods.
     """
-    order = np.argsort(-scores.value, kind="stable")
+    order = np.argsort(-settled(scores.value), kind="stable")
     groups, start, group = np.zeros(len(order), dtype=np.int64), 0, 0
     while start < len(order):
         leader, rest = order[start], order[start + 1 :]
         groups[order[start:]] = group
         low, _ = _percentiles(scores.draws[:, [leader]] - scores.draws[:, rest], scores.level)
-        first = first_apart(int(leader), rest[low > 0].tolist())
+        first = first_apart(int(leader), rest[settled(low) > 0].tolist())
         if first is None:
             break
         start, group = int(np.flatnonzero(order == first)[0]), group + 1
@@ -185,7 +186,7 @@ def wilcoxon_holm(family_means: ArrayLike, names: Sequence[str], level: float = 
 
 
 def _signed_rank(d: Cube) -> float:
-    d = np.round(d, DECIMALS)
+    d = settled(d)
     if not d.any():
         return 1.0
     return float(wilcoxon(d, method="exact" if len(d) <= EXACT else "auto").pvalue)
@@ -194,7 +195,7 @@ def _signed_rank(d: Cube) -> float:
 def holm(p: ArrayLike) -> NDArray[np.float64]:
     """p-values adjusted so that the chance of any false rejection stays below the level (Holm 1979)."""
     values = np.asarray(p, dtype=float)
-    order = np.argsort(values)
+    order = np.argsort(values, kind="stable")
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     return adjusted
@@ -203,15 +204,16 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 def bootstrap_means(
     values: ArrayLike, weights: ArrayLike, random: np.random.Generator, resamples: int = 10_000, level: float = 0.95
 ) -> Bootstrap:
-    """`bootstrap(lambda x: x.mean(-1) @ weights, ..., student_t=True)` as one matrix product.
+    """`bootstrap(lambda x: x.mean(-1) @ weights, ..., student_t=True)`, quickly.
 
     `values` (methods, tasks, seeds); `weights` (tasks,) of the tasks' means, summing to one -> (methods,) scores.
     """
-    means = np.einsum("mts,t->ms", np.asarray(values, dtype=float), np.asarray(weights, dtype=float))
+    means = weighted(np.asarray(values, dtype=float).swapaxes(1, 2), weights)  # (methods, seeds)
     s, value = means.shape[1], means.mean(1)
     if s == 1:
         return Bootstrap(value, np.full((resamples, len(value)), np.nan), level)
-    draws = random.multinomial(s, np.full(s, 1 / s), size=resamples) / s @ means.T
+    counts = random.multinomial(s, np.full(s, 1 / s), size=resamples)  # (resamples, seeds)
+    draws = sum(counts[:, [i]] * means[:, i] for i in range(s)) / s  # (resamples, methods), without a matrix product
     tail = (1 + level) / 2
     factor = (s / (s - 1)) ** 0.5 * float(student.ppf(tail, s - 1) / norm.ppf(tail))
     return Bootstrap(value, value + factor * (draws - value), level)

@@ -11,6 +11,7 @@ from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.neighbours import Neighbour, difference, methods, nearest, weighted
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.rounding import settled
 from tlbench.similarity import Sketch
 from tlbench.stats import MARGIN, Estimate, verdict
 
@@ -34,7 +35,7 @@ class Candidate:
 
     @property
     def likely_harm(self) -> bool:
-        return self.harmed_weight >= LIKELY
+        return settled(self.harmed_weight) >= LIKELY
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
         raise Mistake(f"no rows at budget {budget} on a task that is {task.regime}; nothing can be said of {task.task}")
     whole, unranked = _whole(index, near, reference, budget)
     gains = {m: _gain(index, near, m, reference, budget) for m in whole}
-    best = max(whole, key=lambda m: (gains[m].mean, m))
+    best = max(whole, key=lambda m: (settled(gains[m].mean), m))
     found = [_candidate(index, near, m, best, reference, budget, gains[m]) for m in whole]
-    found.sort(key=lambda c: (-c.gain, c.method))
-    advised = [c for c in found if c.behind <= c.behind_pm or c.method == best]
+    found.sort(key=lambda c: (-settled(c.gain), c.method))
+    advised = [c for c in found if settled(c.behind - c.behind_pm) <= 0 or c.method == best]
     risky = [c for c in found if c.likely_harm]
     notes = _notes(near, gains[best], advised, reference, task)
     worse = len(found) - len(advised)
@@ -119,7 +120,7 @@ def harms(said: str, gain: float, floor: float | None) -> bool:
         gain: over the reference, in points
         floor: the second copy's gain; None where it was not run
     """
-    return said == "yes" or (not said.startswith("no") and (floor is None or -gain > abs(floor)))
+    return said == "yes" or (not said.startswith("no") and (floor is None or settled(-gain - abs(floor)) > 0))
 
 
 def _notes(
@@ -133,7 +134,7 @@ def _notes(
         notes = [f"evidence from {wording.count(len(near), 'task')} of {where}, this very task among them"]
     if len(families) < wording.LEAST_FAMILIES:
         notes.append(f"± is for these tasks; {where} cannot say how far yours may lie off: run the first few yourself")
-    if best.mean - best.half_width() <= 0 or best.mean <= MARGIN:
+    if settled(best.mean - best.half_width()) <= 0 or settled(best.mean) <= MARGIN:
         notes.append(f"no method is shown to gain over {reference} here: it is the safe choice")
     if both := sum(c.likely_harm for c in advised):
         notes.append(

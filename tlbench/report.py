@@ -11,6 +11,7 @@ import numpy as np
 
 from tlbench.card import Budget
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.rounding import fixed
 from tlbench.row import Row
 from tlbench.stats import Estimate, over_seeds, two_way, verdict
 
@@ -231,5 +232,5 @@ def _with_pm(mean: float | None, pm: float | None, metric: str, sign: bool = Fal
     if mean is None:
         return "–"
     scale, digits = (100.0, 3) if metric == "neg_mse" else (1.0, 1)
-    bound = "" if pm is None or pm != pm else f" ± {pm / scale:.{digits}f}"
-    return f"{mean / scale:{'+' if sign else ''}.{digits}f}{bound}"
+    bound = "" if pm is None or pm != pm else f" ± {fixed(pm / scale, digits)}"
+    return f"{fixed(mean / scale, digits, sign)}{bound}"

@@ -14,6 +14,7 @@ from tlbench import PROTOCOL, plan
 from tlbench.cell import Cell
 from tlbench.method import Description
 from tlbench.published import Entry, Table
+from tlbench.rounding import fixed, settled
 from tlbench.row import Row
 from tlbench.stats import over_seeds, two_way
 from tlbench.store import Store
@@ -103,12 +104,13 @@ def verdict(line: Line, among: Sequence[Line]) -> str:
         peer = next(x for x in among if x.entry.label == entry.against)
         if gap is None:
             return "its peer was not run"
-        return "reproduced" if abs(gap) <= interval(peer.rows) else "missed"
+        return "reproduced" if settled(abs(gap) - interval(peer.rows)) <= 0 else "missed"
     off = [abs(c - p) for c, p in zip(line.cells, entry.published, strict=False) if c is not None and not math.isnan(p)]
     if entry.within is None and entry.within_cell is None:
         return "for comparison"
-    mean_holds = entry.within is None or (gap is not None and abs(gap) <= entry.within)
-    cells_hold = entry.within_cell is None or all(x <= entry.within_cell + 0.005 for x in off)  # of printed figures
+    mean_holds = entry.within is None or (gap is not None and settled(abs(gap)) <= entry.within)
+    most = None if entry.within_cell is None else entry.within_cell + 0.005  # of printed figures
+    cells_hold = most is None or all(settled(x) <= most for x in off)
     return "reproduced" if mean_holds and cells_hold else "missed"
 
 
@@ -145,7 +147,7 @@ def _section(table: Table, found: Sequence[Line]) -> str:
 def _summary(line: Line, among: Sequence[Line]) -> str:
     e, gap = line.entry, difference(line, among)
     published = f"row “{e.against}”" if e.against else _number(e.reported_mean)
-    pm = f" ± {line.pm:.1f}" if line.pm is not None else ""
+    pm = f" ± {fixed(line.pm)}" if line.pm is not None else ""
     tolerance = [f"mean {e.within:g}"] if e.within is not None else []
     tolerance += [f"cell {e.within_cell:g}"] if e.within_cell is not None else []
     tolerance += ["its interval"] if e.against else []
@@ -153,7 +155,7 @@ def _summary(line: Line, among: Sequence[Line]) -> str:
     cells = (
         f"{e.label} (`{e.method}`)", published, f"{_number(line.mean, 2)}{pm}", _number(gap, 2, "+"),
         ", ".join(tolerance) or "–", verdict(line, among) + ("†" if line.stale else ""),
-        f"{fmean(seconds):.1f}" if seconds else "–",
+        fixed(fmean(seconds)) if seconds else "–",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -182,4 +184,4 @@ def _provenance(rows: Sequence[Row], stale: bool) -> str:
 
 
 def _number(value: float | None, digits: int = 1, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.{digits}f}"
+    return fixed(value, digits, bool(sign))

@@ -23,6 +23,7 @@ from tlbench.ranking import (
     win_tie_loss,
 )
 from tlbench.references import AGAIN, TARGET_FULL
+from tlbench.rounding import settled, weighted
 from tlbench.stats import Estimate, Rate
 
 UNRANKED = (TARGET_FULL, CHANCE, *AGAIN)  # the skyline, and controls
@@ -88,7 +89,12 @@ def standings(grid: Grid, tasks: NDArray[np.bool_] | None = None, pool: Sequence
     ranked = [s for s in found if s.ranked and (pool is None or s.method in pool)]
     placed = {s.method: s for s in _placed(own, ranked)}
     all_of = [placed.get(s.method, s) for s in found]
-    return sorted(all_of, key=lambda s: (s.method not in placed, -s.gain.mean if s.complete else np.inf, s.method))
+    return sorted(all_of, key=lambda s: (s.method not in placed, _order(s), s.method))
+
+
+def _order(s: Standing) -> float:
+    """The greatest gain first, what is incomplete last."""
+    return -settled(s.gain.mean) if s.complete else np.inf
 
 
 def part(grid: Grid, tasks: NDArray[np.bool_]) -> Grid:
@@ -118,11 +124,11 @@ def _standing(grid: Grid, i: int) -> Standing:
     whole = measured == gain.size
     return Standing(
         grid.methods[i], grid.families[i], measured, gain.size, imputed,
-        float(grid.value[i].mean(1) @ w), stats.on_these(gain, w, grid.se[i], grid.df[i]),
-        stats.over_families(gain.mean(1), grid.groups), float(grid.added[i].mean(1) @ w),
+        weighted(grid.value[i].mean(1), w), stats.on_these(gain, w, grid.se[i], grid.df[i]),
+        stats.over_families(gain.mean(1), grid.groups), weighted(grid.added[i].mean(1), w),
         None if grid.methods[i] == grid.reference else harm_of(grid, i),
         whole and imputed <= MOST_IMPUTED * gain.size and grid.methods[i] not in UNRANKED,
-        grid.methods[i] != grid.reference and not gain.any(),
+        grid.methods[i] != grid.reference and not settled(gain).any(),
     )  # fmt: skip
 
 
@@ -131,7 +137,7 @@ def harm_of(grid: Grid, i: int) -> Harm | None:
     known = ~np.isnan(grid.mean[i])
     if not known.any():
         return None
-    gap = -grid.mean[i][known]
+    gap = settled(-grid.mean[i][known])
     tasks = [t for t, k in zip(grid.tasks, known, strict=True) if k]
     groups = [g for g, k in zip(grid.groups, known, strict=True) if k]
     seeds = (~np.isnan(grid.gain[i])).sum(1)[known]
@@ -161,7 +167,7 @@ def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
     scores = bootstrap_means(gain, w, random, RESAMPLES)
     places = rank_intervals(widened(scores, [s.gain.half_width() for s in ranked], random))
     groups = tie_groups(scores, lambda best, others: _first_apart(grid, rows, w, best, others))
-    mean = ranks(value.mean(2)) @ w
+    mean = weighted(ranks(value.mean(2)), w)
     low, high = grid.chance[:, None], grid.skyline[:, None]
     normal = (value - low) / (high - low)
     reference = grid.value[grid.methods.index(grid.reference)]
@@ -180,7 +186,7 @@ def _first_apart(grid: Grid, rows: Sequence[int], w: Cube, best: int, others: Se
     for start in range(0, len(others), AT_ONCE):
         block = others[start : start + AT_ONCE]
         for other, found in zip(block, differences(grid, rows[best], [rows[o] for o in block], w), strict=True):
-            if found.mean > found.half_width():
+            if settled(found.mean - found.half_width()) > 0:
                 return other
     return None
 

@@ -12,6 +12,8 @@ import numpy as np
 import scipy  # whose `stats` loads for half a second: when it is first used, and a mistake is told before
 from numpy.typing import ArrayLike, NDArray
 
+from tlbench.rounding import settled, weighted
+
 MARGIN = 1.0  # points below the reference that count as negative transfer
 SEEDS_TO_TEST = 5  # fewer cannot reject anything worth rejecting
 FAMILIES_TO_BOUND = 8  # the intervals of a rate over fewer do not hold what they say
@@ -40,8 +42,8 @@ class Estimate:
 
     def p_greater(self, null: float = 0.0) -> float:
         """One-sided p-value of mean > null."""
-        if self.se == 0:
-            return float(self.mean <= null)
+        if settled(self.se) == 0:
+            return float(settled(self.mean) <= null)
         return float(scipy.stats.t.sf((self.mean - null) / self.se, self.df))
 
 
@@ -128,10 +130,10 @@ def pooled_t(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     m, s = x.shape
     w = np.ones(m) if weights is None else np.asarray(weights, dtype=float)
     w = w / w.sum()
-    mean = float(w @ x.mean(1))
+    mean = float(weighted(x.mean(1), w))
     if s == 1:
         return Estimate(mean, math.nan, 1)
-    se = float(w**2 @ x.var(1, ddof=1) / s) ** 0.5
+    se = float(weighted(x.var(1, ddof=1), w**2) / s) ** 0.5
     return Estimate(mean, se, float((s - 1) * (w**2).sum() ** 2 / (w**4).sum()))
 
 
@@ -144,12 +146,12 @@ def on_these(values: Matrix, weights: Matrix, se: Matrix, df: Matrix) -> Estimat
     of freedom of the third are Satterthwaite's (1946).
     """
     w = np.asarray(weights, dtype=float)
-    found = [over_seeds([(np.asarray(values, dtype=float).T @ w).tolist()]), pooled_t(values, w)]
+    found = [over_seeds([weighted(np.asarray(values, dtype=float).T, w).tolist()]), pooled_t(values, w)]
     parts = (w * se) ** 2
     if parts.sum() > 0:
         spread = float(parts.sum() ** 2 / (parts**2 / df)[parts > 0].sum())
         found.append(Estimate(found[0].mean, float(np.sqrt(parts.sum())), spread))
-    return max(found, key=lambda e: e.half_width() if np.isfinite(e.se) else 0.0)
+    return max(found, key=lambda e: settled(e.half_width()) if np.isfinite(e.se) else 0.0)
 
 
 def over_families(task_means: ArrayLike, groups: Sequence[str]) -> Estimate:
@@ -176,12 +178,12 @@ def family_means(values: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64
 
 def verdict(gap: Estimate, seeds: int) -> str:
     """Is it negative transfer? `gap` is reference minus method in points."""
-    harmed = gap.mean > MARGIN
+    harmed = settled(gap.mean) > MARGIN
     if seeds < SEEDS_TO_TEST:
         return "yes, not tested" if harmed else "not tested"
     if not harmed:
         return "no"
-    return "yes" if gap.p_greater() < 0.05 else "unclear"
+    return "yes" if settled(gap.p_greater()) < 0.05 else "unclear"
 
 
 def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
@@ -198,7 +200,7 @@ def p_greater(mean: ArrayLike, se: ArrayLike, df: ArrayLike) -> NDArray[np.float
     x, e = np.asarray(mean, dtype=float), np.asarray(se, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = scipy.stats.t.sf(x / e, df)
-    return np.asarray(np.where(e == 0, np.where(np.isnan(x), np.nan, x <= 0), p), dtype=float)
+    return np.asarray(np.where(settled(e) == 0, np.where(np.isnan(x), np.nan, settled(x) <= 0), p), dtype=float)
 
 
 def harm(
@@ -211,9 +213,10 @@ def harm(
     t test with a false discovery rate of q over these tasks; 'positive' likewise above. Fewer than SEEDS_TO_TEST
     `seeds` (a number, or one for each task), or NaN, is 'not tested', and no part of the correction.
     """
-    gain, e = np.asarray(mean, dtype=float), np.asarray(se, dtype=float)
+    gain, e = settled(np.asarray(mean, dtype=float)), np.asarray(se, dtype=float)
     tested = (np.asarray(seeds) >= SEEDS_TO_TEST) & np.isfinite(gain) & np.isfinite(e)
     worse, better = (benjamini_hochberg(np.where(tested, p_greater(x, e, df), np.nan)) for x in (-gain, gain))
+    worse, better = settled(worse), settled(better)
     found = [~tested, (gain < -margin) & (worse < q), (gain > margin) & (better < q)]
     return np.select(found, ["not tested", "negative", "positive"], "inconclusive")
 
@@ -292,4 +295,4 @@ def harmful_from(budgets: Sequence[int], gaps: Sequence[float]) -> int | None:
     `gaps` are mean gaps (reference minus method, points) on one task; NaN was not run. Leave k = 0 out: its reference
     is another.
     """
-    return min((k for k, gap in zip(budgets, gaps, strict=True) if gap > 0), default=None)
+    return min((k for k, gap in zip(budgets, gaps, strict=True) if settled(gap) > 0), default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import ROUND_HALF_UP, Decimal
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def save(figure: Figure, file: Path, title: str) -> Path:
 
     drawn = StringIO()
     figure.savefig(
-        drawn, format="svg", metadata={"Date": None, "Creator": "tlbench", "Title": title}, bbox_inches="tight"
+        drawn, format="svg", metadata={"Date": None, "Creator": _makers(), "Title": title}, bbox_inches="tight"
     )
     plt.close(figure)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,10 +53,17 @@ def save(figure: Figure, file: Path, title: str) -> Path:
     return file
 
 
+def _makers() -> str:
+    """What a picture's bytes depend on, beside its numbers: who drew it, and who measured its text."""
+    from matplotlib import __version__, ft2font
+
+    return f"tlbench, matplotlib {__version__}, FreeType {ft2font.__freetype_version__}"
+
+
 def compact(text: str) -> str:
     """The same picture in a third of the bytes: no comments, no names, each style once, a tenth of a point."""
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"(?<=[ MLC\"(,-])(\d+\.\d)\d+", r"\1", text)
+    text = re.sub(r"(?<=[ MLC\"(,-])\d+\.\d\d+", _tenth, text)
     text = re.sub(r' (?:transform="rotate\(-0 [^"]*"|id="(?:patch|text|line2d|QuadMesh)_\d+")', "", text)
     styles: dict[str, str] = {}
 
@@ -70,6 +78,11 @@ def compact(text: str) -> str:
     body = re.sub(r' style="([^"]*)"', named, body)
     rules = "".join(f".{name}{{{style}}}" for style, name in styles.items())
     return f"{head}<style>{rules}</style>{defs}{body}"
+
+
+def _tenth(found: re.Match[str]) -> str:
+    """A coordinate to a tenth of a point; matplotlib writes six digits, so that noise is gone before it is rounded."""
+    return str(Decimal(found[0]).quantize(Decimal("0.1"), ROUND_HALF_UP))
 
 
 def readable(cell: tuple[float, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from tlbench import stats
 from tlbench.card import Budget
 from tlbench.grid import CHANCE, Grid
 from tlbench.references import AGAIN, TARGET_FULL
+from tlbench.rounding import fixed, settled, significant
 from tlbench.standings import MARGINS, Harm, Standing
 from tlbench.stats import Estimate
 
@@ -28,15 +28,10 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def number(x: float | None, digits: int = 1, sign: bool = False) -> str:
-    """With a dash for what is not known."""
-    return "–" if x is None or not np.isfinite(x) else f"{round(x, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
-
-
 def interval(x: Estimate, digits: int = 1) -> str:
     """A gain with the half-width of its 95 % interval."""
     half = x.half_width() if np.isfinite(x.se) else np.nan
-    return number(x.mean, digits, True) + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
+    return fixed(x.mean, digits, True) + (f" ± {fixed(half, digits)}" if np.isfinite(half) else "")
 
 
 STANDING = (
@@ -56,21 +51,25 @@ def _standing(s: Standing, times: dict[str, float], changed: set[str]) -> tuple[
         s.method + DAGGER * (s.method in changed) + FLOOR * (s.method in AGAIN),
         s.family,
         f"{s.rank[0]}–{s.rank[1]}" if s.rank else "–",
-        number(None if s.group is None else s.group + 1, 0),
+        fixed(None if s.group is None else s.group + 1, 0),
         interval(s.gain),
-        number(beyond),
-        number(s.accuracy),
-        number(s.added, sign=True),
+        fixed(beyond),
+        fixed(s.accuracy),
+        fixed(s.added, sign=True),
         f"{s.harm.counts[1]} of {s.harm.tasks}" if s.harm else "–",
         _sure(s.harm),
-        number(None if s.harm is None else -s.harm.cvar, sign=True),
+        fixed(None if s.harm is None else -s.harm.cvar, sign=True),
         "–" if s.won is None else "/".join(map(str, s.won)),
-        number(s.mean_rank),
-        number(s.iqm, 2),
-        number(None if s.improves is None else 100 * s.improves, 0),
-        number(times.get(s.method), 2),
+        fixed(s.mean_rank),
+        fixed(s.iqm, 2),
+        fixed(None if s.improves is None else 100 * s.improves, 0),
+        fixed(times.get(s.method), 2),
         f"{s.imputed} of {s.owed}" if s.imputed else "",
     )
+
+
+def _percent(share: float) -> str:
+    return f"{fixed(100 * share, 0)} %"
 
 
 def _sure(h: Harm | None) -> str:
@@ -92,7 +91,7 @@ def claim(grid: Grid, method: str, k: Budget) -> tuple[str, ...]:
     there = ~np.isnan(grid.gain[i])
     value = np.nanmean(grid.value[i]) if there.any() else np.nan
     gain = grid.gain[i][there].mean() if there.any() else np.nan
-    return method, str(k), f"{there.sum()} of {there.size}", number(float(value)), number(float(gain), 1, True)
+    return method, str(k), f"{there.sum()} of {there.size}", fixed(float(value)), fixed(float(gain), 1, True)
 
 
 def claims(lines: Sequence[tuple[str, ...]]) -> str:
@@ -110,10 +109,10 @@ def summary(standings: Mapping[Budget, Sequence[Standing]]) -> str:
         harms = [s.harm for s in ranked if s.harm]
         floor = [s.harm.rate.value for s in own if s.method == AGAIN[k == 0] and s.harm]
         if ranked:
-            cells = (len(ranked), sum(s.gain.mean > 0 for s in ranked), sum(h.counts[1] > 0 for h in harms))
-            rate = f"{100 * np.mean([h.rate.value for h in harms]):.0f} %"
+            cells = (len(ranked), sum(settled(s.gain.mean) > 0 for s in ranked), sum(h.counts[1] > 0 for h in harms))
+            rate = _percent(float(np.mean([h.rate.value for h in harms])))
             sure = str(sum(h.negative > 0 for h in harms))
-            rows.append([str(k), *map(str, cells), sure, rate, f"{100 * floor[0]:.0f} %" if floor else "–"])
+            rows.append([str(k), *map(str, cells), sure, rate, _percent(floor[0]) if floor else "–"])
     return markdown(header, rows, left=1)
 
 
@@ -129,9 +128,9 @@ def by_family(standings: Mapping[Budget, Sequence[Standing]]) -> str:
         cells = []
         for k in standings:
             own = at.get(k, [])
-            best = max(own, key=lambda s: s.gain.mean, default=None)
-            mean = number(float(np.mean([s.gain.mean for s in own])) if own else None, sign=True)
-            cells.append(f"{mean} ({best.method} {number(best.gain.mean, sign=True)})" if best else "–")
+            best = max(own, key=lambda s: settled(s.gain.mean), default=None)
+            mean = fixed(float(np.mean([s.gain.mean for s in own])) if own else None, sign=True)
+            cells.append(f"{mean} ({best.method} {fixed(best.gain.mean, sign=True)})" if best else "–")
         rows.append([family, *cells])
     return markdown(["family", *(f"k = {k}" for k in standings)], rows, left=1)
 
@@ -147,7 +146,7 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
         "method", f"harmed by > {margins}", "rate [95 %]", "sure: −/+", "sure rate", "severity", "CVaR20", "worst",
     ]  # fmt: skip
     known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
-    known.sort(key=lambda x: (x[0] not in AGAIN, -x[1].rate.value, -x[1].severity, x[0]))
+    known.sort(key=lambda x: (x[0] not in AGAIN, -settled(x[1].rate.value), -settled(x[1].severity), x[0]))
     rows = []
     for method, h in known:
         name = f"**{method}**{FLOOR}" if method in AGAIN else method
@@ -157,16 +156,16 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
 
 
 def _harm(h: Harm) -> list[str]:
-    rate = f"{100 * h.rate.value:.0f} %"
+    rate = _percent(h.rate.value)
     if h.rate.low is not None and h.rate.high is not None:
-        rate += f" [{100 * h.rate.low:.0f}, {100 * h.rate.high:.0f}]"
+        rate += f" [{fixed(100 * h.rate.low, 0)}, {fixed(100 * h.rate.high, 0)}]"
     else:
         rate += " (not tested)"
     sure = f"{h.negative}/{h.positive}" if h.tested else "not tested"
-    surely = "not tested" if h.sure_rate is None else f"{100 * h.sure_rate:.0f} %"
-    worst = f"{number(-h.worst, sign=True)} ({h.worst_task})"
+    surely = "not tested" if h.sure_rate is None else _percent(h.sure_rate)
+    worst = f"{fixed(-h.worst, sign=True)} ({h.worst_task})"
     counts = f"{'/'.join(map(str, h.counts))} of {h.tasks}"
-    return [counts, rate, sure, surely, number(h.severity), number(-h.cvar, sign=True), worst]
+    return [counts, rate, sure, surely, fixed(h.severity), fixed(-h.cvar, sign=True), worst]
 
 
 def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:
@@ -196,7 +195,7 @@ def suite(grid: Grid, changed: set[str]) -> str:
     """One suite's tasks: each method's points, and its gain with a 95 % interval where there is one."""
     rows, seeds = [], (~np.isnan(grid.value)).sum(2)
     means = np.nansum(grid.value, axis=2) / np.maximum(seeds, 1)
-    order = np.argsort(-np.nan_to_num(grid.value, nan=-1e9).mean((1, 2)), kind="stable")
+    order = np.argsort(-settled(np.nan_to_num(grid.value, nan=-1e9).mean((1, 2))), kind="stable")
     for i in order:
         if not np.isnan(grid.value[i]).all():
             cells = [_cell(grid, int(i), t, seeds[i, t], means[i, t]) for t in range(len(grid.tasks))]
@@ -222,17 +221,12 @@ def costs(frame: pd.DataFrame, changed: set[str]) -> str:
     return markdown(["method", "k", *COSTS, "timings"], rows, left=1)
 
 
-def significant(x: float) -> str:
-    """Of a positive number three digits, and every one before the point; a dash for what is not known."""
-    return number(x, max(0, 2 - math.floor(math.log10(x))) if 0 < x < math.inf else 0)
-
-
 def _cell(grid: Grid, i: int, t: int, seeds: int, mean: float) -> str:
     if not seeds:
         return "–"
     failed = " (failed)" if grid.imputed[i, t].any() else ""
     few = f" ({seeds} seeds)" if seeds < len(grid.seeds) else ""
-    text = number(mean)
+    text = fixed(mean)
     if grid.methods[i] == grid.reference or np.isnan(grid.mean[i, t]):
         return text + failed + few
     return f"{text} ({interval(Estimate(grid.mean[i, t], grid.se[i, t], grid.df[i, t]))}){failed}{few}"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
+from tlbench.rounding import steady
 from tlbench.row import check_columns, kinds
 from tlbench.store import append_lines, parsed
 
@@ -198,7 +199,7 @@ def _line(own: pd.DataFrame, every: pd.DataFrame, seed: int) -> dict[str, object
     known = took.dropna(subset="log")
     low, high = interval([g.log.to_numpy() for _, g in known.groupby("group")], seed)
     return {
-        "ratio": float(np.exp(known.log.mean())) if len(known) else float("nan"), "low": low, "high": high,
+        "ratio": steady(float(np.exp(known.log.mean()))) if len(known) else float("nan"), "low": low, "high": high,
         "compared": len(known), "groups": known.group.nunique(), "timed": len(kept), "left_out": len(own) - len(kept),
         **{name: kept[name].astype(float).median() if len(kept) else float("nan") for name in MEDIANS},
     }  # fmt: skip
@@ -212,4 +213,4 @@ def interval(groups: Sequence[NDArray[np.floating[Any]]], seed: int = 0) -> tupl
     drawn = np.random.default_rng(seed).integers(len(groups), size=(DRAWS, len(groups)))
     means = sums[drawn].sum(1) / sizes[drawn].sum(1)
     low, high = np.exp(np.percentile(means, [50 - LEVEL / 2, 50 + LEVEL / 2]))
-    return float(low), float(high)
+    return steady(float(low)), steady(float(high))

@@ -10,6 +10,7 @@ import numpy as np
 from tlbench import frame, standings, tables
 from tlbench.card import Budget
 from tlbench.grid import Grid, grids
+from tlbench.rounding import fixed, settled
 from tlbench.standings import Standing
 from tlbench.stats import MARGIN
 
@@ -46,19 +47,19 @@ def _line(grid: Grid, t: int) -> tuple[str, ...]:
     """How the methods fare on task `t` of a grid; nothing where only the reference was run."""
     own = standings.part(grid, np.arange(len(grid.tasks)) == t)
     there = [s for s in standings.standings(own) if s.harm and s.complete and s.method not in standings.UNRANKED]
-    there.sort(key=lambda s: (-s.gain.mean, s.method))
+    there.sort(key=lambda s: (-settled(s.gain.mean), s.method))
     if not there:
         return ()
     reference = float(np.nanmean(own.value[own.methods.index(own.reference)]))
     return (
-        own.tasks[0], str(own.budget), tables.number(reference), tables.number(float(own.skyline[0])), str(len(there)),
-        str(sum(s.gain.mean > MARGIN for s in there)), str(sum(s.gain.mean < -MARGIN for s in there)),
+        own.tasks[0], str(own.budget), fixed(reference), fixed(float(own.skyline[0])), str(len(there)),
+        str(sum(settled(s.gain.mean) > MARGIN for s in there)), str(sum(settled(s.gain.mean) < -MARGIN for s in there)),
         str(sum(s.harm.negative for s in there if s.harm)), _named(there[0]), _named(there[-1]),
     )  # fmt: skip
 
 
 def _named(s: Standing) -> str:
-    return f"{s.method} {tables.number(s.gain.mean, sign=True)}"
+    return f"{s.method} {fixed(s.gain.mean, sign=True)}"
 
 
 def _number(suite: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tlbench import stats
 from tlbench.card import FULL, Budget
+from tlbench.rounding import fixed, settled
 from tlbench.stats import SEEDS_TO_TEST, Estimate
 
 LEAST_FAMILIES = 4  # dataset families; fewer say nothing of tasks that are not among them
@@ -52,10 +53,15 @@ def verdict(j: Judged, these: Estimate | None, new: Estimate | None) -> tuple[st
     but = "" if wide else f"; these tasks only: {count(j.families, 'family', 'families')} cannot speak for others"
     but += f"; {count(j.failed, 'failed cell')} left out, which flatters" if j.failed else ""
     m, pm = judged.mean, judged.half_width()
-    if abs(m) > pm:
+    if settled(abs(m) - pm) > 0:
         better, worse, name = (j.first, j.second, "first") if m > 0 else (j.second, j.first, "second")
-        return name, f"{better} is better than {worse} {at}: {abs(m):+.1f} ± {pm:.1f} points on {where}{but}"
-    return "alike", f"{j.first} and {j.second} cannot be told apart {at}: {m:+.1f} ± {pm:.1f} points on {where}{but}"
+        return name, f"{better} is better than {worse} {at}: {points(abs(m), pm)} on {where}{but}"
+    return "alike", f"{j.first} and {j.second} cannot be told apart {at}: {points(m, pm)} on {where}{but}"
+
+
+def points(mean: float, pm: float) -> str:
+    """A difference with the half-width of its interval."""
+    return f"{fixed(mean, sign=True)} ± {fixed(pm)} points"
 
 
 def labels(budget: Budget) -> str:

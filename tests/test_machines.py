@@ -1,0 +1,82 @@
+"""The board is the same on every machine: rebuilt byte for byte with other processors' instructions, threads and order
+of rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__ as DISPATCHED
+from numpy._core._multiarray_umath import __cpu_features__ as FEATURES
+
+ROOT = Path(__file__).parent.parent
+PLAIN = {"NPY_DISABLE_CPU_FEATURES": " ".join(name for name in DISPATCHED if FEATURES[name])}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MACHINES: dict[str, Mapping[str, str]] = {
+    "AVX2": {"OPENBLAS_CORETYPE": "Haswell"},
+    "SSE3": {"OPENBLAS_CORETYPE": "Prescott"},
+    "numpy's plain code": PLAIN,
+    "torch's plain code": {"ATEN_CPU_CAPABILITY": "default"},
+    "all of these, one thread": {
+        "OPENBLAS_CORETYPE": "Prescott", **PLAIN, "ATEN_CPU_CAPABILITY": "default", **dict.fromkeys(THREADS, "1"),
+    },
+    "two threads": dict.fromkeys(THREADS, "2"),
+}  # fmt: skip
+ASKED = """
+import json, threadpoolctl, torch, scipy.linalg
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+libraries = threadpoolctl.threadpool_info()
+print(json.dumps({
+    "blas": sorted({x["architecture"] for x in libraries if x["internal_api"] == "openblas"}),
+    "threads": sorted({x["num_threads"] for x in libraries if x["internal_api"] == "openblas"}),
+    "numpy": [name for name in __cpu_dispatch__ if __cpu_features__[name]],
+    "torch": torch.backends.cpu.get_cpu_capability(),
+}))
+"""
+
+
+def run(*words: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **changed}
+    return subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_board_is_rebuilt_byte_for_byte_on_another_machine(machine: str) -> None:
+    asked = MACHINES[machine]
+    told = json.loads(run("-c", ASKED, **asked).stdout)
+    if "OPENBLAS_CORETYPE" in asked:
+        assert told["blas"] == [asked["OPENBLAS_CORETYPE"]]
+    if "NPY_DISABLE_CPU_FEATURES" in asked:
+        assert told["numpy"] == []
+    if "ATEN_CPU_CAPABILITY" in asked:
+        assert told["torch"] in ("DEFAULT", "NO AVX")
+    if "OPENBLAS_NUM_THREADS" in asked:
+        assert told["threads"] == [min(int(asked["OPENBLAS_NUM_THREADS"]), os.cpu_count() or 1)]
+    done = run("-m", "tlbench.cli", "leaderboard", "--check", **asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_board_is_the_same_with_the_rows_in_another_order(tmp_path: Path) -> None:
+    for name in ("editions", "submissions"):
+        shutil.copytree(ROOT / "results" / name, tmp_path / "results" / name)
+    random = np.random.default_rng(0)
+    for file in (tmp_path / "results").rglob("packed/*.parquet"):
+        rows = pq.read_table(file)
+        pq.write_table(rows.take(pa.array(random.permutation(len(rows)))), file)
+    for name in ("board.csv", "board.parquet"):
+        shutil.copy(ROOT / "results" / name, tmp_path / "results" / name)
+    shutil.copytree(ROOT / "results" / "figures", tmp_path / "results" / "figures")
+    shutil.copy(ROOT / "leaderboard.md", tmp_path / "leaderboard.md")
+    done = run("-m", "tlbench.cli", "leaderboard", "--check", "--results", str(tmp_path / "results"))
+    assert done.returncode == 0, done.stdout + done.stderr
