@@ -36,7 +36,7 @@ ALWAYS: dict[str, Callable[[Any], bool]] = {  # of a row: null there, and only t
 PERHAPS: dict[str, Callable[[Any], bool]] = {  # null there, or not
     "without pretrained weights": lambda r: r.backbone in BUILT_IN or not r.sources,
     "for data that are arrays as they come": lambda r: r.backbone in BUILT_IN,
-    "where `--set` or `--amp` changed that": lambda r: not r.default,
+    "where `--set` or `--amp` or `--bf16-features` changed that": lambda r: not r.default,
     "for a method that takes no step in `fit`": lambda r: r.ok and (r.step_ms is None or r.regime == "episodes"),
     "where it was not run or took the worker down": lambda r: not r.ok,
     "without such a counter": lambda r: True,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench import descriptions, selection
+from tlbench import descriptions, requirements, selection
 from tlbench import plan as plans
 from tlbench.bench import Bench
 from tlbench.card import Budget
@@ -39,6 +39,7 @@ class Options:
     retry_failed: bool = False
     changed_data: bool = False
     amp: bool = False
+    bf16_features: bool = False  # of images through a frozen network; its rows are on no board
     jail: str = "auto"  # 0, 1 or 2: how far a method's process is confined; auto: the higher of 0 and 1 that there is
     predictions: Path | None = None  # a folder for every cell's answers to the test samples; None keeps none
 
@@ -64,8 +65,10 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     for rule in request.rules:
         selection.named(rule)
     here = bench(options, progress)
+    requirements.check_rules(request.rules, here.conditions)
     described = descriptions.describe(request.methods, request.settings, workers)
     plan = plans.make(request, here, described)
+    plan.notices += requirements.check_bf16(here, [e.task for e in plan.entries], workers)
     plan.notices += filter(None, [resolve(options.jail)[1], settled(options, here.conditions.device, workers)])
     return plan, here
 
@@ -93,8 +96,9 @@ def bench(options: Options, progress: Any = None) -> Bench:
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device)
     conditions = Conditions(
-        options.data_root, options.backbone, device, threads_for(jobs), options.changed_data, options.amp
-    )
+        options.data_root, options.backbone, device, threads_for(jobs), options.changed_data, options.amp,
+        "bf16" if options.bf16_features else "fp32",
+    )  # fmt: skip
     return Bench(conditions, progress or (lambda what, done, of: None))
 
 

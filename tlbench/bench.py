@@ -39,6 +39,15 @@ class Bench(Samples):
             return {"kind": str(card.backbone), "augment": card.augment}
         return {"kind": "bottleneck", "width": card.bottleneck, "scale": card.scale}
 
+    def bf16_features(self, card: Card) -> bool:
+        """Whether bfloat16 features were declared and the card has any: images through a frozen network."""
+        transform = self.transform(card)
+        return transform is not None and transform.precision == "bf16"
+
+    def full_precision(self, card: Card) -> bool:
+        """Whether all is computed in float32, as the board's rows are."""
+        return not self.conditions.amp and not self.bf16_features(card)
+
     def key(self, cell: Cell) -> str:
         """SHA-256 of everything that can change the cell's answer; not the hardware."""
         if cell not in self._keys:
@@ -66,6 +75,8 @@ class Bench(Samples):
             "config": cell.method.config,
             "seed": cell.seed,
             **({"amp": True} if self.conditions.amp else {}),  # full precision, the rule, is not said
+            # Said beside the inputs' own keys: rows from when the processor chose have bfloat16 in those alone.
+            **({"features": "bf16"} if self.bf16_features(card) else {}),
         }
         return sha(json.dumps(said, sort_keys=True, separators=(",", ":")))
 

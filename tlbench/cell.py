@@ -30,9 +30,16 @@ class Cell:
         return self.method.config == {f.name: f.default for f in self.method.fields}
 
 
+PRECISIONS = ("fp32", "bf16")  # of frozen features: the rule, and what a command may declare
+
+
 @dataclass(frozen=True)
 class Conditions:
-    """Where and on what cells run: the same for all cells of a command."""
+    """Where and on what cells run: the same for all cells of a command.
+
+    Raises:
+        ValueError: there are no features of that precision.
+    """
 
     data_root: Path | None = None
     backbone: str | None = None  # instead of the card's
@@ -40,3 +47,8 @@ class Conditions:
     threads: int = 1
     changed_data: bool = False  # go on where the data are not those of the published results
     amp: bool = False  # train and predict in mixed precision, bfloat16
+    features: str = "fp32"  # precision of images' features from a frozen network; 'bf16' is on no board
+
+    def __post_init__(self) -> None:
+        if self.features not in PRECISIONS:
+            raise ValueError(f"features of precision {self.features!r}; there are {' and '.join(PRECISIONS)}")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tlbench import api, descriptions, planfile, registry, store
+from tlbench import api, descriptions, planfile, registry, requirements, store
 from tlbench.api import Options, Outcome
 from tlbench.arguments import settings
 from tlbench.bench import Bench
@@ -108,6 +108,7 @@ def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> 
         notes = [resolve(jail)[1], api.settled(options, bench.conditions.device, workers)]
         described = descriptions.describe([line["method"]], {}, workers)[line["method"]]
         task = registry.named(line["task"], line["card"])
+        notes += requirements.check_bf16(bench, [task], workers)
         cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
         if bench.key(cell) != line["key"]:
             raise Mistake(

@@ -18,6 +18,8 @@ from tlbench.machine import driver
 from tlbench.store import Store, default_folder
 from tlbench.weights import weights_file
 
+ABOUT = {"native_bf16": " (makes --bf16-features fast; rows of the board have float32 features on every machine)"}
+
 
 def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
     """Everything as plain values; `missing` lists what a user may want to do something about."""
@@ -120,7 +122,7 @@ def show(data_root: Path | None, results: Path | None, as_json: bool) -> None:
         "jail",
         "worker",
     ):
-        print(f"{name:<12} {found[name] if found[name] not in (None, []) else 'none'}")
+        print(f"{name:<12} {found[name] if found[name] not in (None, []) else 'none'}{ABOUT.get(name, '')}")
     print("versions     " + ", ".join(f"{n} {v}" for n, v in found["versions"].items()))
     for kind in ("data", "weights"):
         for name, place in found[kind].items():

@@ -1,8 +1,8 @@
 """Image files -> arrays, once: decoded pixels for a trainable backbone, or a frozen backbone's features.
 
 Runs in a worker's child, never where a method runs. Threads decode while the network computes. On a CPU the
-batch norms are folded into the convolutions, tensors are channels-last, and bfloat16 is used where the processor
-has instructions for it; the precision is part of the key under which the features are kept.
+batch norms are folded into the convolutions and tensors are channels-last. Features are float32, and bfloat16 where
+the command declares it; the precision is part of the key under which they are kept.
 """
 
 from __future__ import annotations

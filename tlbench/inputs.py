@@ -1,6 +1,7 @@
 """A domain's inputs as memory-mapped arrays that a method may be given.
 
-Image files are decoded, or run through the frozen backbone, once per (data, weights, transform, precision). What a
+Image files are decoded, or run through the frozen backbone, once per (data, weights, transform, precision). The
+precision is what the command says, never what the processor is good at: a row is the same on every machine. What a
 method's process opens are copies in hash order without names: a file's place in its folder tells its class, a
 row's place here tells nothing.
 """
@@ -35,7 +36,7 @@ Progress = Callable[[str, int, int], None]  # what, done, of
 
 
 def native_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 by instructions of its own."""
+    """Whether this CPU multiplies bfloat16 by instructions of its own: it tells of speed, and decides no number."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -50,12 +51,16 @@ class Transform:
 
     shape: dict[str, Any]  # resize, crop, fit: see `features.Shape`
     net: dict[str, Any] | None  # a timm spec; None keeps the pixels
-    precision: str
+    precision: str  # of what the network is given: 'fp32', 'bf16' where the command declares it, or 'uint8'
     digest: str  # of the weights, or 'pixels'
 
     @classmethod
-    def of(cls, card: Card, backbone: Backbone | None, device: str) -> Transform | None:
-        """None when the card's data are arrays already."""
+    def of(cls, card: Card, backbone: Backbone | None, features: str = "fp32") -> Transform | None:
+        """None when the card's data are arrays already.
+
+        Args:
+            features: the precision in which a frozen network computes an image's features: 'fp32' or 'bf16'
+        """
         if card.text_encoded:
             if backbone is None:
                 return cls({}, None, "uint8", "hashed")
@@ -68,8 +73,7 @@ class Transform:
             return cls({"resize": side, "crop": side, "fit": fit}, None, "uint8", "pixels")
         assert backbone is not None
         b = backbone.card
-        precision = "bf16" if device == "cpu" and native_bf16() else "fp32"
-        return cls({"resize": b.resize, "crop": b.crop, "fit": b.fit}, backbone.spec(), precision, backbone.digest)
+        return cls({"resize": b.resize, "crop": b.crop, "fit": b.fit}, backbone.spec(), features, backbone.digest)
 
     def key(self, order: str) -> str:
         """Of the arrays of a domain, by its order digest."""

@@ -20,7 +20,7 @@ from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
 PARTS = {  # columns that are told again here without running anything
     "data": ("data", "source_data"),
     "splits": ("split", "n_shots", "episodes"),
-    "weights": ("backbone", "weights"),
+    "weights": ("backbone", "weights", "precision"),
     "code": ("method_digest",),
     "cells": ("suite", "version", "paradigm", "regime", "sources", "target", "rule", "trial", "family", "config",
               "default", "metric", "protocol"),
@@ -155,7 +155,6 @@ def complete(b: Bundle, found: dict[tuple[str, Budget, int], Cell], notices: Seq
 def told_again(b: Bundle, cells: dict[str, Cell], bench: Bench) -> list[Check]:
     """Columns that need no run, told again from our data, splits, weights and the code."""
     wrong: dict[str, list[Row]] = {name: [] for name in PARTS}
-    elsewhere = []
     for r in b.rows:
         if r.key not in cells:
             continue
@@ -164,17 +163,10 @@ def told_again(b: Bundle, cells: dict[str, Cell], bench: Bench) -> list[Check]:
         other = {n for n in PARTS if any(getattr(r, c) != getattr(here, c) for c in PARTS[n])}
         if not r.ok and r.n_test != here.n_test:  # an ok row's is told with its score
             other.add("splits")
-        if r.precision != here.precision:
-            elsewhere.append(r)
-            other -= {"keys"}  # it holds the precision
         for name in other:
             wrong[name].append(r)
-    checks = [Check(n, REJECT if rows else ACCEPT, f"{len(rows)} rows differ from what is told here: {_names(rows)}"
-                    if rows else f"as told here: {', '.join(PARTS[n][:3])}") for n, rows in wrong.items()]  # fmt: skip
-    if elsewhere:
-        checks.append(Check("precision", QUESTION, f"{len(elsewhere)} rows have features of another precision; "
-                                                   "their keys cannot be told here"))  # fmt: skip
-    return checks
+    return [Check(n, REJECT if rows else ACCEPT, f"{len(rows)} rows differ from what is told here: {_names(rows)}"
+                  if rows else f"as told here: {', '.join(PARTS[n][:3])}") for n, rows in wrong.items()]  # fmt: skip
 
 
 def rescored(b: Bundle, cells: dict[str, Cell], bench: Bench) -> Check:

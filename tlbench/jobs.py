@@ -216,6 +216,8 @@ def sources(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def extract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Frozen-backbone features of image files, or a sentence encoder's of texts."""
     torch.set_num_threads(int(job["threads"]))
+    # A GPU would round float32 to TF32's 10 bits, and keep what comes of it under the key that a processor's have.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if job["net"] and job["net"]["kind"] == "sentence":
         from tlbench.textencoding import extract as run_encoding
 
@@ -231,7 +233,6 @@ def device(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "torch": torch.__version__,
         "runtime": torch.version.cuda,
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "bf16": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()),
     }
 
 
@@ -239,6 +240,12 @@ def touch(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Use the device once."""
     torch.zeros(1, device=job["device"]).add_(1).item()
     return {}
+
+
+def bf16(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A convolution in bfloat16, which fails where the device has none, not even an emulated one."""
+    x = torch.ones(1, 3, 8, 8, device=job["device"], dtype=torch.bfloat16)
+    return {"sum": float(nn.functional.conv2d(x, x).float().sum())}
 
 
 def calibrate(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -264,5 +271,6 @@ JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "device": device,
     "calibrate": calibrate,
     "touch": touch,
+    "bf16": bf16,
     "contract": contract,
 }

@@ -46,6 +46,7 @@ def described(
     """A row with all that is known without running the cell, and `measured` where it was run."""
     card, task, split = cell.task.card, cell.task, bench.split(cell.task, cell.seed)
     pretrained, transform = bench.backbone(card), bench.transform(card)
+    default = cell.published and bench.full_precision(card)
     nothing = dict.fromkeys(
         ("value", "correct", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
          "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib")
@@ -68,11 +69,11 @@ def described(
         budget=cell.budget,
         seed=cell.seed,
         rule="trial" if cell.trial else "default",
-        trial=0 if cell.trial is None and cell.published and not bench.conditions.amp else cell.trial,
+        trial=0 if cell.trial is None and default else cell.trial,
         method=cell.method.name,
         family=cell.method.family,
         config=cell.method.config,
-        default=cell.published and not bench.conditions.amp,
+        default=default,
         metric=card.metric,
         n_shots=len(split.shots(cell.budget)),
         device=bench.conditions.device,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from tlbench import backbone
-from tlbench.card import Card
-from tlbench.cell import Cell
+from tlbench.bench import Bench
+from tlbench.card import Card, Task
+from tlbench.cell import Cell, Conditions
+from tlbench.executors.local import Workers
+from tlbench.inputs import native_bf16
 from tlbench.method import Description
 from tlbench.mistake import Mistake
 from tlbench.place import IMAGE_LOADERS
+from tlbench.row import DEFAULT
 
 
 def refusal(c: Cell) -> str | None:
@@ -59,3 +64,39 @@ def check_backbone(named: str | None, card: Card) -> None:
         raise Mistake(f"--backbone {named}: takes {backbone.read(named).takes}, {card.name} has {takes}")
     if named in backbone.BUILT_IN and (takes == "images" or named != "hashed"):
         raise Mistake(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
+
+
+def check_rules(rules: Sequence[str], conditions: Conditions) -> None:
+    """Raises:
+    Mistake: a choice among trials is to be made in another arithmetic than the board's. A choice's row is of no
+        published settings anyway, so that nothing in it would keep it off the board.
+    """
+    option = "--amp" if conditions.amp else "--bf16-features" if conditions.features == "bf16" else None
+    chosen = [name for name in rules if name != DEFAULT]
+    if option and chosen:
+        raise Mistake(f"--rule {chosen[0]}: rows of {option} are on no board, and those of a choice are; leave one out")
+
+
+def check_bf16(bench: Bench, tasks: Sequence[Task], workers: Workers) -> list[str]:
+    """What to tell of bfloat16 features that a command declares.
+
+    Raises:
+        Mistake: the device cannot compute in bfloat16.
+    """
+    device, cards = bench.conditions.device, dict.fromkeys(t.card for t in tasks)
+    if bench.conditions.features != "bf16":
+        return []
+    without = [c.name for c in cards if not bench.bf16_features(c)]
+    notes = []
+    if without:
+        notes.append(
+            f"--bf16-features changes nothing for {', '.join(without)}: no image there goes through a frozen network"
+        )
+    if len(without) == len(cards):
+        return notes
+    report = workers.ask({"kind": "bf16", "device": device})
+    if report["status"] != "ok":
+        raise Mistake(f"--bf16-features: {device} cannot compute in bfloat16 ({report['reason']}); leave it out")
+    if device == "cpu" and not native_bf16():
+        notes.append("--bf16-features: this processor has no instructions for bfloat16, so that it is slow here")
+    return notes

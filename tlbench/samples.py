@@ -64,7 +64,7 @@ class Samples:
         return None if names[0] in backbone.BUILT_IN else backbone.at_hand(names)
 
     def transform(self, card: Card) -> Transform | None:
-        return Transform.of(card, self.backbone(card), self.conditions.device)
+        return Transform.of(card, self.backbone(card), self.conditions.features)
 
     @staticmethod
     def _place(card: Card, name: str, seed: int) -> Place:

@@ -35,6 +35,9 @@ def run(
     backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     amp: Annotated[bool, typer.Option("--amp", help="Mixed precision (bfloat16); its rows are on no board.")] = False,
+    bf16_features: Annotated[
+        bool, typer.Option("--bf16-features", help="Frozen features in bfloat16; its rows are on no board.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
     memory_limit: Annotated[
@@ -71,8 +74,9 @@ def run(
     if not (request.tasks or grid) or not request.methods:
         raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
     options = Options(
-        results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp, jail
-    )
+        results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp,
+        bf16_features, jail,
+    )  # fmt: skip
     if dry_run:
         command.forecast(request, options, as_json)
     elif plan_only is not None:
@@ -91,6 +95,9 @@ def time(
     backbone: Annotated[str | None, typer.Option(help="Instead of the card's; see `list backbones`.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     amp: Annotated[bool, typer.Option("--amp", help="Mixed precision (bfloat16); its rows are on no board.")] = False,
+    bf16_features: Annotated[
+        bool, typer.Option("--bf16-features", help="Frozen features in bfloat16; its rows are on no board.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads a cell computes with.")] = 1,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
     memory_limit: Annotated[int | None, typer.Option(min=64, help="MiB a cell may take.")] = None,
@@ -111,7 +118,9 @@ def time(
         tuple(task), arguments.methods(method), arguments.budgets(budgets), arguments.seeds(seeds),
         arguments.settings(set_ or []), every=arguments.ALL in method,
     )  # fmt: skip
-    options = Options(results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, jail)
+    options = Options(
+        results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, bf16_features, jail
+    )
     raise SystemExit(clock.time(request, options, threads, as_json))
 
 
