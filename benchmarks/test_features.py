@@ -1,4 +1,7 @@
-"""Images a second of feature extraction against the bare timm loop in float32, on real images, in one run."""
+"""Images a second of feature extraction against the bare timm loop in float32, on real images, in one run.
+
+Ours is float32 too, as ranked rows are; and bfloat16, the declared option, where there are instructions for it.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +53,9 @@ def ours(files: list[Path], net: Frozen) -> float:
     return time.perf_counter() - start
 
 
-def test_extraction_beats_the_float32_loop(record_property: Callable[[str, object], None]) -> None:
-    """At least 3 times the bare loop's images a second where the CPU has bfloat16 instructions."""
+def median_ratio(precision: str, record_property: Callable[[str, object], None]) -> float:
+    """Our images a second, in a precision, over the bare float32 loop's."""
     files, spec = _images(), backbone.at_hand(("mobilenetv2_100_coral",)).spec()
-    precision = "bf16" if native_bf16() else "fp32"
     bare_net, own_net = timm_trunk(spec).eval(), Frozen(spec, 224, precision, "cpu")
     ratios = []
     for _ in range(ROUNDS):  # in turn, so that a slow minute of the machine is shared
@@ -61,6 +63,18 @@ def test_extraction_beats_the_float32_loop(record_property: Callable[[str, objec
         ratios.append(bare / own)
         print(f"bare float32 loop {len(files) / bare:.1f} images/s; extraction ({precision}) {len(files) / own:.1f}")
     ratio = sorted(ratios)[len(ratios) // 2]
-    record_property("ratio", ratio)
-    print(f"median ratio {ratio:.2f}")
-    assert ratio >= (3.0 if native_bf16() else 1.0)
+    record_property(f"ratio_{precision}", ratio)
+    print(f"median ratio ({precision}) {ratio:.2f}")
+    return ratio
+
+
+def test_extraction_beats_the_float32_loop_in_float32(record_property: Callable[[str, object], None]) -> None:
+    assert median_ratio("fp32", record_property) >= 1.0
+
+
+def test_extraction_in_declared_bfloat16_is_three_times_the_float32_loop(
+    record_property: Callable[[str, object], None],
+) -> None:
+    if not native_bf16():
+        pytest.skip("this processor has no instructions for bfloat16")
+    assert median_ratio("bf16", record_property) >= 3.0

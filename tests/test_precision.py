@@ -32,7 +32,7 @@ PROCESSORS = {  # as /proc/cpuinfo tells of them
     "without": "processor\t: 0\nflags\t\t: fpu sse2 avx2\n",
     "an Arm one with bfloat16": "processor\t: 0\nFeatures\t: fp asimd bf16\n",
 }
-RUN = ("run", "-t", "my.toml", "-m", "source_only", "--budgets", "0", "--seeds", "0", "--device", "cpu", "--jobs", "1")
+RUN = ("run", "-t", "my.toml", "-m", "source_only", "--budgets", "0", "--seeds", "0", "--device", "cpu", "--jobs", "2")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def task_of(place: Path) -> Task:
 
 
 def ran(place: Path, results: Path, *, bf16: bool) -> list[Row]:
-    options = Options(results=results, device="cpu", jobs=1, bf16_features=bf16)
+    options = Options(results=results, device="cpu", jobs=2, bf16_features=bf16)
     made = api.run(str(place / "my.toml"), "source_only", [0], [0], options=options)
     return [read_row({**r, "sources": list(r["sources"])}) for r in _plain(made.to_json(orient="records"))]
 
