@@ -19,11 +19,11 @@ FLOORS = """
     __init__ mistake rounding metrics stats ranking trunks nets detect timing energy stopwatch landlock seccomp jail
     watchdog bubblewrap cachedir data duplicates weights kinds own place schema card registry core manifest dataset
     download hub unpack mirrors fetch backbone row split published frozen episodes promises plugins lineage method
-    digest loading admitted search validators descent embed inner meta losses tuning kernels shallow priors
+    versions digest loading admitted search validators descent embed inner meta losses tuning kernels shallow priors
     transport features textencoding calibration loaders executors honesty machine yardstick inputs folds specimens
-    accused proof answers jobs worker scoring cell samples bench record predictions trials references report archive
-    store timings frame grid index wording request requirements descriptions plan planfile forecast sweep lodo
-    session bundle submissions verdict standings tables truths bounds choices svg gains charts heatmap figures
+    accused proof answers probes jobs worker scoring cell samples bench record predictions trials references report
+    archive store timings frame grid index wording request requirements descriptions plan planfile forecast sweep
+    lodo session bundle submissions verdict standings tables truths bounds choices svg gains charts heatmap figures
     selection board exports markdown comparison trace shift similarity neighbours recommend selftest contract
     checkup pytest_plugin api submission plausibility controls inspection verification guard reproduction reproduce
     audit factsheet newcard newmethod catalog doctor arguments progress console command questions clock referee cli

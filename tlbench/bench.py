@@ -71,7 +71,7 @@ class Bench(Samples):
             "net": {name: value for name, value in net.items() if name != "weights"},
             "weights": self.weights(task),
             "recipe": asdict(card.recipe),
-            "method": cell.method.digest,
+            "method": [cell.method.name, cell.method.version] if cell.method.ships else cell.method.code,
             "config": cell.method.config,
             "seed": cell.seed,
             **({"amp": True} if self.conditions.amp else {}),  # full precision, the rule, is not said

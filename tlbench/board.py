@@ -116,7 +116,8 @@ def timed(store: Store) -> list[Timing]:
 def _codes(found: Sequence[Timing]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame({name: [getattr(t, name) for t in found] for name in ("method", "method_digest", "time")})
+    names = ("method", "method_digest", "method_version", "time")
+    return pd.DataFrame({name: [getattr(t, name) for t in found] for name in names})
 
 
 def _timed_on(timed: Sequence[Timing], k: Budget) -> list[str]:

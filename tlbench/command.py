@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tlbench import api, descriptions, planfile, registry, requirements, store
+from tlbench import api, descriptions, planfile, registry, requirements, store, versions
 from tlbench.api import Options, Outcome
 from tlbench.arguments import settings
 from tlbench.bench import Bench
 from tlbench.cell import Cell
 from tlbench.console import print_gaps, print_rule
+from tlbench.executors.local import Workers
 from tlbench.jail import resolve
-from tlbench.mistake import Mistake
+from tlbench.mistake import Mistake, suggest
 from tlbench.progress import bar
 from tlbench.report import as_json
 from tlbench.request import Request
@@ -152,6 +153,32 @@ def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
     said = "unchanged" if not changed else f"would change: {', '.join(changed)}" if check else "rebuilt"
     print(f"{place}: {said}, {len(rows.rows)} rows")
     return int(check and bool(changed))
+
+
+def answers(names: Sequence[str], why: str | None) -> int:
+    """Hold methods' answers against the recorded ones, or with `why` record what moved. Returns 1 where they moved and
+    the libraries are the recorded ones."""
+    from tlbench import answers as guarded
+
+    if unknown := [name for name in names if name not in guarded.names()]:
+        raise Mistake(f"answers: no method {unknown[0]!r} ships{suggest(unknown[0], guarded.names())}")
+    asked = list(names or guarded.names())
+    with Workers() as workers, bar() as shown:
+        found = {}
+        for i, name in enumerate(asked):
+            shown.tell(i, len(asked), None, f"answers of {name}")
+            found[name] = guarded.asked(name, workers)
+    moved = guarded.update(found, why) if why is not None else guarded.compared(found)
+    for m in moved:
+        by = f" by {m.by:.1e} of the largest score" if m.by < float("inf") else ""
+        said = f"now version {versions.of(m.method)}" if why is not None else "needs a new version"
+        print(f"{m.method}: {m.why}{by}: {said}")
+    others = guarded.libraries() != versions.recorded()["libraries"]
+    if others and why is None:
+        said = f"recorded with other libraries ({guarded.other_libraries()}); what moved is no failure"
+        print(f"note: {said}", file=sys.stderr)
+    print(f"{len(asked) - len(moved)} of {len(asked)} answer as recorded")
+    return int(bool(moved) and why is None and not others)
 
 
 def reproduce(names: Sequence[str], options: Options, words: Sequence[str], check: bool) -> int:

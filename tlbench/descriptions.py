@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tlbench import __version__, cachedir
-from tlbench.digest import code_digest
+from tlbench import __version__, cachedir, versions
+from tlbench.digest import description_digest
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import Description, shipped
@@ -49,8 +49,8 @@ def described(spec: str, settings: dict[str, str], workers: Workers, limits: Lim
     """
     file = None
     if spec in shipped():
-        digest = code_digest(shipped()[spec])
-        file = cachedir.folder("methods") / f"{sha(__version__, spec, sorted(settings.items()), digest)}.json"
+        digest, now = description_digest(shipped()[spec]), (versions.of(spec), versions.toolkit())
+        file = cachedir.folder("methods") / f"{sha(__version__, spec, sorted(settings.items()), digest, now)}.json"
         with suppress(OSError, ValueError, KeyError):  # missing, or broken: made anew
             return Description.of(json.loads(file.read_text()))
     report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings}, limits)

@@ -1,4 +1,4 @@
-"""What a method's digest takes in: the files of its code and the numerics under them."""
+"""Digests of code: of methods that do not ship, for their rows' keys; and of all that a description rests on."""
 
 from __future__ import annotations
 
@@ -8,39 +8,37 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
-from tlbench import lineage
+from tlbench import lineage, versions
 from tlbench.method import shipped
-
-NUMERICS = (  # our modules that a method's answer may depend on
-    "data", "descent", "detect", "embed", "inner", "kernels", "losses", "meta", "nets", "priors", "shallow",
-    "transport", "trunks", "tuning",
-)  # fmt: skip
 
 
 def code_digest(source: Path, name: str = "") -> str:
-    """SHA-256 of a method's code and of the numerics under it; comments, layout and docstrings are free.
+    """SHA-256 of a method's own code, by content: where its files lie does not matter, nor do comments, layout and
+    docstrings.
 
-    The code is the method's file, the files beside it and of its package that it imports, those that they import, and
-    what of tlbench's numerics these rest on: a change elsewhere leaves the digest, and so the rows, as they are.
+    The code is the method's file, the files beside it and of its package that it imports, and those that they import.
+    A shipped method among them counts by its version. What of tlbench the method is built of is not in it: a row's key
+    holds the toolkit's version.
 
     Args:
         name: which of the file's classes is meant, where it may hold several
     """
-    own = covered(source)
-    parts = [*map(_code, own), *map(_code, _numerics_under(own)), *([name] if name else [])]
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+    ships = {file: method for method, file in shipped().items()}
+    own = [f"{ships[f]} {versions.of(ships[f])}" if f in ships else _code(f) for f in covered(source)]
+    return hashlib.sha256("\x1f".join([*own, *([name] if name else [])]).encode()).hexdigest()
 
 
-def _numerics_under(files: list[Path]) -> list[Path]:
-    """The numerics that files import, near or far, and those of the card's network, which every method gets."""
+def description_digest(source: Path) -> str:
+    """SHA-256 of a shipped method's file and of all of tlbench that it imports, near or far: what it says of itself can
+    change with no other file."""
     folder = Path(__file__).parent
-    found = {"data", "nets", "trunks"}
-    todo = [*files, *(folder / f"{stem}.py" for stem in found)]
+    found, todo = {source}, [source]
     while todo:
-        new = (_imported_of_ours(todo.pop()) & set(NUMERICS)) - found
+        new = {folder / f"{stem}.py" for stem in _imported_of_ours(todo.pop())} - found
+        new = {file for file in new if file.is_file()}
         found |= new
-        todo += [folder / f"{stem}.py" for stem in new]
-    return [folder / f"{stem}.py" for stem in sorted(found)]
+        todo += new
+    return hashlib.sha256(b"\x1f".join(file.read_bytes() for file in sorted(found))).hexdigest()
 
 
 @cache
@@ -58,7 +56,7 @@ def _imported_of_ours(file: Path) -> frozenset[str]:
 def covered(source: Path) -> list[Path]:
     """A file and what it imports from its own folder or package or of the shipped methods, near or far, each once.
 
-    The numerics' folder is left alone.
+    tlbench's own folder is left alone.
     """
     found, todo = {source: None}, [source]
     while todo:

@@ -6,17 +6,15 @@ A million rows take seconds and some hundred MiB: what repeats is kept as codes,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import PROTOCOL, archive, frozen, registry
+from tlbench import PROTOCOL, archive, frozen, registry, versions
 from tlbench.card import Card
-from tlbench.digest import code_digest
 from tlbench.method import shipped
-from tlbench.row import Row
+from tlbench.row import Row, coded
 from tlbench.store import Store
 
 if TYPE_CHECKING:
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     "key", "status", "suite", "task", "version", "paradigm", "regime", "sources", "target", "budget", "seed", "rule",
     "method", "family", "default", "metric", "value", "n_test", "episodes", "correct", "jobs", "backbone", "weights",
-    "precision", "data", "source_data", "split", "method_digest", "protocol", "tlbench", "torch", "machine", "commit",
-    "dirty", "time", "trials",
+    "precision", "data", "source_data", "split", "method_digest", "method_version", "protocol", "tlbench", "torch",
+    "machine", "commit", "dirty", "time", "trials",
 )  # fmt: skip
 LISTS = ("sources", "source_data")  # joined by '+'
 KIND = ("suite", "backbone", "precision", "weights")  # of a row's network
@@ -191,24 +189,32 @@ def _alike(frame: pd.DataFrame) -> Any:
 def one_code(frame: pd.DataFrame) -> Any:
     """(n,) whether a row is of one version of its method's code: the one that ships, if it was measured, else that of
     most rows."""
-    by = frame.groupby(["method", "method_digest"], observed=True)["time"].agg(["size", "max"]).reset_index()
-    by = by.assign(ours=[_ships(m, d) for m, d in by[["method", "method_digest"]].astype(str).to_numpy()])
-    by = by.sort_values(["ours", "size", "max"]).drop_duplicates("method", keep="last")
-    chosen = dict(zip(by["method"].astype(str), by["method_digest"].astype(str), strict=True))
-    return _per(frame, ["method", "method_digest"], lambda method, digest: chosen[method] == digest)
+    told = _codes(frame)
+    by = told.groupby(["method", "code"], observed=True)["time"].agg(["size", "max"]).reset_index()
+    by = by.assign(ours=[_ships(m, c) for m, c in by[["method", "code"]].to_numpy()])
+    by = by.sort_values(["ours", "size", "max", "code"]).drop_duplicates("method", keep="last")
+    chosen = dict(zip(by["method"], by["code"], strict=True))
+    return _per(told, ["method", "code"], lambda method, code: chosen[method] == code)
 
 
-def _ships(method: str, digest: str) -> bool:
-    """Whether this is the code of a method that ships, as it is now."""
-    return method in shipped() and _digest(method) == digest
+def _codes(frame: pd.DataFrame) -> pd.DataFrame:
+    """(n, 3) method, what tells its code, and time of each row."""
+    import pandas as pd
+
+    numbers = frame["method_version"].to_numpy(float, na_value=np.nan)
+    codes = [
+        coded(None if pd.isna(d) else str(d), None if np.isnan(v) else int(v))
+        for d, v in zip(frame["method_digest"].astype(object), numbers, strict=True)
+    ]
+    return pd.DataFrame({"method": frame["method"].astype(str), "code": codes, "time": frame["time"]})
 
 
-@cache
-def _digest(method: str) -> str:
-    return code_digest(shipped()[method])
+def _ships(method: str, code: str) -> bool:
+    """Whether this is the version of a method that ships, as it is now."""
+    return method in shipped() and coded(None, versions.of(method)) == code
 
 
 def changed_since(frame: pd.DataFrame) -> set[str]:
-    """Methods that ship whose code is no longer the one that their rows were measured with."""
-    pairs = frame[["method", "method_digest"]].drop_duplicates().astype(str)
-    return {m for m, d in pairs.itertuples(index=False, name=None) if m in shipped() and not _ships(m, d)}
+    """Methods that ship whose version is no longer the one that their rows were measured with."""
+    pairs = _codes(frame)[["method", "code"]].drop_duplicates()
+    return {m for m, c in pairs.itertuples(index=False, name=None) if m in shipped() and not _ships(m, c)}

@@ -21,7 +21,7 @@ PARTS = {  # columns that are told again here without running anything
     "data": ("data", "source_data"),
     "splits": ("split", "n_shots", "episodes"),
     "weights": ("backbone", "weights", "precision"),
-    "code": ("method_digest",),
+    "code": ("method_digest", "method_version"),
     "cells": ("suite", "version", "paradigm", "regime", "sources", "target", "rule", "trial", "family", "config",
               "default", "metric", "protocol"),
     "keys": ("key",),
@@ -85,7 +85,7 @@ def on_the_board(b: Bundle, store: Store) -> list[Check]:
     itself = (b.folder.resolve().name, b.digest)  # there, or a copy of it elsewhere
     beside = [s for s in submissions.of(store.folder) if s.bundle and (s.folder.name, s.bundle.digest) != itself]
     named = [s for s in beside if s.bundle and s.bundle.about.method.name == m.name]
-    codes = {r.method_digest: r.method for r in rows if r.method != m.name}
+    codes = {r.method_digest: r.method for r in rows if r.method != m.name and r.method_digest}
     codes |= {s.bundle.about.method.digest: s.folder.name for s in beside if s.bundle and s not in named}
     earlier = {r.key: s for s in named if s.bundle for r in s.bundle.rows}
     shape = {_shape(name): name for name in shipped()}

@@ -256,6 +256,13 @@ def calibrate(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"probes": measured(job["device"], bool(job["whole"]))}
 
 
+def answers(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a method that ships answers on the sets that guard its version."""
+    from tlbench import answers as recorded
+
+    return {"answers": recorded.answered(job["method"])}
+
+
 def contract(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Whether a method keeps one of its promises."""
     from tlbench.proof import tried
@@ -273,4 +280,5 @@ JOBS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "touch": touch,
     "bf16": bf16,
     "contract": contract,
+    "answers": answers,
 }

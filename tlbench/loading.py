@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Any, get_args, get_type_hints
 
+from tlbench import versions
 from tlbench.digest import code_digest, covered
 from tlbench.method import Description, Field, aim, check_name, shipped
 from tlbench.mistake import Mistake, suggest
@@ -104,7 +105,7 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
     listed = tuple(
         Field(f.name, _type_name(hints[f.name]), None if f.default is MISSING else f.default) for f in fields(cls)
     )
-    source = Path(inspect.getfile(cls))
+    digest, version = told_code(spec, cls)
     config = asdict(configured(cls, settings))
     try:
         json.dumps(config, allow_nan=False)
@@ -127,10 +128,19 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
         fields=listed,
         config=config,
         search=searched(spec, cls),
-        digest=code_digest(source, "" if spec in shipped() else cls.__qualname__),
+        digest=digest,
+        version=version,
         seconds=_most(spec, cls, "seconds"),
         memory_mib=None if (most := _most(spec, cls, "memory_mib")) is None else int(most),
     )
+
+
+def told_code(spec: str, cls: type[Any]) -> tuple[str | None, int | None]:
+    """A method's digest and version: of one that ships the version; of another its own code's digest and the toolkit's
+    version. One that ships but has no recorded answers is told as another is: no version stands for it yet."""
+    if spec in shipped() and (version := versions.of(spec)) is not None:
+        return None, version
+    return code_digest(Path(inspect.getfile(cls)), cls.__qualname__), versions.toolkit()
 
 
 def _most(spec: str, cls: type[Any], name: str) -> float | None:

@@ -63,7 +63,7 @@ def _beside(cell: Cell, row: Row, known: Iterable[Row]) -> tuple[list[Row], dict
             continue
         if r.method == name and r.default and r.ok:
             references[_reference_of(r)] = r
-        alike = (r.method, r.method_digest, r.budget) == (row.method, row.method_digest, row.budget)
+        alike = (r.method, r.code, r.budget) == (row.method, row.code, row.budget)
         if alike and r.rule in ("default", "trial") and r.status != "refused":
             candidates.append(r)
     return candidates, references

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from tlbench import plugins
 from tlbench.data import Learner, Predictor, Train
 from tlbench.mistake import Mistake
+from tlbench.row import coded
 
 
 @runtime_checkable
@@ -64,9 +65,20 @@ class Description:
     fields: tuple[Field, ...]
     config: dict[str, Any]
     search: dict[str, tuple[Any, ...]]  # field -> ('log' | 'linear', low, high) or ('choice', *values)
-    digest: str  # of the method's code and of the numerics under it
+    digest: str | None  # of the code of a method that does not ship
+    version: int | None  # of one that ships, else of the toolkit; see `versions`
     seconds: float | None = None  # that a cell takes at most, where the method says so
     memory_mib: int | None = None
+
+    @property
+    def ships(self) -> bool:
+        """Whether its version tells its code."""
+        return self.digest is None
+
+    @property
+    def code(self) -> str:
+        """What of its code a row's key holds."""
+        return coded(self.digest, self.version)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Description:

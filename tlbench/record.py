@@ -86,6 +86,7 @@ def described(
         source_data=bench.contents(task, cell.seed),
         split=split.digest,
         method_digest=cell.method.digest,
+        method_version=cell.method.version,
         protocol=PROTOCOL,
         **{**known, **nothing, **(measured or {})},
         **provenance,

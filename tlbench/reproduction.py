@@ -85,7 +85,7 @@ def _line(table: Table, entry: Entry, known: Description, held: dict[Identity, R
         over.half_width() if over and seeds > 1 else None,
         rows,
         f"{bad.status}: {bad.reason}".replace("|", "/") if bad else "",
-        any(r.method_digest != known.digest or r.protocol != PROTOCOL for r in rows),
+        any(r.code != known.code or r.protocol != PROTOCOL for r in rows),
     )
 
 

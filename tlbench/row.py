@@ -18,6 +18,11 @@ from tlbench.card import Budget
 DEFAULT = "default"  # the rule of selection that chooses nothing
 
 
+def coded(digest: str | None, version: int | None) -> str:
+    """One text for what tells a method's code: 'version 2', a digest, or both."""
+    return ", ".join([*([digest] if digest else []), *([f"version {version}"] if version is not None else [])])
+
+
 @dataclass(frozen=True)
 class Row:
     """A measured cell. Null means: not measured, and `results/README.md` says when that is."""
@@ -62,7 +67,7 @@ class Row:
     data: str
     source_data: tuple[str, ...]
     split: str
-    method_digest: str
+    method_digest: str | None  # of a method that does not ship, and in rows of 2026.11
     protocol: int
     tlbench: str
     torch: str
@@ -82,6 +87,12 @@ class Row:
     energy_j: float | None = None
     arithmetic: str | None = None  # of training: fp32, tf32, bf16
     jail: int | None = None  # how far the method's process was confined: 0, 1 or 2
+    method_version: int | None = None  # of a method that ships, else of the toolkit
+
+    @property
+    def code(self) -> str:
+        """What tells the method's code."""
+        return coded(self.method_digest, self.method_version)
 
     @property
     def ok(self) -> bool:

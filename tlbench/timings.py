@@ -45,7 +45,7 @@ class Timing:
     family: str
     config: dict[str, Any]
     default: bool
-    method_digest: str
+    method_digest: str | None
     setup_s: float
     fit_s: float
     predict_s: float
@@ -85,6 +85,7 @@ class Timing:
     commit: str | None
     dirty: bool | None
     time: str
+    method_version: int | None = None
 
     @property
     def counts(self) -> bool:
@@ -94,6 +95,7 @@ class Timing:
 
 COLUMNS = tuple(f.name for f in fields(Timing))
 KINDS = kinds(Timing)
+LATER = frozenset({"method_version"})  # null in older timings
 
 
 def is_noisy(before: float, after: float | None) -> bool:
@@ -107,7 +109,7 @@ def read_timing(values: Any) -> Timing:
     Raises:
         ValueError: it is none; says which column.
     """
-    check_columns(values, KINDS)
+    check_columns(values, KINDS, LATER)
     if not all(type(s) is str for s in values["sources"]):
         raise ValueError(f"column 'sources' is {values['sources']!r}, not a list of texts")
     for name in ("fit_s", "predict_s", "child_s", "score_before", "r0_s"):

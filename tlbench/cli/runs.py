@@ -137,6 +137,23 @@ def calibrate(
 
 
 @app.command()
+def answers(
+    method: Annotated[list[str] | None, typer.Argument(help="Methods that ship [default: all].")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 where answers moved without a new version.")] = False,
+    update: Annotated[
+        str | None, typer.Option(metavar="WHY", help="Record the answers; what moved gets a new version, for WHY.")
+    ] = None,
+) -> None:
+    """Do shipped methods answer small fixed sets as recorded? What moved needs a new version."""
+    from tlbench import command
+    from tlbench.mistake import Mistake
+
+    if check == (update is not None):
+        raise Mistake("answers: say either --check or --update WHY")
+    raise SystemExit(command.answers(method or [], update))
+
+
+@app.command()
 def worker(
     plan: Annotated[Path, typer.Option(help="A file written by `run --plan-only`.")],
     index: Annotated[int, typer.Option(min=0, help="Which of its cells, from 0.")],

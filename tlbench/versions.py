@@ -1,0 +1,47 @@
+"""Versions of the methods that ship, and the answers that guard them: `answers.json` beside the methods.
+
+A row's key holds a shipped method's name and version. Its answers on small fixed sets are committed; who changes them
+gives the method a new version with `tlbench answers --update`, and its rows, and only those, are made anew.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+FILE = "answers.json"
+TOOLKIT = "(toolkit)"  # what methods of one's own are built of: the trainer, fine-tuning, meta-learning, the networks
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "POT")  # whose version may move an answer
+
+
+def place() -> Path:
+    """The file of the shipped methods' answers."""
+    return Path(str(files("tlbench_baselines"))) / FILE
+
+
+@cache
+def recorded() -> dict[str, Any]:
+    """All that the file says: 'libraries', name -> version; 'methods', name -> 'version', 'why', 'fields', 'probes'."""
+    file = place()
+    empty: dict[str, Any] = {"libraries": {}, "methods": {}}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else empty
+
+
+def of(method: str) -> int | None:
+    """The version of a method that ships; None of one whose answers were never recorded."""
+    entry = recorded()["methods"].get(method)
+    return entry["version"] if entry else None
+
+
+def toolkit() -> int:
+    """The version of what every other method is built of; it is in the keys of their rows."""
+    return of(TOOLKIT) or 0
+
+
+def reasons(method: str, since: int) -> list[str]:
+    """Why a method has had each version after `since`."""
+    entry = recorded()["methods"].get(method)
+    return [why for version, why in entry["why"] if version > since] if entry else []
