@@ -110,10 +110,10 @@ def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
     file = tmp_path / "leaderboard.md"
     file.write_text(f"By hand.\n{BEGIN}\n{END}\nBy hand.\n")
     held = stored(tmp_path / "results", rows())
-    assert markdown.rebuild(held, file, write=False)
+    assert markdown.rebuild(Board(held), file, write=False)
     assert not (tmp_path / "results" / "board.csv").exists()
-    assert markdown.rebuild(held, file)
-    assert not markdown.rebuild(held, file)
+    assert markdown.rebuild(Board(held), file)
+    assert not markdown.rebuild(Board(held), file)
     assert file.read_text().startswith("By hand.")
     csv = pd.read_csv(tmp_path / "results" / "board.csv")
     whole = pd.read_parquet(tmp_path / "results" / "board.parquet")
@@ -129,8 +129,8 @@ def test_a_table_or_picture_that_is_not_the_rows_own_is_named(tmp_path: Path) ->
     file, folder = tmp_path / "leaderboard.md", tmp_path / "results"
     file.write_text(f"{BEGIN}\n{END}\n")
     held = stored(folder, rows())
-    markdown.rebuild(held, file)
-    assert markdown.rebuild(held, file, write=False) == []
+    markdown.rebuild(Board(held), file)
+    assert markdown.rebuild(Board(held), file, write=False) == []
     csv, curves, parquet = folder / "board.csv", folder / "figures" / "curves.svg", folder / "board.parquet"
     csv.write_text(csv.read_text().replace("dann", "DANN", 1))
     table = pd.read_parquet(parquet)
@@ -140,9 +140,9 @@ def test_a_table_or_picture_that_is_not_the_rows_own_is_named(tmp_path: Path) ->
     heat = folder / "figures" / "heatmap_5.svg"
     heat.write_text(heat.read_text().replace(">coral", ">Coral", 1))
     named = ["board.csv", "board.parquet", "figures/curves.svg", "figures/heatmap_5.svg", "figures/left.svg"]
-    assert markdown.rebuild(held, file, write=False) == named
-    markdown.rebuild(held, file)
-    assert markdown.rebuild(held, file, write=False) == []
+    assert markdown.rebuild(Board(held), file, write=False) == named
+    markdown.rebuild(Board(held), file)
+    assert markdown.rebuild(Board(held), file, write=False) == []
     assert not left.exists()
 
 
@@ -182,7 +182,7 @@ def test_the_pictures_are_of_the_tasks_that_the_ranks_stand_on(tmp_path: Path) -
     file = tmp_path / "leaderboard.md"
     file.write_text(f"{BEGIN}\n{END}\n")
     held = stored(tmp_path / "results", [*rows(), *rows(tasks=(OTHER,))])
-    markdown.rebuild(held, file)
+    markdown.rebuild(Board(held), file)
     drawn = {f.name: f.read_text() for f in (tmp_path / "results" / "figures").iterdir()}
     other = "heatmap_same-domain-different-task_5.svg"
     assert set(drawn) == {"curves.svg", "heatmap_0.svg", "heatmap_5.svg", other}

@@ -236,9 +236,26 @@ def _several(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def leaderboard(results: Path | None = None, file: Path | None = None) -> bool:
-    """Rebuild the leaderboard between its markers from the rows. Returns whether it changed."""
+def leaderboard(results: Path | None = None, file: Path | None = None, edition: str | None = None) -> bool:
+    """Rebuild an edition's leaderboard between its markers from the rows. Returns whether it changed.
+
+    Args:
+        file: None takes leaderboard.md beside the store for the newest frozen edition, and its own folder for others
+        edition: 'open', or a frozen one; None takes the newest that is frozen, and where there is none the open one
+    """
     from tlbench import markdown
 
-    folder = results or default_folder()
-    return bool(markdown.rebuild(Store(folder), file or folder.parent / "leaderboard.md"))
+    board, place, folder = board_of(results or default_folder(), file, edition)
+    return bool(markdown.rebuild(board, place, folder))
+
+
+def board_of(folder: Path, file: Path | None, name: str | None) -> tuple[Board, Path, Path]:
+    """The board of an edition of a store, the file it is written to, and the folder of what lies beside it."""
+    from tlbench import editions
+    from tlbench.board import Board
+
+    edition = editions.named(folder, name)
+    shown = editions.named(folder, None) == edition
+    own = folder if shown else folder / editions.FOLDER / edition.name
+    place = file or (folder.parent if shown else own) / "leaderboard.md"
+    return Board(editions.opened(folder, edition), edition=edition), place, own

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import PROTOCOL, choices, core, figures, frame, standings, submissions
+from tlbench import choices, figures, frame, standings, submissions
 from tlbench.bundle import Bundle
 from tlbench.card import PARADIGMS, RANKED_FIRST, Budget, titled
-from tlbench.frame import known
+from tlbench.editions import Edition
+from tlbench.frame import OPEN
 from tlbench.grid import Grid, grids
 from tlbench.standings import Standing
 from tlbench.store import Store
@@ -29,24 +30,31 @@ Placed = dict[Budget, list[Standing]]
 class Board:
     """All that is shown of a store."""
 
-    def __init__(self, store: Store, previewed: Sequence[Bundle] = ()) -> None:
-        """Args: previewed, bundles to be shown as if they were accepted, marked as not verified."""
+    def __init__(
+        self, store: Store, previewed: Sequence[Bundle] = (), edition: Edition = OPEN, submitted: bool = True
+    ) -> None:
+        """Args:
+        previewed: bundles to be shown as if they were accepted, marked as not verified
+        edition: by whose rules; `store` holds its rows
+        submitted: take the submissions in that lie with the rows
+        """
+        self.edition = edition
         self.all = frame.load(store)
-        self.rows = frame.standing(self.all)
-        found = submissions.of(store.folder)
+        self.rows = frame.standing(self.all, edition)
+        found = submissions.of(store.folder) if submitted else []
         self.pending = [c for c in found if not (c.bundle and c.bundle.accepted)]
         newcomers = submissions.verified(found) + [r for b in previewed for r in submissions.marked(b)]
         self.joined = frame.joining(newcomers, self.rows)
         if self.joined:
             self.all = frame.load(store, self.joined)
-            self.rows = frame.standing(self.all)
+            self.rows = frame.standing(self.all, edition)
         self.store = store
-        self.changed = frame.changed_since(self.rows)
-        self.grids = grids(self.rows)
-        self.core = {k: g for k, g in grids(of_core(self.rows)).items() if measured(g).any()}
-        self.timed = timed(store)
-        self.recoded = frame.changed_since(_codes(self.timed))
-        self.costs = _costs(self.timed)
+        self.changed = frame.changed_since(self.rows, edition)
+        self.grids = grids(self.rows, edition)
+        self.core = {k: g for k, g in grids(of_core(self.rows, edition), edition).items() if measured(g).any()}
+        self.timed = timed(store, edition)
+        self.recoded = frame.changed_since(_codes(self.timed), edition)
+        self.costs = _costs(self.timed, edition)
         at = {k: self.costs[self.costs["budget"] == k] for k in self.grids}
         self.times = {k: dict(zip(c["method"], c["ratio"], strict=True)) for k, c in at.items()}
         self.timed_on = {k: _timed_on(self.timed, k) for k in self.grids}
@@ -55,7 +63,7 @@ class Board:
     @cached_property
     def chosen(self) -> pd.DataFrame:
         """What rules of selection chose, beside the defaults."""
-        return choices.valued(self.all, self.rows)
+        return choices.valued(self.all, self.rows, self.edition)
 
     @cached_property
     def pictures(self) -> list[figures.Picture]:
@@ -70,9 +78,10 @@ class Board:
         """One line a (budget, set of tasks, method): every figure of the tables, unrounded."""
         import pandas as pd
 
-        lines = [_flat(k, RANKED_FIRST, s) for k, rows in self.same_task.items() for s in rows]
+        margins = self.edition.protocol.margins
+        lines = [_flat(k, RANKED_FIRST, s, margins) for k, rows in self.same_task.items() for s in rows]
         for paradigm, placed in self.by_paradigm.items():
-            lines += [_flat(k, paradigm, s) for k, rows in placed.items() for s in rows]
+            lines += [_flat(k, paradigm, s, margins) for k, rows in placed.items() for s in rows]
         return pd.DataFrame(lines)
 
     @cached_property
@@ -104,13 +113,13 @@ def parted(held: dict[Budget, Grid]) -> dict[str, dict[Budget, Grid]]:
     return found
 
 
-def timed(store: Store) -> list[Timing]:
+def timed(store: Store, edition: Edition = OPEN) -> list[Timing]:
     """Timings at the published settings, of one version of each method's code, on the kind of machine that most were
     made on."""
-    found = [t for t in Timings(store.folder).found if t.default and t.protocol == PROTOCOL]
+    found = [t for t in Timings(store.folder).found if t.default and t.protocol == edition.protocol.number]
     most = Counter(t.machine_class for t in found if t.counts).most_common(1)
     found = [t for t in found if most and t.machine_class == most[0][0]]
-    return list(compress(found, frame.one_code(_codes(found)))) if found else []
+    return list(compress(found, frame.one_code(_codes(found), edition))) if found else []
 
 
 def _codes(found: Sequence[Timing]) -> pd.DataFrame:
@@ -125,38 +134,32 @@ def _timed_on(timed: Sequence[Timing], k: Budget) -> list[str]:
     return sorted({t.task for t in timed if t.counts and t.budget == k and t.sources})
 
 
-def _costs(timed: Sequence[Timing]) -> pd.DataFrame:
+def _costs(timed: Sequence[Timing], edition: Edition) -> pd.DataFrame:
     """Ratios of time; of the methods that have one."""
-    found = ratios(timed, {t.suite: frame.group(t.suite) for t in timed})
+    found = ratios(timed, {t.suite: edition.family(t.suite) for t in timed})
     return found[found["ratio"].notna()]
 
 
-def of_core(rows: pd.DataFrame) -> pd.DataFrame:
+def of_core(rows: pd.DataFrame, edition: Edition = OPEN) -> pd.DataFrame:
     """Rows of the core grid's tasks and of their targets by themselves, with its seeds."""
-    held = core.named(core.BOARD)
+    held = edition.grid
     alone = map(frame.by_itself, held.tasks)
     return rows[rows["task"].isin({*held.tasks, *alone}) & (rows["seed"] < held.seeds)]
 
 
 def measured(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """(T,) tasks that the core grid asks for at this budget and whose reference was measured with every seed."""
-    asked = core.named(core.BOARD).at(g.budget)
+    asked = g.edition.grid.at(g.budget)
     whole = ~np.isnan(g.value[g.methods.index(g.reference)]).any(1)
     return np.asarray(np.array([t in asked for t in g.tasks]) & whole)
 
 
 def same_task(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """(T,) tasks that every method of classification can be asked about."""
-    return np.array([for_all(t) for t in g.tasks])
+    return np.array([g.edition.ranks(t) for t in g.tasks])
 
 
-def for_all(task: str) -> bool:
-    """Whether every method of classification can be asked about a task."""
-    card = known(task.partition("/")[0])
-    return card is not None and card.same_task and card.regime == "classification"
-
-
-def _flat(k: Budget, tasks: str, s: Standing) -> dict[str, object]:
+def _flat(k: Budget, tasks: str, s: Standing, margins: Sequence[float]) -> dict[str, object]:
     """A standing as one line of a table."""
     values = asdict(s)
     harm = values.pop("harm") or {}
@@ -168,8 +171,8 @@ def _flat(k: Budget, tasks: str, s: Standing) -> dict[str, object]:
         found = values.pop(name)
         labels = ("rank_best", "rank_worst") if n == 2 else ("tasks_won", "tasks_tied", "tasks_lost")
         values |= dict(zip(labels, found or [None] * n, strict=True))
-    counts = harm.pop("counts", [None] * len(standings.MARGINS))
+    counts = harm.pop("counts", [None] * len(margins))
     rate = harm.pop("rate", None) or {}
-    values |= {f"harmed_by_{m:g}": c for m, c in zip(standings.MARGINS, counts, strict=True)}
+    values |= {f"harmed_by_{m:g}": c for m, c in zip(margins, counts, strict=True)}
     values |= {f"rate_{name}": v for name, v in rate.items()} | {f"harm_{name}": v for name, v in harm.items()}
     return {"budget": str(k), "tasks": tasks, **values}

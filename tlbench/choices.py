@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlbench import frame
+from tlbench.editions import Edition
 from tlbench.frame import words
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
 from tlbench.rounding import fixed, settled
@@ -66,7 +67,7 @@ def short(both: pd.DataFrame) -> str:
     )
 
 
-def valued(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
+def valued(rows: pd.DataFrame, standing: pd.DataFrame, edition: Edition = frame.OPEN) -> pd.DataFrame:
     """The rows that rules chose, and beside them those of the defaults on the same places, with their gains in points;
     no rows where no rule chose anything.
 
@@ -76,7 +77,7 @@ def valued(rows: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    chosen: pd.DataFrame = frame.chosen(rows)
+    chosen: pd.DataFrame = frame.chosen(rows, edition)
     if not len(chosen):
         return chosen
     plain = standing[words(standing["status"]) == "ok"].merge(chosen[PLACE].drop_duplicates(), on=PLACE)

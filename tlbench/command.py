@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tlbench import api, descriptions, planfile, registry, requirements, store, versions
+from tlbench import api, descriptions, editions, planfile, registry, requirements, store, versions
 from tlbench.api import Options, Outcome
 from tlbench.arguments import settings
 from tlbench.bench import Bench
@@ -141,18 +141,57 @@ def pack(results: Path | None) -> None:
     print(f"{file}: {n} rows, {file.stat().st_size / 2**20:.1f} MiB" if file else "nothing to pack")
 
 
-def leaderboard(results: Path | None, file: Path | None, check: bool) -> int:
-    """Rebuild the board, or with `check` say whether it would change."""
-    from tlbench import markdown
+def leaderboard(results: Path | None, file: Path | None, check: bool, name: str | None = None) -> int:
+    """Rebuild an edition's board, or with `check` say whether it would change, and whether a frozen edition's ranks and
+    gains are still the ones that it was frozen with."""
+    from tlbench import freezing, markdown
+
+    board, place, own = api.board_of(results or default_folder(), file, name)
+    for text in board.store.warnings():
+        print(f"note: {text}", file=sys.stderr)
+    if not check and not place.exists() and board.edition.name in place.parts:
+        markdown.start(place)
+    changed, lost = markdown.rebuild(board, place, own, write=not check), freezing.lost(board)
+    said = "unchanged" if not changed else f"would change: {', '.join(changed)}" if check else "rebuilt"
+    print(f"{place}: {said}, {len(board.store.rows)} rows, edition {board.edition.name}")
+    if lost:
+        print(f"edition {board.edition.name}: its ranks and gains are not those that it was frozen with ({lost})")
+    return int((check and bool(changed)) or bool(lost))
+
+
+def editions_of(results: Path | None, json_wanted: bool) -> None:
+    """Say which editions a store has."""
+    folder = results or default_folder()
+    found = [e.made for e in editions.all_of(folder).values()]
+    if json_wanted:
+        print(json.dumps([m.model_dump(exclude={"suites", "methods", "grid"}) for m in found]))
+        return
+    for m in found:
+        print(f"{m.name}: frozen {m.frozen}, tlbench {m.release}, {m.rows:,} rows, {len(m.methods)} methods, "
+              f"{len(m.grid.tasks)} tasks in its grid, code of {len(m.commits)} commits")  # fmt: skip
+    print(f"{editions.OPEN}: {len(Store(folder).rows):,} rows")
+
+
+def freeze(name: str, results: Path | None) -> None:
+    """Freeze the open edition under a name."""
+    from tlbench import freezing
+
+    made = freezing.freeze(results or default_folder(), name)
+    print(f"edition {made.name}: {made.rows:,} rows, {len(made.methods)} methods, digest {made.digest[:16]}; now: "
+          "tlbench leaderboard, and commit results/ and leaderboard.md")  # fmt: skip
+
+
+def changes(old: str, new: str, results: Path | None, file: Path | None) -> None:
+    """Write or print what changed from one edition to another."""
+    from tlbench import changes as between
 
     folder = results or default_folder()
-    rows, place = Store(folder), file or folder.parent / "leaderboard.md"
-    for text in rows.warnings():
-        print(f"note: {text}", file=sys.stderr)
-    changed = markdown.rebuild(rows, place, write=not check)
-    said = "unchanged" if not changed else f"would change: {', '.join(changed)}" if check else "rebuilt"
-    print(f"{place}: {said}, {len(rows.rows)} rows")
-    return int(check and bool(changed))
+    text = between.page(folder, editions.named(folder, old), editions.named(folder, new))
+    if file is None:
+        print(text)
+    else:
+        file.write_text(text, encoding="utf-8")
+        print(f"{file}: changes from edition {old} to {new}")
 
 
 def answers(names: Sequence[str], why: str | None) -> int:

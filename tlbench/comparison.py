@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import frame, wording
+from tlbench import editions, wording
 from tlbench.card import RANKED_FIRST, Budget
 from tlbench.index import Index
 from tlbench.mistake import Mistake
@@ -19,7 +19,7 @@ from tlbench.report import comparable, paired
 from tlbench.rounding import settled, weighted
 from tlbench.row import Row
 from tlbench.stats import Estimate, on_these
-from tlbench.store import Store, default_folder
+from tlbench.store import default_folder
 
 TIE = 0.5  # points; a smaller difference on a task is no win
 UNAVERAGED = ("neg_mse",)  # metrics in the unit of their task: no points, and in no mean
@@ -76,13 +76,15 @@ def compare(
     task: str | Sequence[str] = (),
     budget: Budget | None = None,
     results: Path | None = None,
+    edition: str | None = None,
 ) -> list[Comparison]:
-    """Compare two methods on the rows of a store, as the board takes them.
+    """Compare two methods on the rows of an edition, as its board takes them.
 
     Args:
         task: names of tasks or suites; () takes all that both have
         budget: labels per class; None takes every one that both have
         results: the store; None takes the usual one
+        edition: 'open', or a frozen one; None takes the newest that is frozen, and where there is none the open one
 
     Returns:
         one comparison a budget and kind of tasks, the smallest budget first; kinds are never meaned with each other
@@ -90,8 +92,14 @@ def compare(
     Raises:
         Mistake: a name is unknown, or the two share no cell.
     """
-    index = Index.of(Store(results or default_folder()).rows.every())
+    index = index_of(results or default_folder(), edition)
     return of_index(index, first, second, (task,) if isinstance(task, str) else task, budget)
+
+
+def index_of(store: Path, edition: str | None) -> Index:
+    """The rows of an edition of a store."""
+    chosen = editions.named(store, edition)
+    return Index.of(editions.opened(store, chosen).rows.every(), edition=chosen)
 
 
 def of_index(
@@ -133,7 +141,7 @@ def duel(index: Index, first: str, second: str, task: str, budget: Budget) -> Du
     outcome = "tie" if settled(abs(estimate.mean)) <= TIE else "win" if estimate.mean > 0 else "loss"
     ours_failed, theirs_failed = (sum(r.status == "failed" for r in x.values()) for x in (a, b))
     return Duel(
-        task, frame.group(task.partition("/")[0]), next(iter(a.values())).metric, tuple(order), ours, theirs,
+        task, index.edition.family(task.partition("/")[0]), next(iter(a.values())).metric, tuple(order), ours, theirs,
         estimate.mean, known(estimate.se), estimate.df, known(estimate.half_width()), outcome,
         (ours_failed, theirs_failed),
     )  # fmt: skip

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench import PROTOCOL, archive, frozen, registry, versions
-from tlbench.card import Card
-from tlbench.method import shipped
+from tlbench import archive, frozen
+from tlbench.editions import Edition
 from tlbench.row import Row, coded
 from tlbench.store import Store
 
@@ -27,6 +26,7 @@ COLUMNS = (
     "precision", "data", "source_data", "split", "method_digest", "method_version", "protocol", "tlbench", "torch",
     "machine", "commit", "dirty", "time", "trials",
 )  # fmt: skip
+OPEN = Edition()
 LISTS = ("sources", "source_data")  # joined by '+'
 KIND = ("suite", "backbone", "precision", "weights")  # of a row's network
 CELL = ["method", "task", "budget", "seed"]  # what a row is the measurement of
@@ -91,31 +91,32 @@ def by_itself(task: str) -> str:
     return f"{suite}/{domains.rpartition('-')[2]}"
 
 
-def standing(frame: pd.DataFrame, ranked: bool = True) -> pd.DataFrame:
-    """The rows that count, one a cell: of published settings, and of a cell the newest that is ok."""
-    kept = _counting(frame[frame["default"] & (words(frame["rule"]) == "default")], ranked)
+def standing(frame: pd.DataFrame, edition: Edition = OPEN, ranked: bool = True) -> pd.DataFrame:
+    """The rows that count in an edition, one a cell: of published settings, and of a cell the newest that is ok."""
+    kept = _counting(frame[frame["default"] & (words(frame["rule"]) == "default")], edition, ranked)
     order = kept.assign(ok=words(kept["status"]) == "ok").sort_values(["ok", "time", "key"], kind="stable")
     once: pd.DataFrame = order.drop_duplicates(CELL, keep="last").drop(columns="ok")
     return once
 
 
-def chosen(frame: pd.DataFrame) -> pd.DataFrame:
+def chosen(frame: pd.DataFrame, edition: Edition = OPEN) -> pd.DataFrame:
     """The rows that rules of selection made and that count, one a cell and rule: the newest of those that chose from
     the most trials."""
-    kept = _counting(frame[frame["trials"].notna() & (words(frame["status"]) == "ok")], ranked=True)
+    kept = _counting(frame[frame["trials"].notna() & (words(frame["status"]) == "ok")], edition, ranked=True)
     order = kept.sort_values(["trials", "time", "key"], kind="stable")
     once: pd.DataFrame = order.drop_duplicates([*CELL, "rule"], keep="last")
     return once
 
 
-def _counting(frame: pd.DataFrame, ranked: bool) -> pd.DataFrame:
-    """Rows of this protocol and of cards of this version that are ranked (or that are not), with frozen data and
-    splits; of a suite those on the network that most are on; of a method those of one version of its code."""
-    kept: pd.DataFrame = frame[frame["protocol"] == PROTOCOL]
-    kept = kept[_of_this_card(kept, ranked)]
-    for keep in (_frozen, _alike, one_code):
-        kept = kept[keep(kept)]
-    return kept
+def _counting(frame: pd.DataFrame, edition: Edition, ranked: bool) -> pd.DataFrame:
+    """Rows of an edition's protocol and of its cards that are ranked (or that are not), with its data and splits; of a
+    suite those on the network that most are on; of a method those of one version of its code."""
+    kept: pd.DataFrame = frame[frame["protocol"] == edition.protocol.number]
+    kept = kept[_of_this_card(kept, edition, ranked)]
+    kept = kept[_frozen(kept, edition)]
+    kept = kept[_alike(kept)]
+    once: pd.DataFrame = kept[one_code(kept, edition)]
+    return once
 
 
 def _per(frame: pd.DataFrame, columns: Sequence[str], told: Callable[..., bool]) -> Any:
@@ -126,44 +127,32 @@ def _per(frame: pd.DataFrame, columns: Sequence[str], told: Callable[..., bool])
     return np.array(said, dtype=bool)[groups] if said else np.zeros(0, bool)
 
 
-def known(suite: str) -> Card | None:
-    """The card of a suite that ships."""
-    file = registry.card_files().get(suite)
-    return registry.read(file) if file else None
-
-
 def words(column: pd.Series) -> NDArray[np.object_]:
     """(n,) texts of a column of categories; pandas' own way there is ten times slower."""
     names = np.append(np.asarray(column.cat.categories, dtype=object), "")  # -1, the last, is null
     return names[column.cat.codes.to_numpy()]
 
 
-def group(suite: str) -> str:
-    """The dataset family of a suite; one that does not ship is its own."""
-    ours = known(suite)
-    return ours.group if ours else suite
-
-
-def _of_this_card(frame: pd.DataFrame, ranked: bool) -> Any:
+def _of_this_card(frame: pd.DataFrame, edition: Edition, ranked: bool) -> Any:
     def told(suite: str, version: int) -> bool:
-        ours = known(suite)
+        ours = edition.suite(suite)
         return ranked if ours is None else (ours.ranked == ranked and ours.version == version)
 
     return _per(frame, ["suite", "version"], told)
 
 
-def _frozen(frame: pd.DataFrame) -> Any:
+def _frozen(frame: pd.DataFrame, edition: Edition) -> Any:
     def source(suite: str, sources: str, digests: str) -> bool:
         names, found = sources.split("+"), digests.split("+")
         if not sources or len(names) != len(found):  # a source that is weights has no digest
             return True
-        return not any(frozen.differs(suite, frozen.data_place(n), d) for n, d in zip(names, found, strict=True))
+        return not any(edition.differs(suite, frozen.data_place(n), d) for n, d in zip(names, found, strict=True))
 
     def target(suite: str, name: str, digest: str) -> bool:
-        return not frozen.differs(suite, frozen.data_place(name), digest)
+        return not edition.differs(suite, frozen.data_place(name), digest)
 
     def split(suite: str, target: str, seed: int, digest: str) -> bool:
-        return not frozen.differs(suite, frozen.place(target, seed), digest)
+        return not edition.differs(suite, frozen.place(target, seed), digest)
 
     kept = _per(frame, ["suite", "target", "seed", "split"], split)
     return kept & _per(frame, ["suite", "target", "data"], target) & _per(frame, ["suite", *LISTS], source)
@@ -186,18 +175,18 @@ def _alike(frame: pd.DataFrame) -> Any:
     return _per(kinds, ["suite", *kind, "alone"], told)
 
 
-def one_code(frame: pd.DataFrame) -> Any:
-    """(n,) whether a row is of one version of its method's code: the one that ships, if it was measured, else that of
-    most rows."""
-    told = _codes(frame)
+def one_code(frame: pd.DataFrame, edition: Edition = OPEN) -> Any:
+    """(n,) whether a row is of one version of its method's code: the edition's, if it was measured, else that of most
+    rows."""
+    told = codes(frame)
     by = told.groupby(["method", "code"], observed=True)["time"].agg(["size", "max"]).reset_index()
-    by = by.assign(ours=[_ships(m, c) for m, c in by[["method", "code"]].to_numpy()])
+    by = by.assign(ours=[bool(edition.counts(m, c)) for m, c in by[["method", "code"]].to_numpy()])
     by = by.sort_values(["ours", "size", "max", "code"]).drop_duplicates("method", keep="last")
     chosen = dict(zip(by["method"], by["code"], strict=True))
     return _per(told, ["method", "code"], lambda method, code: chosen[method] == code)
 
 
-def _codes(frame: pd.DataFrame) -> pd.DataFrame:
+def codes(frame: pd.DataFrame) -> pd.DataFrame:
     """(n, 3) method, what tells its code, and time of each row."""
     import pandas as pd
 
@@ -209,12 +198,7 @@ def _codes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"method": frame["method"].astype(str), "code": codes, "time": frame["time"]})
 
 
-def _ships(method: str, code: str) -> bool:
-    """Whether this is the version of a method that ships, as it is now."""
-    return method in shipped() and coded(None, versions.of(method)) == code
-
-
-def changed_since(frame: pd.DataFrame) -> set[str]:
+def changed_since(frame: pd.DataFrame, edition: Edition = OPEN) -> set[str]:
     """Methods that ship whose version is no longer the one that their rows were measured with."""
-    pairs = _codes(frame)[["method", "code"]].drop_duplicates()
-    return {m for m, c in pairs.itertuples(index=False, name=None) if m in shipped() and not _ships(m, c)}
+    pairs = codes(frame)[["method", "code"]].drop_duplicates()
+    return {m for m, c in pairs.itertuples(index=False, name=None) if edition.outdated(m, c)}

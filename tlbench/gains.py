@@ -13,7 +13,7 @@ from tlbench.card import FULL, Budget
 from tlbench.grid import POOLED, Grid
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.rounding import fixed, settled
-from tlbench.stats import MARGIN, Estimate, harm, over_seeds
+from tlbench.stats import Estimate, harm, over_seeds
 
 Array = NDArray[np.floating[Any]]
 HARMED, DOUBTFUL = "▼", "▽"  # more than a point below the reference: shown by a test, or not
@@ -108,12 +108,13 @@ def signs(grid: Grid, method: int) -> list[str]:
     The tests are those that the tables count, corrected over the method's tasks.
     """
     seeds = np.isfinite(grid.gain[method]).sum(1)
-    said = harm(grid.mean[method], grid.se[method], np.maximum(1.0, grid.df[method]), seeds)
-    return [_sign(float(gain), str(word)) for gain, word in zip(grid.mean[method], said, strict=True)]
+    margin = grid.edition.protocol.margins[1]
+    said = harm(grid.mean[method], grid.se[method], np.maximum(1.0, grid.df[method]), seeds, margin)
+    return [_sign(float(gain), str(word), margin) for gain, word in zip(grid.mean[method], said, strict=True)]
 
 
-def _sign(gain: float, word: str) -> str:
-    if settled(gain) < -MARGIN:
+def _sign(gain: float, word: str, margin: float) -> str:
+    if settled(gain) < -margin:
         return HARMED if word == "negative" else DOUBTFUL
     whole = fixed(gain, 0, sign=True)
     return "" if np.isnan(gain) or whole == "+0" else "−" if whole[0] == "-" else "+"

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.card import FULL, Budget
-from tlbench.frame import by_itself, group, words
+from tlbench.editions import Edition
+from tlbench.frame import OPEN, by_itself, words
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.stats import two_way, two_way_packed
 
@@ -52,20 +53,21 @@ class Grid:
     reference: str  # 'target_only' or 'source_only'
     regimes: tuple[str, ...] = ()  # T: points of different metrics are never meaned
     sheets: tuple[Sheet, ...] = ()  # T: what is known of every test sample
+    edition: Edition = OPEN  # whose rules hold
 
 
-def grids(frame: pd.DataFrame) -> dict[Budget, Grid]:
+def grids(frame: pd.DataFrame, edition: Edition = OPEN) -> dict[Budget, Grid]:
     """A grid for every budget that a task with a source was measured at, of `frame.standing` rows."""
     frame = frame[COLUMNS]  # rows are taken out of it again and again
     pairs = frame[words(frame["sources"]) != ""]
     found = [b for b in set(words(pairs["budget"])) if b != FULL]
     budgets: list[Budget] = sorted(int(b) for b in found)
-    return {k: grid for k in budgets if (grid := of(frame, k)).tasks}
+    return {k: grid for k in budgets if (grid := of(frame, k, edition)).tasks}
 
 
-def of(frame: pd.DataFrame, budget: Budget) -> Grid:
+def of(frame: pd.DataFrame, budget: Budget, edition: Edition = OPEN) -> Grid:
     """The grid of one budget: every task that has its reference there."""
-    reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
+    reference = edition.protocol.reference_at(budget)
     method, at = words(frame["method"]), words(frame["budget"])
     everywhere = ((method == SOURCE_ONLY) & (at == "0")) | ((method == TARGET_FULL) & (at == FULL))
     own = frame[(at == str(budget)) | everywhere]
@@ -74,7 +76,7 @@ def of(frame: pd.DataFrame, budget: Budget) -> Grid:
     paired = (words(own["budget"]) == str(budget)) & (words(own["sources"]) != "")
     tables = [(pair, own.iloc[_of_task(places, pair)]) for pair in sorted(set(task[paired]))]
     tables = [(pair, rows) for pair, rows in tables if reference in words(rows["method"])]
-    return _filled(budget, reference, [pair for pair, _ in tables], [rows for _, rows in tables])
+    return _filled(budget, edition, [pair for pair, _ in tables], [rows for _, rows in tables])
 
 
 def _of_task(places: dict[str, NDArray[np.int64]], pair: str) -> NDArray[np.int64]:
@@ -82,7 +84,8 @@ def _of_task(places: dict[str, NDArray[np.int64]], pair: str) -> NDArray[np.int6
     return np.sort(np.concatenate([places[name] for name in (pair, by_itself(pair)) if name in places]))
 
 
-def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequence[pd.DataFrame]) -> Grid:
+def _filled(budget: Budget, edition: Edition, pairs: Sequence[str], tables: Sequence[pd.DataFrame]) -> Grid:
+    reference = edition.protocol.reference_at(budget)
     few = [t[["method", "family"]].drop_duplicates() for t in tables]
     family = {m: f for t in few for m, f in zip(words(t["method"]), words(t["family"]), strict=True)}
     methods, seeds = sorted(family), sorted({int(s) for t in tables for s in t["seed"].unique()})
@@ -104,11 +107,11 @@ def _filled(budget: Budget, reference: str, pairs: Sequence[str], tables: Sequen
 
     return Grid(
         budget, tuple(methods), tuple(family[m] for m in methods), tuple(pairs),
-        tuple(group(pair.partition("/")[0]) for pair in pairs),
+        tuple(edition.family(pair.partition("/")[0]) for pair in pairs),
         tuple(str(t["paradigm"].iloc[0]) for t in tables), tuple(seeds),
         value, imputed, over(reference), over(POOLED) if budget else np.full(shape, np.nan),
         estimate[0], estimate[1], estimate[2], constant(CHANCE), constant(TARGET_FULL), reference,
-        tuple(str(t["regime"].iloc[0]) for t in tables), sheets,
+        tuple(str(t["regime"].iloc[0]) for t in tables), sheets, edition,
     )  # fmt: skip
 
 

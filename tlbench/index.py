@@ -9,6 +9,7 @@ from functools import cached_property
 
 from tlbench import card, frame
 from tlbench.card import FULL, Budget
+from tlbench.editions import OPEN, Edition
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
@@ -23,10 +24,11 @@ class Index:
     """One row a seed of every (method, task, budget): the newest that is ok, else the newest."""
 
     held: dict[tuple[str, str, Budget], Seeds]
+    edition: Edition = frame.OPEN
 
     @classmethod
-    def of(cls, rows: Iterable[Row], rule: str = DEFAULT, ranked: bool = True) -> Index:
-        """Of a store's rows; those made otherwise than the board's are left out.
+    def of(cls, rows: Iterable[Row], rule: str = DEFAULT, ranked: bool = True, edition: Edition = frame.OPEN) -> Index:
+        """Of an edition's rows; those made otherwise than the board's are left out.
 
         Args:
             rule: of selection, whose choices are wanted; a reference that it cannot be asked of stands at its default
@@ -35,15 +37,15 @@ class Index:
         there = {row.key: row for row in rows}
         table = frame.of(there.values())
         held: dict[tuple[str, str, Budget], Seeds] = defaultdict(dict)
-        found = [there[key] for key in frame.standing(table, ranked)["key"]]
+        found = [there[key] for key in frame.standing(table, edition, ranked)["key"]]
         if rule != DEFAULT:
-            chosen = [there[key] for key in frame.chosen(table)["key"] if there[key].rule == rule]
+            chosen = [there[key] for key in frame.chosen(table, edition)["key"] if there[key].rule == rule]
             told = {(row.method, row.task, row.budget) for row in chosen}
             references = [row for row in found if row.method in (TARGET_ONLY, SOURCE_ONLY)]
             found = chosen + [row for row in references if (row.method, row.task, row.budget) not in told]
         for row in found:
             held[row.method, row.task, row.budget][row.seed] = row
-        return cls(dict(held))
+        return cls(dict(held), edition)
 
     @property
     def methods(self) -> list[str]:
@@ -108,9 +110,11 @@ class Index:
         """Raises Mistake where there is no row of a method."""
         if method in self.methods:
             return
-        if method in shipped():
-            raise Mistake(f"no rows of {method!r} yet; make some: tlbench run --task TASK --method {method}")
-        raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}")
+        elsewhere = f" in edition {self.edition.name} (--edition {OPEN} has the store's own)" * self.edition.frozen
+        if method in shipped() or (elsewhere and ":" in method):
+            where = elsewhere or " yet"
+            raise Mistake(f"no rows of {method!r}{where}; make some: tlbench run --task TASK --method {method}")
+        raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}{elsewhere}")
 
     def check_budget(self, budget: Budget) -> None:
         """Raises Mistake where there is no row at a budget of labels."""

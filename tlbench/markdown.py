@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import bounds, choices, core, exports, frame, standings, stats, submissions, tables, truths
-from tlbench.board import Board, for_all, measured, of_core, same_task
+from tlbench import bounds, choices, exports, frame, standings, stats, submissions, tables, truths
+from tlbench.board import Board, measured, of_core, same_task
 from tlbench.card import PARADIGMS, Budget
 from tlbench.charts import compared
 from tlbench.frame import words
 from tlbench.grid import Grid, grids
 from tlbench.mistake import Mistake
 from tlbench.standings import Standing
-from tlbench.store import Store
 from tlbench.verdict import plain
 
 if TYPE_CHECKING:
@@ -27,9 +26,18 @@ ENOUGH = 1000  # test samples, from which on a harm of a point or two can be sho
 METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
 
 
-def rebuild(store: Store, file: Path, write: bool = True) -> list[str]:
-    """Replace what is between the markers of `file` by the tables of `store`, and make the files beside the rows anew.
-    Returns the names of what changes: of the text, and without `write` of the files beside the rows as well.
+def start(file: Path) -> None:
+    """An empty board, to be filled."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"# Leaderboard\n\n{BEGIN}\n{END}\n", encoding="utf-8")
+
+
+def rebuild(board: Board, file: Path, folder: Path | None = None, write: bool = True) -> list[str]:
+    """Replace what is between the markers of `file` by the tables of a board, and make the files beside it anew.
+    Returns the names of what changes: of the text, and without `write` of the files as well.
+
+    Args:
+        folder: of the files, None takes the store's
 
     Raises:
         Mistake: the file is missing or lacks its markers.
@@ -42,12 +50,12 @@ def rebuild(store: Store, file: Path, write: bool = True) -> list[str]:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise Mistake(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
-    board = Board(store)
+    place = folder or board.store.folder
     new = f"{head}{BEGIN}\n\n{text(board)}\n{END}{tail}"
     changed = [file.name] if new != old else []
     if not write:
-        return changed + exports.differing(board, store.folder)
-    exports.write(board, store.folder)
+        return changed + exports.differing(board, place)
+    exports.write(board, place)
     if changed:
         temporary = file.with_suffix(".tmp")
         temporary.write_text(new, encoding="utf-8")
@@ -67,7 +75,7 @@ def text(board: Board) -> str:
         *_pictures(board),
         *_costs(board),
         *choices.section(board.chosen),
-        *truths.section(board.all),
+        *truths.section(board.all, board.edition),
         *bounds.section(board.grids),
         *_paradigms(board),
         *_suites(board),
@@ -146,12 +154,21 @@ def _harm(board: Board) -> list[str]:
     turns, parts = tables.turning_points(board.core), ["## Negative transfer", ""]
     for k, rows in board.same_task.items():
         if rows:
-            families = {g for t, g in zip(board.core[k].tasks, board.core[k].groups, strict=True) if for_all(t)}
+            families = {
+                g for t, g in zip(board.core[k].tasks, board.core[k].groups, strict=True) if board.edition.ranks(t)
+            }
             few = len(families) < stats.FAMILIES_TO_BOUND
             why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
             below = f"where the mean over seeds is more than a point below {board.core[k].reference}'s"
             said = f"A task is harmed {below}{why}.{_power(board.core[k])}"
-            parts += [f"### Harm with {_labels(k)}", "", said, "", tables.harm(rows, turns if k else {}), ""]
+            parts += [
+                f"### Harm with {_labels(k)}",
+                "",
+                said,
+                "",
+                tables.harm(rows, turns if k else {}, board.edition.protocol.margins),
+                "",
+            ]
     return parts
 
 
@@ -207,9 +224,10 @@ def _pending(board: Board) -> list[str]:
     )
     rows = [r for c in board.pending if c.bundle for r in submissions.marked(c.bundle, f"unverified, {c.folder.name}")]
     joined = frame.joining(rows, board.rows)
-    held = frame.standing(frame.load(board.store, joined)) if joined else board.rows
+    own = board.edition
+    held = frame.standing(frame.load(board.store, joined), own) if joined else board.rows
     names = {r.method for r in joined}
-    lines = [tables.claim(g, m, k) for k, g in grids(of_core(held)).items() for m in g.methods if m in names]
+    lines = [tables.claim(g, m, k) for k, g in grids(of_core(held, own), own).items() for m in g.methods if m in names]
     wrong = [f"- `{plain(c.folder.name)}` is no bundle: {plain(c.wrong)}" for c in board.pending if c.bundle is None]
     return ["## Not verified", "", said, "", *([tables.claims(lines), ""] if lines else []), *wrong, ""]
 
@@ -224,7 +242,8 @@ def _paradigms(board: Board) -> list[str]:
         turns = tables.turning_points(board.paradigms[title])
         for k, rows in placed.items():
             parts += [f"#### {title}, {_labels(k)}", "", tables.short(rows, board.changed), ""]
-            parts += [f"Harm, {title}, {_labels(k)}:", "", tables.harm(rows, turns if k else {}), ""]
+            table = tables.harm(rows, turns if k else {}, board.edition.protocol.margins)
+            parts += [f"Harm, {title}, {_labels(k)}:", "", table, ""]
         parts += ["</details>", ""]
     return parts
 
@@ -248,7 +267,7 @@ def _labels(k: Budget) -> str:
 
 
 def _of(g: Grid, k: Budget) -> str:
-    asked = sum(map(for_all, core.named(core.BOARD).at(k)))
+    asked = sum(map(g.edition.ranks, g.edition.grid.at(k)))
     least = f"; {asked} are asked for" if len(g.tasks) < asked else ""
     return (
         f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "

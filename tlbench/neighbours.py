@@ -51,7 +51,7 @@ def nearest(
     ranks = [1 / (i + 1) for i in range(min(NEAREST, len(found)))]
     return tuple(
         Neighbour(
-            name, frame.group(name.partition("/")[0]), rank / sum(ranks), far, parts,
+            name, index.edition.family(name.partition("/")[0]), rank / sum(ranks), far, parts,
             _floor(index, name, reference, budget),
         )
         for rank, (far, name, parts) in zip(ranks, found, strict=False)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import board, comparison, registry, selection, similarity, wording
+from tlbench import board, comparison, editions, registry, selection, similarity, wording
 from tlbench import recommend as advice
 from tlbench.arguments import budgets
 from tlbench.card import Budget
 from tlbench.comparison import Comparison, Duel
+from tlbench.editions import Edition
 from tlbench.index import Index
 from tlbench.mistake import Mistake, suggest
 from tlbench.recommend import Candidate, Recommendation
@@ -24,10 +25,17 @@ SHOWN = 10  # methods of a list of advice
 
 
 def compare(
-    first: str, second: str, names: Sequence[str], budget: str | None, results: Path | None, json_wanted: bool
+    first: str,
+    second: str,
+    names: Sequence[str],
+    budget: str | None,
+    results: Path | None,
+    json_wanted: bool,
+    edition: str | None = None,
 ) -> None:
     """Print two methods side by side, a section a budget."""
-    index = Index.of(_store(results).rows.every())
+    store, chosen = _rows(results, edition)
+    index = Index.of(store.rows.every(), edition=chosen)
     found = comparison.of_index(index, first, second, names, None if budget is None else one_budget(budget))
     if json_wanted:
         print(json.dumps([asdict(c) for c in found], ensure_ascii=False))
@@ -68,10 +76,13 @@ def _means(c: Comparison) -> str:
     return f"{said}\nmean over {families}: these tasks {suite}; new tasks {new}"
 
 
-def why(method: str, task: str, budget: str, rule: str, results: Path | None, json_wanted: bool) -> None:
+def why(
+    method: str, task: str, budget: str, rule: str, results: Path | None, json_wanted: bool, edition: str | None = None
+) -> None:
     """Print the rows behind one cell of the board."""
-    store, rule = _store(results), selection.named(rule).name
-    found = trace(store.rows.every(), method, task, one_budget(budget), rule, board.timed(store))
+    (store, chosen), rule = _rows(results, edition), selection.named(rule).name
+    timed = board.timed(store, chosen)
+    found = trace(store.rows.every(), method, task, one_budget(budget), rule, timed, chosen)
     if json_wanted:
         print(json.dumps(asdict(found), ensure_ascii=False))
         return
@@ -87,6 +98,8 @@ def why(method: str, task: str, budget: str, rule: str, results: Path | None, js
     if found.labelled:
         where = "nowhere" if found.harms_from is None else f"from {wording.labels(found.harms_from)} on"
         print(f"below target_only {where} (measured at {', '.join(map(str, found.labelled))})")
+    if found.checkout:
+        print(f"edition {chosen.name} is frozen; its code: git checkout {found.checkout}")
     print(f"again: {found.again}")
     if found.timed:
         table("Timing passes", ("seed", "fit s", "commit", "time", "session", "key"), [_timed(t) for t in found.timed])
@@ -115,7 +128,9 @@ def _summary(found: Trace) -> str:
     return f"{said}; over {found.reference} {points(over, pm, '+')}; negative transfer: {x.negative_transfer}"
 
 
-def recommend(name: str, budget: str, results: Path | None, root: Path | None, json_wanted: bool) -> None:
+def recommend(
+    name: str, budget: str, results: Path | None, root: Path | None, json_wanted: bool, edition: str | None = None
+) -> None:
     """Print what to use on a task, and on which tasks of the board that stands.
 
     Raises:
@@ -124,7 +139,8 @@ def recommend(name: str, budget: str, results: Path | None, root: Path | None, j
     tasks, labels = registry.find(name), one_budget(budget)
     if len(tasks) > 1:
         raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
-    index = Index.of(_store(results).rows.every())
+    store, chosen = _rows(results, edition)
+    index = Index.of(store.rows.every(), edition=chosen)
     index.check_budget(labels)  # before anything is measured
     known = (similarity.of_name(index.examples[t], root) for t in index.tasks)
     found = advice.recommend(index, similarity.of_task(tasks[0], root, extract=True), known, labels)
@@ -192,8 +208,11 @@ def table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> 
     console.print(drawn)
 
 
-def _store(results: Path | None) -> Store:
-    store = Store(results or default_folder())
+def _rows(results: Path | None, name: str | None) -> tuple[Store, Edition]:
+    """The rows that are asked, and the edition whose they are."""
+    folder = results or default_folder()
+    edition = editions.named(folder, name)
+    store = editions.opened(folder, edition)
     for text in store.warnings():
         print(f"note: {text}", file=sys.stderr)
-    return store
+    return store, edition

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tlbench import bundle, markdown, submission
+from tlbench import bundle, editions, markdown, submission
 from tlbench import guard as guards
 from tlbench.api import Options
 from tlbench.board import Board
@@ -81,16 +81,18 @@ def _record(done: Verification, verdict: str) -> None:
     (done.folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
 
-def preview(folders: Sequence[Path], results: Path | None, file: Path | None) -> int:
+def preview(folders: Sequence[Path], results: Path | None, file: Path | None, edition: str | None = None) -> int:
     """The board as it would be with bundles, marked as not verified; on stdout, or in a file that is not the board."""
-    store = Store(results or default_folder())
+    root = results or default_folder()
+    chosen = editions.named(root, edition)
+    store = editions.opened(root, chosen)
     if file is not None and file.exists() and BEGIN in file.read_text(encoding="utf-8", errors="replace"):
         raise Mistake(f"{file}: is a board; a preview goes elsewhere")
     try:
         found = [bundle.read(folder) for folder in folders]
     except ValueError as error:
         raise Mistake(f"--with: {error}") from None
-    board = Board(store, found)
+    board = Board(store, found, chosen)
     names = {f"{b.about.method.name} (unverified)" for b in found}
     text = markdown.text(board)
     if file is None:

@@ -113,7 +113,7 @@ def of_row(row: Row) -> Sketch:
     """Of a task whose card is not at hand."""
     return Sketch(
         row.task, row.regime, row.paradigm, kind(row.backbone), None, None, None, None,
-        frame.group(row.suite), row.target, (row.backbone,), training(row.backbone, None),
+        frame.OPEN.family(row.suite), row.target, (row.backbone,), training(row.backbone, None),
     )  # fmt: skip
 
 

@@ -28,7 +28,6 @@ from tlbench.stats import Estimate, Rate
 
 UNRANKED = (TARGET_FULL, CHANCE, *AGAIN)  # the skyline, and controls
 MOST_IMPUTED = 0.1  # of a method's cells
-MARGINS = (0.0, stats.MARGIN, 2.0)  # points below the reference that count as harm; the second one is the board's
 RESAMPLES = 2000
 AT_ONCE = 8  # methods whose answers are compared together
 
@@ -37,7 +36,7 @@ AT_ONCE = 8  # methods whose answers are compared together
 class Harm:
     """How often and how much a method falls below its reference, over the tasks of a grid."""
 
-    counts: tuple[int, ...]  # tasks harmed by more than each of MARGINS
+    counts: tuple[int, ...]  # tasks harmed by more than each of the protocol's margins
     tasks: int
     rate: Rate  # at the board's margin
     sure_rate: float | None  # of tasks harmed significantly, families weighing alike; None: not all were tested
@@ -108,7 +107,7 @@ def part(grid: Grid, tasks: NDArray[np.bool_]) -> Grid:
         grid.seeds, grid.value[:, tasks], grid.imputed[:, tasks], grid.gain[:, tasks], grid.added[:, tasks],
         grid.mean[:, tasks], grid.se[:, tasks], grid.df[:, tasks], grid.chance[tasks], grid.skyline[tasks],
         grid.reference, keep(grid.regimes) if grid.regimes else (),
-        tuple(s for s, kept in zip(grid.sheets, tasks, strict=True) if kept) if grid.sheets else (),
+        tuple(s for s, kept in zip(grid.sheets, tasks, strict=True) if kept) if grid.sheets else (), grid.edition,
     )  # fmt: skip
 
 
@@ -141,10 +140,11 @@ def harm_of(grid: Grid, i: int) -> Harm | None:
     tasks = [t for t, k in zip(grid.tasks, known, strict=True) if k]
     groups = [g for g, k in zip(grid.groups, known, strict=True) if k]
     seeds = (~np.isnan(grid.gain[i])).sum(1)[known]
-    words = stats.harm(-gap, grid.se[i][known], grid.df[i][known], seeds)
+    margins = grid.edition.protocol.margins
+    words = stats.harm(-gap, grid.se[i][known], grid.df[i][known], seeds, margins[1])
     sure = stats.rate(words == "negative", groups).value if (words != "not tested").all() else None
     return Harm(
-        tuple(int((gap > m).sum()) for m in MARGINS), len(gap), stats.rate(gap > stats.MARGIN, groups), sure,
+        tuple(int((gap > m).sum()) for m in margins), len(gap), stats.rate(gap > margins[1], groups), sure,
         int((words == "negative").sum()), int((words == "positive").sum()), int((words != "not tested").sum()),
         stats.severity(gap), stats.cvar(gap), stats.worst(gap), tasks[int(np.argmax(gap))],
     )  # fmt: skip
@@ -170,12 +170,12 @@ def _placed(grid: Grid, ranked: Sequence[Standing]) -> list[Standing]:
     mean = weighted(ranks(value.mean(2)), w)
     low, high = grid.chance[:, None], grid.skyline[:, None]
     normal = (value - low) / (high - low)
-    reference = grid.value[grid.methods.index(grid.reference)]
+    reference, tie = grid.value[grid.methods.index(grid.reference)], grid.edition.protocol.tie
     return [
         replace(
             s, rank=(int(places[n, 0]), int(places[n, 1])), group=int(groups[n]), mean_rank=float(mean[n]),
             iqm=None if np.isnan(normal[n]).any() else iqm(normal[n]),
-            improves=probability_of_improvement(value[n], reference, w), won=win_tie_loss(gain[n].mean(1)),
+            improves=probability_of_improvement(value[n], reference, w), won=win_tie_loss(gain[n].mean(1), tie),
         )
         for n, s in enumerate(ranked)
     ]  # fmt: skip

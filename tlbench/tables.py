@@ -9,15 +9,17 @@ import numpy as np
 
 from tlbench import stats
 from tlbench.card import Budget
+from tlbench.editions import Protocol
 from tlbench.grid import CHANCE, Grid
 from tlbench.references import AGAIN, TARGET_FULL
 from tlbench.rounding import fixed, settled, significant
-from tlbench.standings import MARGINS, Harm, Standing
+from tlbench.standings import Harm, Standing
 from tlbench.stats import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MARGINS = Protocol().margins
 DAGGER = " †"  # after a method whose code has changed since it was measured
 FLOOR = " (A/A floor)"  # after a second copy of a reference
 
@@ -135,15 +137,16 @@ def by_family(standings: Mapping[Budget, Sequence[Standing]]) -> str:
     return markdown(["family", *(f"k = {k}" for k in standings)], rows, left=1)
 
 
-def harm(standings: Sequence[Standing], turns: Mapping[str, str]) -> str:
+def harm(standings: Sequence[Standing], turns: Mapping[str, str], margins: Sequence[float] = MARGINS) -> str:
     """Negative transfer at one budget: how often, how sure, how much. The A/A floor first, then the most harmful.
 
     Args:
         turns: method -> in words, the budgets from which its sources harm; empty: no such column
+        margins: points below the reference that harm is counted at
     """
-    margins = "/".join(f"{m:g}" for m in MARGINS)
+    than = "/".join(f"{m:g}" for m in margins)
     header = [
-        "method", f"harmed by > {margins}", "rate [95 %]", "sure: −/+", "sure rate", "severity", "CVaR20", "worst",
+        "method", f"harmed by > {than}", "rate [95 %]", "sure: −/+", "sure rate", "severity", "CVaR20", "worst",
     ]  # fmt: skip
     known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
     known.sort(key=lambda x: (x[0] not in AGAIN, -settled(x[1].rate.value), -settled(x[1].severity), x[0]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tlbench import frame, registry
 from tlbench.card import FULL, Budget
+from tlbench.editions import Edition
 from tlbench.index import Index
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
@@ -55,6 +56,7 @@ class Trace:
     reference: str  # what the gain is over
     rows: tuple[Evidence, ...]
     others: int  # rows of the same cells in the store that do not count: other settings, versions, data or weights
+    checkout: str | None  # of a frozen edition: the commit whose code made its rows, to be checked out first
     again: str  # a command that makes them once more, in a store of their own
     harms_from: Budget | None  # k*: the smallest budget of labels at which its mean lies below target-only's
     labelled: tuple[Budget, ...]  # the budgets of labels that can tell: those with both
@@ -63,7 +65,13 @@ class Trace:
 
 
 def trace(
-    rows: Iterable[Row], method: str, task: str, budget: Budget, rule: str = DEFAULT, timings: Sequence[Timing] = ()
+    rows: Iterable[Row],
+    method: str,
+    task: str,
+    budget: Budget,
+    rule: str = DEFAULT,
+    timings: Sequence[Timing] = (),
+    edition: Edition = frame.OPEN,
 ) -> Trace:
     """The rows behind one line of the board.
 
@@ -71,13 +79,14 @@ def trace(
         task: 'suite/source-target', or what names one task alone
         rule: of selection, whose choices are wanted
         timings: those that the board counts
+        edition: whose rows these are
 
     Raises:
         Mistake: there is no such line; says what is close.
     """
     rows = list(rows)
-    suite = frame.known(task.partition("/")[0])
-    index = Index.of(rows, rule, ranked=suite is None or suite.ranked)
+    suite = edition.suite(task.partition("/")[0])
+    index = Index.of(rows, rule, ranked=suite is None or suite.ranked, edition=edition)
     index.check(method)
     name = _task(index, task)
     asked = index.asked(method, name, budget)
@@ -85,7 +94,7 @@ def trace(
         known = [str(k) for k in index.budgets if index.cells(method, name, k)]
         there = f"; it has budgets {', '.join(known)}" if known else f"; it has none on {name}"
         raise Mistake(f"no rows of {method} on {name} at budget {budget}{there}")
-    reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
+    reference = edition.protocol.reference_at(budget)
     beside = asked.source_only if budget == 0 else asked.target_only
     own = [r for r in asked.rows if r]
     evidence = tuple(_evidence(r, b if method != reference else None) for r, b in zip(own, beside, strict=True))
@@ -95,10 +104,16 @@ def trace(
     found, again = _timed(timings, method, name, budget), command(own, method, name, budget)
     repeats = [r for r in own if r.seed in {t.seed for t in found}]
     return Trace(
-        line(asked), reference, evidence, others, f"{again} --results again",
+        line(asked), reference, evidence, others, _checkout(own, edition), f"{again} --results again",
         harmful_from(list(gaps), list(gaps.values())), tuple(gaps), found,
         command(repeats, method, name, budget).replace("tlbench run", "tlbench time") if repeats else None,
     )  # fmt: skip
+
+
+def _checkout(rows: Sequence[Row], edition: Edition) -> str | None:
+    """The newest commit that made some of the rows, where today's code may make others."""
+    newest = max((r for r in rows if r.commit), key=lambda r: r.time, default=None)
+    return newest.commit if edition.frozen and newest else None
 
 
 def _gaps(index: Index, method: str, task: str) -> dict[int, float]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from tlbench import frame, standings, tables
 from tlbench.card import Budget
+from tlbench.editions import Edition
 from tlbench.grid import Grid, grids
 from tlbench.rounding import fixed, settled
 from tlbench.standings import Standing
-from tlbench.stats import MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 HEADER = ("task", "k", "reference", "ceiling", "methods", "gain", "harmed", "surely", "best", "worst")
 
 
-def section(rows: pd.DataFrame) -> list[str]:
+def section(rows: pd.DataFrame, edition: Edition) -> list[str]:
     """Lines of the board on rows of tasks with known truth, `frame.load`'s; none where there are none."""
-    generated = [n for n in rows["suite"].cat.categories if (c := frame.known(n)) and c.loader == "generated"]
-    found = grids(frame.standing(rows[rows["suite"].isin(generated)], ranked=False))
+    generated = [n for n in rows["suite"].cat.categories if (held := edition.suite(n)) and held.generated]
+    found = grids(frame.standing(rows[rows["suite"].isin(generated)], edition, ranked=False), edition)
     if not found:
         return []
     said = (
@@ -33,7 +33,7 @@ def section(rows: pd.DataFrame) -> list[str]:
     )
     suites = {t.partition("/")[0]: None for g in found.values() for t in g.tasks}
     lines = [line for name in sorted(suites, key=_number) for line in _lines(found, name)]
-    known = [f"- `{name}`: {card.summary}" for name in sorted(suites, key=_number) if (card := frame.known(name))]
+    known = [f"- `{name}`: {card.summary}" for name in sorted(suites, key=_number) if (card := edition.suite(name))]
     return ["## Known truth", "", said, "", *known, "", tables.markdown(HEADER, lines, left=1), ""]
 
 
@@ -50,10 +50,11 @@ def _line(grid: Grid, t: int) -> tuple[str, ...]:
     there.sort(key=lambda s: (-settled(s.gain.mean), s.method))
     if not there:
         return ()
+    margin = grid.edition.protocol.margins[1]
     reference = float(np.nanmean(own.value[own.methods.index(own.reference)]))
     return (
         own.tasks[0], str(own.budget), fixed(reference), fixed(float(own.skyline[0])), str(len(there)),
-        str(sum(settled(s.gain.mean) > MARGIN for s in there)), str(sum(settled(s.gain.mean) < -MARGIN for s in there)),
+        str(sum(settled(s.gain.mean) > margin for s in there)), str(sum(settled(s.gain.mean) < -margin for s in there)),
         str(sum(s.harm.negative for s in there if s.harm)), _named(there[0]), _named(there[-1]),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tlbench.cli.app import AsJson, DataRoot, Results, app
+from tlbench.cli.app import AsJson, DataRoot, InEdition, Results, app, edition_app
 
 
 @app.command()
@@ -27,15 +27,16 @@ def leaderboard(
         list[Path] | None,
         typer.Option("--with", help="Preview it with this bundle, on stdout or in --file; repeatable."),
     ] = None,
+    edition: InEdition = None,
 ) -> None:
-    """Rebuild leaderboard.md between its two markers from the rows."""
+    """Rebuild leaderboard.md between its two markers from an edition's rows."""
     from tlbench import command
 
     if with_:
         from tlbench import referee
 
-        raise SystemExit(referee.preview(with_, results, file))
-    raise SystemExit(command.leaderboard(results, file, check))
+        raise SystemExit(referee.preview(with_, results, file, edition))
+    raise SystemExit(command.leaderboard(results, file, check, edition))
 
 
 @app.command()
@@ -48,12 +49,13 @@ def compare(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="Labels per class [default: each that both have].")] = None,
     results: Results = None,
+    edition: InEdition = None,
     as_json: AsJson = False,
 ) -> None:
     """Two methods on the cells that both have: differences with intervals, and a verdict."""
     from tlbench import questions
 
-    questions.compare(first, second, task or [], budget, results, as_json)
+    questions.compare(first, second, task or [], budget, results, as_json, edition)
 
 
 @app.command()
@@ -63,12 +65,13 @@ def why(
     budget: Annotated[str, typer.Argument(help="Labels per class.")],
     rule: Annotated[str, typer.Option(help="What it chose, of the board's table of selection.")] = "default",
     results: Results = None,
+    edition: InEdition = None,
     as_json: AsJson = False,
 ) -> None:
     """The rows behind a cell of the board, and the command that makes them again."""
     from tlbench import questions
 
-    questions.why(method, task, budget, rule, results, as_json)
+    questions.why(method, task, budget, rule, results, as_json, edition)
 
 
 @app.command()
@@ -77,9 +80,42 @@ def recommend(
     budget: Annotated[str, typer.Option(help="Labels per class that you have.")],
     data_root: DataRoot = None,
     results: Results = None,
+    edition: InEdition = None,
     as_json: AsJson = False,
 ) -> None:
     """What to use on a task, from the board's tasks most like it; and what is likely to do harm."""
     from tlbench import questions
 
-    questions.recommend(task, budget, results, data_root, as_json)
+    questions.recommend(task, budget, results, data_root, as_json, edition)
+
+
+@edition_app.command("list")
+def editions(results: Results = None, as_json: AsJson = False) -> None:
+    """The editions of a store: rows, methods, tasks, dates."""
+    from tlbench import command
+
+    command.editions_of(results, as_json)
+
+
+@edition_app.command()
+def freeze(
+    name: Annotated[str, typer.Argument(help="Year and month, as 2027.03.")],
+    results: Results = None,
+) -> None:
+    """Freeze the open edition: its packed rows, timings and submissions, with all that its board rests on."""
+    from tlbench import command
+
+    command.freeze(name, results)
+
+
+@edition_app.command()
+def changes(
+    old: Annotated[str, typer.Argument(help="An edition.")],
+    new: Annotated[str, typer.Argument(help="A later one, or 'open'.")],
+    results: Results = None,
+    file: Annotated[Path | None, typer.Option(help="Write it there [default: print it].")] = None,
+) -> None:
+    """What changed from one edition to another, method by method, and why."""
+    from tlbench import command
+
+    command.changes(old, new, results, file)
