@@ -9,6 +9,7 @@ features and labels taken together; then, the plan held fixed, the network makes
 The plan and the network take turns once a step, as in the paper's algorithm 1.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tlbench import NotConverged
 from tlbench.descent import Batch, Descent
 from tlbench.losses import squared_distances
 
@@ -52,5 +54,7 @@ def joint_cost(fs: Tensor, ft: Tensor, ys: Tensor, scores: Tensor, alpha: float,
 
 def plan(cost: Tensor) -> Tensor:
     """The cheapest plan (n, m) between uniform weights, without gradient."""
-    found = ot.emd([], [], cost.detach().double().cpu().numpy())
+    found, log = ot.emd([], [], cost.detach().double().cpu().numpy(), log=True)
+    if log["warning"]:
+        warnings.warn(NotConverged("the network simplex stopped at its limit of pivots"), stacklevel=2)
     return torch.as_tensor(found, dtype=cost.dtype, device=cost.device)

@@ -9,14 +9,13 @@ to the power `flattening`, with which the source is weighed. With `degree` 2 the
 too, so that a change of variance shows. The joint training of both classifiers is left out.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from tlbench.convergence import scikit_learns
 from tlbench.kernels import Array
 from tlbench.shallow import Weighting
 
@@ -48,7 +47,6 @@ def log_odds(xs: Array, xt: Array, penalty: float, degree: int) -> Array:
     x = np.concatenate([xs, xt])
     x = np.concatenate([x**p for p in range(1, degree + 1)], 1)
     model = LogisticRegression(C=1 / penalty, max_iter=1000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of domains that nothing confuses
+    with scikit_learns("the logistic regression of the domains"):  # of domains that nothing confuses
         model.fit(x, np.repeat([0, 1], [len(xs), len(xt)]))
     return np.asarray(model.decision_function(x[: len(xs)]) + np.log(len(xs) / len(xt)))

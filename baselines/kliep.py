@@ -9,15 +9,18 @@ a concave problem, solved to optimality. The kernel is Gaussian; its width, amon
 `WIDTHS` times the median distance, has the greatest likelihood of target samples held out (the paper's LCV).
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from tlbench import NotConverged
 from tlbench.kernels import Array, median_distance, rbf
 from tlbench.shallow import Weighting
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0)
+STEPS = 100  # of the interior-point method
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def shares(f: Array) -> Array:
     """
     s = np.full(f.shape[1], 1 / f.shape[1])
     z = np.ones(len(s))
-    for _ in range(100):
+    for _ in range(STEPS):
         part = f / (f @ s)[:, None]
         gradient = 1 - part.mean(0)
         if s @ z < 1e-10 and np.abs(gradient - z).max() < 1e-8:
@@ -87,4 +90,6 @@ def shares(f: Array) -> Array:
         dz = centre - z - z / s * ds
         step = min(1.0, *(0.99 / max(1e-300, float((-dv / v).max())) for v, dv in ((s, ds), (z, dz))))
         s, z = s + step * ds, z + step * dz
+    else:
+        warnings.warn(NotConverged("KLIEP's program stopped at its limit of steps"), stacklevel=2)
     return s

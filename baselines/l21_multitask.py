@@ -10,6 +10,7 @@ of the smallest one that leaves no feature; papers choose it by cross-validation
 default is ours, small enough to keep what the tasks share. Solved by FISTA (Beck & Teboulle, 2009).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from tlbench import Labeled, Predictor, Train
+from tlbench import Labeled, NotConverged, Predictor, Train
 from tlbench.descent import ERM
 from tlbench.embed import embedded
 
@@ -64,9 +65,12 @@ def solved(xs: Sequence[Tensor], ys: Sequence[Tensor], alpha: float, iterations:
     w = ahead = torch.zeros_like(aims)
     t = 1.0
     for _ in range(iterations):
+        before = w
         slope = torch.cat([g @ part for g, part in zip(grams, torch.split(ahead, sizes, 1), strict=True)], 1) - aims
         moved = ahead - step * slope
         shrunk = moved * (1 - alpha * step / moved.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(min=0)
         t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
         ahead, w, t = shrunk + (t - 1) / t_next * (shrunk - w), shrunk, t_next
+    if float((w - before).norm()) > 1e-3 * float(w.norm()):  # the loss is then about as far above its least, as a share
+        warnings.warn(NotConverged("the group lasso stopped at its limit of iterations"), stacklevel=2)
     return list(torch.split(w, sizes, 1))

@@ -11,14 +11,13 @@ alpha is a share of the smallest one at which every row vanishes; the paper foll
 the default of a tenth is ours. The solver is scikit-learn's coordinate descent.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import MultiTaskLasso
 
+from tlbench.convergence import scikit_learns
 from tlbench.kernels import Array
 from tlbench.shallow import Labels, Move, Moving
 
@@ -56,6 +55,5 @@ def coefficients(x: Array, y: Array, share: float) -> Array:
         return np.zeros((x.shape[1], y.shape[1]))
     # A seed of its own: without one it draws from numpy's generator, cyclic as its steps are.
     model = MultiTaskLasso(share * largest, fit_intercept=False, tol=1e-6, max_iter=2000, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for the support
+    with scikit_learns("the group lasso"):  # near enough for the support
         return np.asarray(model.fit(np.asfortranarray(x), y).coef_.T)

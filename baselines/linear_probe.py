@@ -6,13 +6,11 @@ min(k, 5)-fold cross-validation of the log-loss inside the shots; with one label
 hold out and C = 1 stands. At k = 0 the probe is fitted on the source labels instead.
 """
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -20,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
+from tlbench.convergence import scikit_learns
 from tlbench.descent import ERM
 from tlbench.embed import Embedding, in_batches, nothing_of
 
@@ -72,8 +71,7 @@ def fitted(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], penalties: int, see
     """Standardisation and logistic regression on (n, d) features, C by cross-validated log-loss."""
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the weakest penalties may not settle
+    with scikit_learns("a logistic regression"):  # the weakest penalties may not settle
         if folds < 2:
             return probe.fit(x, y)
         grid = {"logisticregression__C": np.logspace(-4, 2, penalties)}

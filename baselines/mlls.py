@@ -10,6 +10,7 @@ log-loss is least; p is the mean of the calibrated probabilities there. The scor
 is concave in q: there is one maximum.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,9 +18,12 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from tlbench import NotConverged
 from tlbench.kernels import Array
 from tlbench.priors import LabelShift
 from tlbench.shallow import Labels
+
+STEPS = 15_000  # of L-BFGS, scipy's
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ def proportions(target: Array, p: Array, tolerance: float, rounds: int = 100_000
         q = q / q.sum()
         if np.abs(q - before).max() < tolerance:
             break
+    else:
+        warnings.warn(NotConverged("the EM of the classes' proportions stopped at its limit of rounds"), stacklevel=2)
     return np.asarray(q)
 
 
@@ -76,5 +82,8 @@ def calibration(told: Array, y: Labels, biased: bool) -> tuple[float, Array]:
 
     start = np.r_[1.0, np.zeros(c - 1 if biased else 0)]
     bounds = [(1e-2, 1e2)] + [(-10.0, 10.0)] * (len(start) - 1)  # separable samples have no optimum
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-10, "ftol": 1e-14})
+    options = {"gtol": 1e-10, "ftol": 1e-14, "maxiter": STEPS}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    if found.status == 1:  # the limit; 2 is a line search at rounding that finds nothing lower
+        warnings.warn(NotConverged("the calibration's L-BFGS stopped at its limit of iterations"), stacklevel=2)
     return float(found.x[0]), np.r_[found.x[1:], np.zeros(c + 1 - len(start))]

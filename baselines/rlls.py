@@ -9,15 +9,19 @@ the paper's bound on C's error from n held-out samples of c classes; 0.01 is the
 sequential quadratic programming solves it.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
 
+from tlbench import NotConverged
 from tlbench.kernels import Array
 from tlbench.priors import LabelShift, confusion
 from tlbench.shallow import Labels
+
+STEPS = 1000  # of sequential quadratic programming
 
 
 @dataclass(frozen=True)
@@ -55,5 +59,7 @@ def deviation(c: Array, b: Array, penalty: float) -> Array:
 
     start = np.maximum(np.linalg.lstsq(c, b, rcond=1e-8)[0], -0.5)
     bounds = [(-1.0, None)] * len(b)
-    found = minimize(loss, start, jac=True, method="SLSQP", bounds=bounds, options={"maxiter": 1000, "ftol": 1e-13})
+    found = minimize(loss, start, jac=True, method="SLSQP", bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-13})
+    if found.status == 9:  # the limit; 8 is a line search at rounding that finds nothing lower
+        warnings.warn(NotConverged("RLLS's quadratic programming stopped at its limit of steps"), stacklevel=2)
     return np.asarray(found.x)

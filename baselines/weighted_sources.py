@@ -15,6 +15,7 @@ the mixture that makes the data likeliest, by expectation maximisation with one 
 or l_ij = p(j | x_i) of the unlabelled target, where there are no shots. The shots serve z alone.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -24,7 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from tlbench import Predictor, Train
+from tlbench import NotConverged, Predictor, Train
+from tlbench.convergence import scikit_learns
 from tlbench.descent import ERM, predictor
 from tlbench.embed import embedded, nothing_of
 
@@ -81,7 +83,8 @@ def told_apart(parts: list[Tensor], most: int, penalty: float, seed: int) -> Any
     x = torch.cat([part[torch.randperm(len(part), generator=generator)[:size]] for part in parts])
     y = torch.arange(len(parts)).repeat_interleave(size)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
-    return model.fit(x.double().numpy(), y.numpy())
+    with scikit_learns("the logistic regression of the sources"):
+        return model.fit(x.double().numpy(), y.numpy())
 
 
 def mixture(likely: Tensor, steps: int = 200) -> Tensor:
@@ -89,6 +92,8 @@ def mixture(likely: Tensor, steps: int = 200) -> Tensor:
     n, parts = likely.shape
     z = torch.full((parts,), 1 / parts, dtype=likely.dtype)
     for _ in range(steps):
-        owed = z * likely
+        before, owed = z, z * likely
         z = (1 + (owed / owed.sum(1, keepdim=True).clamp(min=1e-300)).sum(0)) / (parts + n)
+    if float((z - before).abs().max()) > 1e-4:  # of the mixture; a score moves by as small a share
+        warnings.warn(NotConverged("the EM of the sources' mixture stopped at its limit of rounds"), stacklevel=2)
     return z

@@ -20,7 +20,7 @@ APART = {  # how far from skada's a map may be, and why it may
     "subspace alignment": 0.05,  # skada's axes are those of scikit-learn's randomised decomposition
     "coral": 0.01,  # skada shrinks by each domain's own variance, ours adds 1
     "tca": 1e-5,
-    "optimal transport": 1e-8,
+    "optimal transport": 1e-9,  # of the plans' costs: two plans may be optimal
 }
 SLOWER = {"optimal transport": 4.0}  # our costs are summed without a matrix product: cdist in baselines/ot_mapping.py
 
@@ -64,8 +64,22 @@ def test_the_classic_maps_are_skadas_and_as_fast() -> None:
     if not (Path(os.environ.get("TLBENCH_DATA", "")) / "office_caltech10" / "features").is_dir():
         pytest.skip("needs the SURF features of Office-Caltech10 (TLBENCH_DATA)")
     for found in asked("maps"):
-        share = found["ours_s"] / found["theirs_s"]
+        share, plans = found["ours_s"] / found["theirs_s"], "ours_cost" in found
+        apart = dearer(found) if plans else found["apart"]
         print(f"\n{found['map']}, {found['pair']}: {1e3 * found['ours_s']:.0f} ms, skada "
-              f"{1e3 * found['theirs_s']:.0f} ms, apart {found['apart']:.1e}", end="")  # fmt: skip
-        assert found["apart"] < APART[found["map"]], found
+              f"{1e3 * found['theirs_s']:.0f} ms, {'cost' if plans else 'apart'} {apart:.1e}", end="")  # fmt: skip
+        assert apart < APART[found["map"]], found
         assert share < SLOWER.get(found["map"], 1.25), found
+
+
+def dearer(found: dict[str, Any]) -> float:
+    """How far what our plan costs is from what skada's does, as a share; where skada's stopped, how far above.
+
+    Above the optimum is where a plan stands that was completed after its solver stopped at its limit.
+    """
+    assert not found["ours_stopped"], found
+    more = float(found["ours_cost"] / found["theirs_cost"]) - 1
+    if found["theirs_stopped"]:
+        print(f"\n{found['pair']}: skada's solver stopped at its limit; ours costs {more:+.1e} of its plan", end="")
+        return max(0.0, more)
+    return abs(more)

@@ -211,6 +211,7 @@ def test_a_method_lives_with_a_class_that_has_no_shot(name: str, train_on: Digit
 
 
 @pytest.mark.parametrize("sources", [("photos", "fonts"), ("photos", "fonts", "photos")], ids=["two", "three"])
+@pytest.mark.filterwarnings("ignore::tlbench.convergence.NotConverged")  # MLLS, of a classifier that learnt 3 steps
 @every_method
 def test_a_method_takes_several_sources(name: str, sources: tuple[str, ...], train_on: Digits) -> None:
     train, test = train_on(1, sources=sources)

@@ -163,6 +163,7 @@ def test_the_mixture_is_the_one_that_a_general_solver_finds(agrees: Agrees) -> N
     agrees("weighted_sources", "the likelihood by scipy's SLSQP", mixture(torch.from_numpy(likely), 2000), best.x, 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::tlbench.convergence.NotConverged")  # two sources nearly alike: EM is slow
 def test_a_score_is_the_hypotheses_mixed_by_how_likely_the_input_is_under_each_source(agrees: Agrees) -> None:
     train, test = turned(("rot0", "rot60", "rot20a"), 0, steps=20)
     alone = [SourceOnly().fit(replace(train, sources=(s,)), 2)(test.x) for s in train.sources]

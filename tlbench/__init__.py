@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlbench.api import leaderboard, run
     from tlbench.comparison import compare
+    from tlbench.convergence import NotConverged
     from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
     from tlbench.method import Method, Refusal
     from tlbench.mistake import Mistake
@@ -22,12 +23,12 @@ PROTOCOL = 1  # of the harness: bumped when a change of it (not of a method or a
 _HOMES = {  # loaded when asked for: the command line must answer before numpy is there
     "Episodes": "data", "Labeled": "data", "Learner": "data", "Predictor": "data", "Recipe": "data", "Train": "data",
     "Unlabeled": "data",
-    "Method": "method", "Refusal": "method", "Mistake": "mistake", "compare": "comparison", "leaderboard": "api",
-    "run": "api",
+    "Method": "method", "Refusal": "method", "Mistake": "mistake", "NotConverged": "convergence",
+    "compare": "comparison", "leaderboard": "api", "run": "api",
 }  # fmt: skip
 __all__ = [
-    "Episodes", "Labeled", "Learner", "Method", "Mistake", "Predictor", "Recipe", "Refusal", "Train", "Unlabeled",
-    "compare", "leaderboard", "run",
+    "Episodes", "Labeled", "Learner", "Method", "Mistake", "NotConverged", "Predictor", "Recipe", "Refusal", "Train",
+    "Unlabeled", "compare", "leaderboard", "run",
 ]  # fmt: skip
 
 

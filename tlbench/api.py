@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlbench import descriptions, requirements, selection
 from tlbench import plan as plans
@@ -23,6 +23,9 @@ from tlbench.row import DEFAULT, Row
 from tlbench.selection import Reduction, Rule
 from tlbench.store import Store, default_folder
 from tlbench.sweep import Sweep, default_jobs, resolve_device, threads_for
+
+if TYPE_CHECKING:
+    from tlbench.board import Board
 
 
 @dataclass(frozen=True)

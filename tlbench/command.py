@@ -19,7 +19,7 @@ from tlbench.executors.local import Workers
 from tlbench.jail import resolve
 from tlbench.mistake import Mistake, suggest
 from tlbench.progress import bar
-from tlbench.report import as_json
+from tlbench.report import as_json, unsettled
 from tlbench.request import Request
 from tlbench.store import Store, default_folder
 from tlbench.sweep import Sweep, default_jobs
@@ -29,7 +29,7 @@ def run(request: Request, options: Options, json_wanted: bool) -> int:
     """Run, print the table, and say what a reader must know of it. Returns the exit code."""
     with bar() as shown:
         outcome = api.execute(request, options, shown.tell, shown.extraction)
-    for text in (*outcome.plan.notices, *outcome.store.warnings()):
+    for text in (*_notices(outcome), *outcome.store.warnings()):
         print(f"note: {text}", file=sys.stderr)
     if json_wanted:
         print(json.dumps(_as_json(outcome), ensure_ascii=False))
@@ -41,12 +41,16 @@ def run(request: Request, options: Options, json_wanted: bool) -> int:
     return 0
 
 
+def _notices(outcome: Outcome) -> list[str]:
+    return [*outcome.plan.notices, *unsettled(outcome.rows)]
+
+
 def _as_json(outcome: Outcome) -> dict[str, object]:
     return {
         "provisional": outcome.plan.provisional,
         "computed": outcome.computed,
         "store": str(outcome.store.file),
-        "notices": outcome.plan.notices,
+        "notices": _notices(outcome),
         "lines": as_json(outcome.lines),
         "gaps": [asdict(g) for g in outcome.gaps],
         "rows": [row.values() for row in outcome.rows],

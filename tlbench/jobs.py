@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from tlbench import folds, loading, nets
 from tlbench import method as methods
+from tlbench.convergence import heard
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.detect import Detector
 from tlbench.embed import batch_for
@@ -115,7 +116,7 @@ def measured(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     method = loading.load(job["method"])(**job["config"])
     train, device, seed = training(job, folder), job["device"], int(job["seed"])
     energy, start = Energy.of(device), synchronized(device)
-    with StepWatch(device) as watch:
+    with StepWatch(device) as watch, heard() as said:
         predict = method.fit(train, seed)
     fitted = synchronized(device)
     joules, steps, loops = energy.joules(), watch.columns(), loops_of(METER)
@@ -134,6 +135,7 @@ def measured(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "peak_gpu_mib": torch.cuda.max_memory_allocated(device) / 2**20 if device.startswith("cuda") else None,
         "energy_j": joules,
         "arithmetic": "bf16" if job.get("amp") else arithmetic(device),
+        "unsettled": [text[:150] for text in said[:3]],
         **steps,
     }
     if job.get("timed"):

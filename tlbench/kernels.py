@@ -5,6 +5,7 @@ Everything here is in doubles on the host. A matrix of n by n doubles is refused
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist, pdist
 
+from tlbench.convergence import NotConverged
 from tlbench.method import Refusal
 
 Array = NDArray[np.float64]
@@ -21,6 +23,7 @@ Kernel = Callable[[Array, Array], Array]  # (n, d), (m, d) -> (n, m)
 Kind = Literal["primal", "linear", "rbf"]
 
 LIMIT = 8192  # rows: a matrix is half a GiB then, and what is cubic in n takes minutes on two cores
+STEPS = 100  # of the interior-point method
 
 
 def affordable(n: int, what: str) -> None:
@@ -126,7 +129,7 @@ def bounded_quadratic(p: Array, q: Array, upper: float | Array, a: Array, low: f
     x = np.full(n, min(float(np.min(upper)) / 2, (low + high) / 2 / a.sum()))
     s = np.maximum(bound - _rows(x, a), 1e-2)
     z = np.full(2 * n + 2, max(1e-2, float(np.abs(p @ x - q).mean())))
-    for _ in range(100):
+    for _ in range(STEPS):
         dual, primal, gap = p @ x - q + _columns(z, a), _rows(x, a) + s - bound, float(s @ z)
         if gap <= 1e-10 * (1 + abs(float(x @ q))) and np.abs(dual).max() <= 1e-8 * (1 + np.abs(q).max()):
             break
@@ -145,6 +148,8 @@ def bounded_quadratic(p: Array, q: Array, upper: float | Array, a: Array, low: f
                 ahead = float((s + step * ds) @ (z + step * dz)) / gap
                 centre = s * z + ds * dz - ahead**3 * gap / len(s)
         x, s, z = x + step * dx, s + step * ds, z + step * dz
+    else:
+        warnings.warn(NotConverged("the quadratic program stopped at its limit of steps"), stacklevel=2)
     return np.asarray(np.clip(x, 0, upper))
 
 

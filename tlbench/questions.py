@@ -91,8 +91,8 @@ def why(
     table(f"{x.method} on {x.task}, {wording.labels(x.budget)}", header, [_evidence(e) for e in found.rows])
     print(_summary(found))
     print(f"machine: {'; '.join(sorted({e.machine for e in found.rows}))}")
-    for reason in dict.fromkeys(e.reason for e in found.rows if e.reason):
-        print(f"not ok: {reason}")
+    for ok, reason in dict.fromkeys((e.status == "ok", e.reason) for e in found.rows if e.reason):
+        print(f"{'note' if ok else 'not ok'}: {reason}")
     if found.others:
         print(f"{found.others} more rows of it do not count: other settings, versions, data or weights")
     if found.labelled:

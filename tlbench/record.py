@@ -26,6 +26,7 @@ def row(bench: Bench, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs
             split = bench.split(cell.task, cell.seed)
             score = scored(ended.folder / "scores.npy", split, cell.budget)
             measured = {**score, **costs(ended.report, int(score["n_test"]), wall_s)}
+            reason = unsettled(ended.report)
         except ValueError as error:
             status, reason = "failed", str(error)
     if status not in ("ok", "refused"):  # a 'mistake' too: the store knows no fourth status
@@ -91,6 +92,12 @@ def described(
         **{**known, **nothing, **(measured or {})},
         **provenance,
     )
+
+
+def unsettled(report: dict[str, Any]) -> str | None:
+    """What solvers said of not having converged; a method may have written the report."""
+    said = report.get("unsettled")
+    return "; ".join(t for t in said if isinstance(t, str)) if isinstance(said, list) else None
 
 
 def printable(reason: object) -> str | None:

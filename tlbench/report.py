@@ -185,6 +185,20 @@ def _note(rows: Sequence[Row | None]) -> str:
     return f"{len(bad)} {'/'.join(sorted(kinds))}: {bad[0].reason}"
 
 
+def unsettled(rows: Iterable[Row]) -> list[str]:
+    """What rows that count say of solvers that did not converge, a line a method and task."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.ok:
+            groups[row.method, row.task].append(row)
+    told = {key: [r.reason for r in group if r.reason] for key, group in groups.items()}
+    return [
+        f"{method} on {task}: {said[0]} ({len(said)} of {len(groups[method, task])} cells)"
+        for (method, task), said in told.items()
+        if said
+    ]
+
+
 def _mean(gain: tuple[Estimate, int] | None) -> float | None:
     return gain[0].mean if gain else None
 

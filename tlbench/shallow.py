@@ -6,7 +6,6 @@ card's network, the nearest neighbour, a logistic regression or a linear support
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
+from tlbench.convergence import scikit_learns
 from tlbench.data import Labeled, Predictor, Train, Unlabeled
 from tlbench.descent import ERM, predictor
 from tlbench.embed import embedded
@@ -171,8 +170,7 @@ def _fitted(
 ) -> Any:
     model = LogisticRegression(max_iter=1000) if kind == "logistic" else SVC(kernel="linear")
     rows = csr_matrix(x) if np.count_nonzero(x) < 0.1 * x.size else x  # counts of words: many times faster
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of separable classes
+    with scikit_learns("the classifier"):  # separable classes may not
         if penalties > 1 and np.bincount(y.astype(np.int64))[np.unique(y)].min() > 1:
             folds = StratifiedKFold(2, shuffle=True, random_state=seed)
             grid = GridSearchCV(model, {"C": np.logspace(-4, 2, penalties)}, cv=folds, refit=False)
