@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from tlbench import plan as plans
 from tlbench.bench import Bench
 from tlbench.card import Budget
 from tlbench.cell import Cell, Conditions
+from tlbench.editions import Edition
 from tlbench.executors.local import Workers
 from tlbench.jail import Limits, memory_share, resolve
 from tlbench.method import shipped
@@ -45,6 +46,7 @@ class Options:
     bf16_features: bool = False  # of images through a frozen network; its rows are on no board
     jail: str = "auto"  # 0, 1 or 2: how far a method's process is confined; auto: the higher of 0 and 1 that there is
     predictions: Path | None = None  # a folder for every cell's answers to the test samples; None keeps none
+    edition: Edition = field(default_factory=Edition)  # whose arithmetic is the board's
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def bench(options: Options, progress: Any = None) -> Bench:
     jobs = options.jobs or default_jobs(device)
     conditions = Conditions(
         options.data_root, options.backbone, device, threads_for(jobs), options.changed_data, options.amp,
-        "bf16" if options.bf16_features else "fp32",
+        "bf16" if options.bf16_features else options.edition.protocol.features, options.edition.protocol.features,
     )  # fmt: skip
     return Bench(conditions, progress or (lambda what, done, of: None))
 

@@ -45,8 +45,8 @@ class Bench(Samples):
         return transform is not None and transform.precision == "bf16"
 
     def full_precision(self, card: Card) -> bool:
-        """Whether all is computed in float32, as the board's rows are."""
-        return not self.conditions.amp and not self.bf16_features(card)
+        """Whether all is computed as the board's rows are: in float32, but for the features of an early edition."""
+        return not self.conditions.amp and (not self.bf16_features(card) or self.conditions.ranked == "bf16")
 
     def key(self, cell: Cell) -> str:
         """SHA-256 of everything that can change the cell's answer; not the hardware."""

@@ -27,6 +27,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tlbench import predictions
+from tlbench.editions import NAME as EDITION_NAME
+from tlbench.editions import OPEN
 from tlbench.executors.local import plain
 from tlbench.predictions import Array
 from tlbench.row import Row, read_row
@@ -38,6 +40,7 @@ MOST_ROWS = 20_000
 MOST_LISTED = 4 << 20  # bytes of the list of members at the end of predictions.npz
 MOST_OPENED = 1 << 30  # bytes of all predictions, decompressed
 NAME = r"[a-z0-9][a-z0-9_.-]{0,63}"  # of a bundle, and so of its folder
+EDITION = f"{EDITION_NAME}|^{OPEN}$"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=2000)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -67,6 +70,7 @@ class About(BaseModel):
     format: Literal[1]
     name: str = Field(pattern=f"^{NAME}$")
     method: Submitted
+    edition: str = Field(default=OPEN, pattern=EDITION)  # that it is submitted to
     asked: list[Text] = Field(min_length=1, max_length=200)  # suites, tasks and grids
     partial: bool
     files: dict[str, Digest] = Field(max_length=MOST_SOURCES + 2)

@@ -47,7 +47,8 @@ class Conditions:
     threads: int = 1
     changed_data: bool = False  # go on where the data are not those of the published results
     amp: bool = False  # train and predict in mixed precision, bfloat16
-    features: str = "fp32"  # precision of images' features from a frozen network; 'bf16' is on no board
+    features: str = "fp32"  # precision of images' features from a frozen network
+    ranked: str = "fp32"  # the one that is on the board; 'bf16' only in a frozen edition
 
     def __post_init__(self) -> None:
         if self.features not in PRECISIONS:

@@ -57,13 +57,17 @@ def grids() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.toml"))}
 
 
-@cache
-def named(name: str) -> Named:
-    """A grid that ships.
+def named(name: str | Named) -> Named:
+    """A grid that ships, by its name; one that is at hand is itself.
 
     Raises:
         Mistake: there is none of that name.
     """
+    return name if isinstance(name, Named) else _read(name)
+
+
+@cache
+def _read(name: str) -> Named:
     known = grids()
     if name not in known:
         raise Mistake(f"--grid: unknown grid {name!r}{suggest(name, known)}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,6 +39,7 @@ class Protocol(BaseModel):
     reference_without_labels: str = SOURCE_ONLY
     headline: str = "gain over the reference"
     margins: tuple[float, float, float] = (0.0, 1.0, 2.0)  # points below the reference; the second is negative transfer
+    features: Literal["fp32", "bf16"] = "fp32"  # the arithmetic of images' features from a frozen network
     tie: float = 0.5  # points of gain that are neither a win nor a loss
     metrics: dict[str, str] = {
         "classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse",

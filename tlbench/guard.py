@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlbench import archive, submissions
+from tlbench import archive, editions, submissions
 from tlbench.archive import Packed
 from tlbench.bundle import NAME, RECORD
 from tlbench.markdown import BEGIN, END
@@ -24,8 +24,10 @@ from tlbench.store import Store, parsed
 from tlbench.verdict import ACCEPT, QUESTION, REJECT, Check, some
 
 RESULTS, BOARD = "results", "leaderboard.md"
-BUNDLES = f"{RESULTS}/{submissions.FOLDER}/"
-LINES = (f"{RESULTS}/timings.jsonl", f"{RESULTS}/reproduction/rows.jsonl")  # only ever appended to
+FROZEN = f"{RESULTS}/{editions.FOLDER}/"
+BUNDLE = re.compile(rf"({RESULTS}/(?:{editions.FOLDER}/[^/]+/)?{submissions.FOLDER}/)([^/]+)/")  # a path in one
+TIMINGS = "timings.jsonl"
+LINES = (f"{RESULTS}/{TIMINGS}", f"{RESULTS}/reproduction/rows.jsonl")  # only ever appended to
 PLAIN = {"000000", "100644"}  # modes: absent, and a file that is neither a program nor a link
 
 
@@ -39,13 +41,14 @@ class Change:
 
     @property
     def folder(self) -> str:
-        """The bundle it is in."""
-        return self.path.removeprefix(BUNDLES).partition("/")[0] if self.path.startswith(BUNDLES) else ""
+        """The bundle it is in, of the open edition or of a frozen one: its path."""
+        found = BUNDLE.match(self.path)
+        return found[1] + found[2] if found else ""
 
     @property
     def records(self) -> bool:
         """Whether it is a verdict on a bundle."""
-        return self.path == f"{BUNDLES}{self.folder}/{RECORD}"
+        return self.path == f"{self.folder}/{RECORD}"
 
 
 def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
@@ -56,8 +59,9 @@ def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
     """
     fork = _git(root, "merge-base", base, head).decode().strip()
     changes = _changes(root, fork, head)
-    added = sorted({c.folder for c in changes if c.folder and not _there(root, fork, BUNDLES + c.folder)})
-    checks = [_bundles(changes, added), _board(root, fork, head), _rows(root, fork, head, changes)]
+    added = sorted({c.folder for c in changes if c.folder and not _there(root, fork, c.folder)})
+    checks = [_bundles(changes, added), _board(root, fork, head), _editions(root, fork, changes)]
+    checks.append(_rows(root, fork, head, changes))
     return [*checks, *([_alone(changes, added)] if added else [_lines(root, fork, head), _rest(changes)])]
 
 
@@ -96,14 +100,15 @@ def _bundles(changes: Sequence[Change], added: Sequence[str]) -> Check:
     wrong += [f"{c.path} is added to a bundle that is there" for c in own
               if c.status == "A" and c.folder not in added and not c.records]  # fmt: skip
     wrong += [f"{c.path}: a verdict on itself" for c in own if c.folder in added and c.records]
-    wrong += [f"{name!r} is no bundle's name" for name in added if not re.fullmatch(NAME, name)]
-    wrong += [f"{len(added)} bundles at once ({', '.join(added)}); one each"] if len(added) > 1 else []
+    names = {folder: folder.rpartition("/")[2] for folder in added}
+    wrong += [f"{name!r} is no bundle's name" for name in names.values() if not re.fullmatch(NAME, name)]
+    wrong += [f"{len(added)} bundles at once ({', '.join(names.values())}); one each"] if len(added) > 1 else []
     if wrong:
         return Check("bundles", REJECT, some(wrong))
     records = [c.path for c in own if c.records]
     if records:
         return Check("bundles", QUESTION, f"{some(records)}: for maintainers only")
-    return Check("bundles", ACCEPT, f"{added[0]} is added" if added else "untouched")
+    return Check("bundles", ACCEPT, f"{names[added[0]]} is added" if added else "untouched")
 
 
 def _alone(changes: Sequence[Change], added: Sequence[str]) -> Check:
@@ -113,10 +118,24 @@ def _alone(changes: Sequence[Change], added: Sequence[str]) -> Check:
     return Check("nothing else", REJECT if other else ACCEPT, said)
 
 
+def _editions(root: Path, fork: str, changes: Sequence[Change]) -> Check:
+    """A frozen edition is never changed, but by bundles; a new one is a maintainer's."""
+    own = [c for c in changes if c.path.startswith(FROZEN) and not c.folder]
+    name = {c: c.path.removeprefix(FROZEN).partition("/")[0] for c in own}
+    account = {n: f"{FROZEN}{n}/{editions.ABOUT}" for n in name.values()}
+    wrong = [c.path for c in own if _there(root, fork, account[name[c]])]
+    if wrong:
+        return Check("editions", REJECT, f"a frozen edition is changed: {some(wrong)}")
+    new = sorted(set(name.values()))
+    return Check("editions", QUESTION if new else ACCEPT, f"{some(new)} is new: for maintainers only" if new
+                 else "as they were frozen")  # fmt: skip
+
+
 def _rest(changes: Sequence[Change]) -> Check:
     """What else lies with the rows, made of them or about them."""
-    known = (f"{RESULTS}/rows.jsonl", f"{RESULTS}/packed/", BUNDLES, *LINES)
-    other = [c.path for c in changes if c.path.startswith(f"{RESULTS}/") and not c.path.startswith(known)]
+    known = (f"{RESULTS}/rows.jsonl", f"{RESULTS}/packed/", FROZEN, *LINES)
+    own = [c for c in changes if c.path.startswith(f"{RESULTS}/") and not c.folder]
+    other = [c.path for c in own if not c.path.startswith(known)]
     said = f"{some(other)}: for maintainers only" if other else f"nothing else under {RESULTS}/ is changed"
     return Check("beside the rows", QUESTION if other else ACCEPT, said)
 
@@ -136,8 +155,9 @@ def _around(text: str) -> tuple[str, str]:
 
 
 def _rows(root: Path, fork: str, head: str, changes: Sequence[Change]) -> Check:
-    """Every row that was there is there, as it was; a packed one may have come out of the lines."""
-    touched = [c for c in changes if c.path.startswith((f"{RESULTS}/rows.jsonl", f"{RESULTS}/packed/"))]
+    """Every row that was there is there, as it was; it may have been packed, or frozen in an edition."""
+    places = (f"{RESULTS}/rows.jsonl", f"{RESULTS}/packed/", FROZEN)
+    touched = [c for c in changes if c.path.startswith(places) and not c.folder]
     if not touched:
         return Check("rows", ACCEPT, "untouched")
     with tempfile.TemporaryDirectory(prefix="tlbench-guard-") as scratch:
@@ -153,12 +173,13 @@ def _rows(root: Path, fork: str, head: str, changes: Sequence[Change]) -> Check:
 
 
 def _every(root: Path, commit: str, folder: Path) -> dict[str, list[str]]:
-    """Key -> the rows under it, sorted, of a commit's store."""
-    names = _git(root, "ls-tree", "-z", "--name-only", commit, "--", f"{RESULTS}/packed/").decode().split("\0")[:-1]
+    """Key -> the rows under it, sorted, of a commit's store and its editions."""
+    listed = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", f"{RESULTS}/packed/", FROZEN)
+    names = [n for n in listed.decode().split("\0")[:-1] if n.endswith(".parquet") and not BUNDLE.match(n)]
     (folder / "packed").mkdir(parents=True)
     (folder / "rows.jsonl").write_bytes(_text(root, commit, f"{RESULTS}/rows.jsonl"))
-    for name in names:
-        (folder / "packed" / Path(name).name).write_bytes(_text(root, commit, name))
+    for i, name in enumerate(names):
+        (folder / "packed" / f"{i}.parquet").write_bytes(_text(root, commit, name))
     if skipped := Store(folder).skipped:
         raise Mistake(f"{commit[:12]}: {skipped[0].rpartition('/')[2]}")
     packed = Packed(folder).columns(archive.schema().names).to_pylist()
@@ -172,8 +193,15 @@ def _every(root: Path, commit: str, folder: Path) -> dict[str, list[str]]:
 def _lines(root: Path, fork: str, head: str) -> Check:
     texts = {path: (_text(root, fork, path), _text(root, head, path)) for path in LINES}
     cut = [path for path, (before, after) in texts.items() if not after.startswith(before)]
+    cut = [path for path in cut if not (path.endswith(TIMINGS) and _frozen(root, head, texts[path][0]))]
     if cut:
         return Check("lines", REJECT, f"{some(cut)}: lines are changed or gone")
     grown = [path for path, (before, after) in texts.items() if after != before]
     return Check("lines", QUESTION if grown else ACCEPT, f"{some(grown)}: new lines, for maintainers only" if grown
                  else "timings and reproductions are as they were")  # fmt: skip
+
+
+def _frozen(root: Path, commit: str, timings: bytes) -> bool:
+    """Whether an edition of a commit holds these timings."""
+    listed = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", FROZEN).decode().split("\0")[:-1]
+    return any(_text(root, commit, name).startswith(timings) for name in listed if name.endswith(f"/{TIMINGS}"))

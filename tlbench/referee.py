@@ -45,7 +45,8 @@ def verify(folder: Path, options: Options, sample: int, seed: int | None, record
     """Print a report to paste; with `record`, write the verdict beside the bundle. Returns the exit code."""
     if not folder.is_dir():
         raise Mistake(f"{folder}: no such folder; `tlbench submit` writes bundles")
-    store = Store(options.results or default_folder())
+    root = options.results or default_folder()
+    store = Store(root)
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     with bar() as shown:
         done = Verification(folder, options, store, sample, seed, shown.tell)

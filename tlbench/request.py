@@ -25,7 +25,7 @@ class Request:
     full: bool = False
     rules: tuple[str, ...] = (DEFAULT,)  # of model selection
     trials: int | None = None  # that a rule chooses from, trial 0 among them; None: as many as `search` says
-    grid: str | None = None  # whose tasks are asked for too, at its budgets and seeds
+    grid: str | core.Named | None = None  # whose tasks are asked for too, at its budgets and seeds
     every: bool = False  # all methods that ship were asked for: what one cannot do is left out, not refused
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import admitted, api, bundle, core, descriptions, machine, predictions, registry, scoring
+from tlbench import admitted, api, bundle, core, descriptions, machine, predictions, registry, scoring, submissions
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
 from tlbench.bench import Bench
@@ -25,6 +25,7 @@ from tlbench.bundle import ABOUT, ANSWERS, ROWS, SOURCE
 from tlbench.card import Budget
 from tlbench.cell import Cell
 from tlbench.digest import code_digest
+from tlbench.editions import Edition, Frozen
 from tlbench.executors.local import Workers
 from tlbench.method import Description, shipped
 from tlbench.mistake import Mistake
@@ -33,6 +34,7 @@ from tlbench.row import Row
 from tlbench.store import Store, default_folder
 from tlbench.sweep import provenance
 
+OPEN = Edition()
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "timm", "torchvision", "POT")
 
 
@@ -42,6 +44,7 @@ class Submission:
 
     Args:
         asked: suites, tasks or one grid; whole suites and grids, unless it is `partial`
+        edition: that it is submitted to; of a frozen one its grid and arithmetic hold
         budgets, seeds: None takes the grid's, or the cards' core budgets and all their seeds
         command: the words that asked for it, for who repeats them
         supersedes: an earlier bundle of the method, whose rows are to count no more
@@ -58,10 +61,11 @@ class Submission:
     supersedes: Path | None = None
     reason: str = ""
     options: Options = field(default_factory=Options)
+    edition: Edition = field(default_factory=Edition)
 
 
-def request(method: str, asked: Sequence[str]) -> Request:
-    """All that is owed of a method on suites, tasks and a grid.
+def request(method: str, asked: Sequence[str], edition: Edition = OPEN) -> Request:
+    """All that is owed of a method on suites, tasks and a grid; `core` is the edition's.
 
     Raises:
         Mistake: no such method, task or grid, or two grids, or a card of one's own.
@@ -71,9 +75,8 @@ def request(method: str, asked: Sequence[str]) -> Request:
         raise Mistake(f"--tasks: {' and '.join(named)} are two grids; submit them one by one")
     if own := [name for name in asked if name.endswith(".toml")]:
         raise Mistake(f"--tasks {own[0]}: a submission is on tasks that ship; propose the task first (CONTRIBUTING.md)")
-    return Request(
-        tuple(n for n in asked if n not in named), (method,), full=True, grid=named[0] if named else None
-    )  # fmt: skip
+    grid = None if not named else edition.grid if named == [core.BOARD] else named[0]
+    return Request(tuple(n for n in asked if n not in named), (method,), full=True, grid=grid)
 
 
 def owed(made: plans.Plan, method: Description) -> list[Cell]:
@@ -90,9 +93,9 @@ def submit(s: Submission, tell: Tell | None = None, progress: Any = None) -> tup
     """
     if s.method in shipped():
         raise Mistake(f"submit {s.method}: it ships with tlbench; its rows are published as CONTRIBUTING.md says")
-    asked = request(s.method, s.asked)
+    asked = request(s.method, s.asked, s.edition)
     store = Store(s.options.results or default_folder())
-    options = replace(s.options, predictions=predictions.folder(store.folder))
+    options = replace(s.options, predictions=predictions.folder(store.folder), edition=s.edition)
     with api.started(options, api.preloaded([s.method])) as workers:
         bench = api.bench(options, progress)
         notes = [*filter(None, [api.settled(options, bench.conditions.device, workers)])]
@@ -148,7 +151,8 @@ def _place(s: Submission, method: Description, store: Store) -> Path:
     name = s.name or re.sub(r"[^a-z0-9_.]+", "-", method.name.lower()).strip("-.")[:64]
     if not re.fullmatch(bundle.NAME, name):
         raise Mistake(f"--name {name}: a bundle's name is of small letters, digits, '-', '_' and '.'")
-    folder = (s.out or store.folder / "submissions") / name
+    beside = s.edition.folder if isinstance(s.edition, Frozen) else store.folder
+    folder = (s.out or beside / submissions.FOLDER) / name
     if folder.exists():
         raise Mistake(f"{folder}: is there already; bundles are never edited: choose another --name or --out")
     return folder
@@ -171,6 +175,7 @@ def _write(
             "method": {"name": method.name, "spec": _portable(s.method), "family": method.family,
                        "summary": method.summary[:2000], "file": file, "cls": cls, "digest": method.digest,
                        **_distribution(s.method)},
+            "edition": s.edition.name,
             "asked": list(s.asked),
             "partial": s.partial,
             "environment": environment(),

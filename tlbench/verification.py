@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench import api, bundle, controls, descriptions, machine, plausibility, predictions
+from tlbench import api, bundle, controls, descriptions, editions, machine, plausibility, predictions, versions
 from tlbench import plan as plans
 from tlbench.api import Options, Tell
 from tlbench.bench import Bench
 from tlbench.bundle import SOURCE, Bundle
 from tlbench.cell import Cell
+from tlbench.editions import Edition
 from tlbench.executors.local import Workers
 from tlbench.inspection import as_written, complete, on_the_board, place, provenance, rescored, told_again
 from tlbench.method import Description
@@ -51,6 +52,8 @@ class Verification:
     checks: list[Check] = field(default_factory=list)
     bundle: Bundle | None = None
     cells: dict[str, Cell] = field(default_factory=dict)  # of a row's key
+    edition: Edition = field(default_factory=Edition)  # the bundle's
+    earlier: bool = False  # whether it was built on an earlier toolkit than the one that is here
 
     def run(self) -> str:
         """All checks, the cheap ones first; nothing is run of a bundle that these reject. Returns the verdict."""
@@ -60,6 +63,13 @@ class Verification:
             self._say("well-formed", REJECT, str(error))
             return REJECT
         self._say("well-formed", ACCEPT, f"{len(b.rows)} rows of {b.about.method.name}")
+        try:
+            self.edition = editions.named(self.store.folder, b.about.edition)
+        except Mistake as mistake:
+            self._say("edition", REJECT, str(mistake))
+            return REJECT
+        self.options = replace(self.options, edition=self.edition)
+        self.store = editions.opened(self.store.folder, self.edition)
         self.checks += [*as_written(b), *on_the_board(b, self.store), provenance(b)]
         if worst(self.checks) != REJECT:
             with api.started(self.options) as workers:
@@ -78,9 +88,9 @@ class Verification:
 
     def _with(self, b: Bundle, workers: Workers) -> None:
         spec = f"{self.folder.resolve() / SOURCE / b.about.method.file}:{b.about.method.cls}"
-        asked, bench = request(spec, b.about.asked), api.bench(self.options)
+        asked, bench = request(spec, b.about.asked, self.edition), api.bench(self.options)
         described = descriptions.describe((spec,), {}, workers)
-        method = replace(described[spec], name=b.about.method.name)
+        method = replace(described[spec], name=b.about.method.name, version=self._toolkit(b))
         plan = plans.make(asked, bench, {**described, spec: method})
         found = {(c.task.name, c.budget, c.seed): c for c in owed(plan, method)}
         self.checks += complete(b, found, plan.notices)
@@ -92,6 +102,21 @@ class Verification:
         with tempfile.TemporaryDirectory(prefix="tlbench-verify-") as scratch:
             self._run_again(b, bench, workers, method, Path(scratch))
 
+    def _toolkit(self, b: Bundle) -> int | None:
+        """The version of the toolkit that a bundle's rows were made with, which is in their keys.
+
+        In a frozen edition it may be an earlier one than here: then what runs otherwise here is asked about.
+        """
+        here, told = versions.toolkit(), {r.method_version for r in b.rows}
+        if told == {here}:
+            return here
+        said = f"made with toolkit {', '.join(map(str, sorted(told, key=str)))}; here it is {here}"
+        one = next(iter(told)) if len(told) == 1 else None
+        self.earlier = self.edition.frozen and one is not None and one < here
+        remedy = f"run it again at commit {b.about.commit}" if self.earlier else "run it again for the open edition"
+        self._say("toolkit", QUESTION if self.earlier else REJECT, f"{said}: {remedy}")
+        return one if self.earlier else here
+
     def _run_again(self, b: Bundle, bench: Bench, workers: Workers, method: Description, scratch: Path) -> None:
         draw = np.random.default_rng(self.seed)
         told = [r for r in b.rows if r.key in self.cells]
@@ -100,7 +125,8 @@ class Verification:
         here = self._swept([self.cells[r.key] for r in drawn], bench, workers, scratch / "again")
         known = plausibility.deviations(self.store.rows.every())
         pairs = [(r, here[r.key], self._same(b, r, scratch / "again")) for r in drawn]
-        self.checks.append(plausibility.again(pairs, known))
+        again = plausibility.again(pairs, known)
+        self.checks.append(replace(again, verdict=QUESTION) if self.earlier and again.verdict == REJECT else again)
         if b.about.calibration and drawn:
             speed = machine.calibrated(workers, bench.conditions.device, 1, whole=False)
             self.checks.append(plausibility.times([(a, h) for a, h, _ in pairs], b.about.calibration, speed))

@@ -44,6 +44,7 @@ def submit(
     ] = None,
     supersedes: Annotated[Path | None, typer.Option(help="An earlier bundle whose rows are to count no more.")] = None,
     reason: Annotated[str, typer.Option(help="Why.")] = "",
+    edition: Annotated[str, typer.Option("--edition", help="That it is for: 'open', or a frozen one.")] = "open",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds a cell may take.")] = 3600.0,
@@ -52,14 +53,16 @@ def submit(
     results: Results = None,
 ) -> None:
     """Run what lacks of a method's grid and write it as a bundle for a pull request: docs/submit.md."""
-    from tlbench import arguments, referee
+    from tlbench import arguments, editions, referee
     from tlbench.api import Options
+    from tlbench.store import default_folder
     from tlbench.submission import Submission
 
     options = Options(results, data_root, None, device, jobs, time_limit, memory_limit)
+    chosen = editions.named(results or default_folder(), edition)
     wanted = Submission(
         method, tuple(tasks), arguments.budgets(budgets), arguments.seeds(seeds), partial, name, out,
-        referee.words_of("submit", sys.argv[1:]), supersedes, reason, options,
+        referee.words_of("submit", sys.argv[1:]), supersedes, reason, options, chosen,
     )  # fmt: skip
     referee.submit(wanted)
 
