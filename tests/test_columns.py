@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tlbench.backbone import BUILT_IN
+from tlbench.method import shipped
 from tlbench.row import COLUMNS, Row
 from tlbench.store import Store
 from tlbench.timings import Timing, Timings
@@ -18,8 +19,20 @@ from tlbench.timings import Timing, Timings
 RESULTS = Path(__file__).parent.parent / "results"
 ROWS, TIMINGS = "# Rows\n", "\n## Timings\n"
 NUMBERS = ("float", "int", "Budget")  # types that have a unit
-UNITLESS = {"version", "seed", "episodes", "threads", "protocol", "trial", "trials", "cores", "runs"}  # but these
+UNITLESS = {
+    "version",
+    "method_version",
+    "seed",
+    "episodes",
+    "threads",
+    "protocol",
+    "trial",
+    "trials",
+    "cores",
+    "runs",
+}  # but these
 OLDER = re.compile(r"in rows of older code \(none since (\d{4}-\d\d-\d\dT\d\d:\d\d)\)")
+FIRST = RESULTS / "editions" / "2026.11"
 ALWAYS: dict[str, Callable[[Any], bool]] = {  # of a row: null there, and only there
     "unless ok": lambda r: not r.ok,
     "when ok": lambda r: r.ok,
@@ -31,6 +44,7 @@ ALWAYS: dict[str, Callable[[Any], bool]] = {  # of a row: null there, and only t
     "for a method that takes no step": lambda r: r.ok and r.train_samples_per_s is None,
     "for a method that takes none in a loop of the harness": lambda r: r.ok and r.step_ms is None,
     "on a CPU": lambda r: r.device == "cpu",
+    "of one that ships": lambda r: r.method_version is not None and r.method in shipped(),
     "without a checkout that git reads": lambda r: r.commit is None and r.dirty is None,
 }
 PERHAPS: dict[str, Callable[[Any], bool]] = {  # null there, or not
@@ -42,6 +56,7 @@ PERHAPS: dict[str, Callable[[Any], bool]] = {  # null there, or not
     "without such a counter": lambda r: True,
     "without `nvidia-smi`": lambda r: True,
     "where the repeat was interrupted": lambda r: r.noisy,
+    "where every solver of an ok row converged": lambda r: r.ok,
 }
 
 
@@ -95,8 +110,8 @@ def test_every_column_is_documented_once_with_its_unit_and_who_writes_it(
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, list[Any]]:
-    rows = [row for folder in (RESULTS, RESULTS / "reproduction") for row in Store(folder).rows.every()]
-    return {ROWS: [r for r in rows if r.ok or r.trials is None], TIMINGS: Timings(RESULTS).found}  # but failed choices
+    rows = [row for folder in (RESULTS, FIRST, RESULTS / "reproduction") for row in Store(folder).rows.every()]
+    return {ROWS: [r for r in rows if r.ok or r.trials is None], TIMINGS: Timings(FIRST).found}  # but failed choices
 
 
 @pytest.mark.parametrize(("section", "name", "line"), [(s, n, li) for s in (ROWS, TIMINGS) for n, li in table(s)])

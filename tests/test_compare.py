@@ -11,8 +11,8 @@ from held import failed, over, references, refused, row, store, tlbench
 from scipy.stats import t as student
 
 import tlbench as facade
-from tlbench import frame
 from tlbench.comparison import Comparison, of_index
+from tlbench.frame import OPEN
 from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.row import Row
@@ -138,10 +138,10 @@ def test_paradigms_are_never_meaned_with_each_other() -> None:
 
 
 def test_suites_on_the_same_data_are_one_family() -> None:
-    assert frame.group("amazon_multi") == frame.group("amazon_reviews") == "amazon_reviews"
-    assert frame.group("digits_parity") == frame.group("letters_to_digits") == "digits"
-    assert frame.group("office_caltech10_surf") != frame.group("office_home")
-    assert frame.group("birds") == "birds"
+    assert OPEN.family("amazon_multi") == OPEN.family("amazon_reviews") == "amazon_reviews"
+    assert OPEN.family("digits_parity") == OPEN.family("letters_to_digits") == "digits"
+    assert OPEN.family("office_caltech10_surf") != OPEN.family("office_home")
+    assert OPEN.family("birds") == "birds"
 
 
 def test_the_command_prints_the_tasks_the_mean_and_the_verdict(tmp_path: Path) -> None:

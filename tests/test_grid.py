@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from made import answered, failure, stored, study
 
-from tlbench import frame, grid, report, store
-from tlbench.digest import code_digest
+from tlbench import frame, grid, report, store, versions
 from tlbench.grid import Grid
-from tlbench.method import shipped
 from tlbench.row import Row
 from tlbench.stats import two_way
 from tlbench.store import Store
@@ -139,13 +137,14 @@ def test_rows_made_otherwise_do_not_stand(tmp_path: Path, changed: dict[str, obj
     assert len(frame.standing(frame.load(stored(tmp_path, [*rows, *other])))) == len(rows)
 
 
-def test_of_a_method_that_ships_the_code_that_ships_stands(tmp_path: Path) -> None:
-    ours = code_digest(shipped()["dann"])
+def test_of_a_method_that_ships_the_version_that_ships_stands(tmp_path: Path) -> None:
+    ours = versions.of("dann")
     rows = study(draws(), TASKS)
-    mine = answered("dann", 0, np.ones(N, bool), method_digest=ours, time="2026-01-01T00:00:00+00:00")
+    told = {"method_digest": None, "method_version": ours, "time": "2026-01-01T00:00:00+00:00"}
+    mine = answered("dann", 0, np.ones(N, bool), **told)
     kept = frame.standing(frame.load(stored(tmp_path, [*rows, mine])))
     own = kept[frame.words(kept["method"]) == "dann"]
-    assert list(frame.words(own["method_digest"])) == [ours]  # one row, against fifteen of other code
+    assert own["method_version"].tolist() == [ours]  # one row, against fifteen of other code
     assert "dann" not in frame.changed_since(kept)
     assert "coral" in frame.changed_since(kept)
 

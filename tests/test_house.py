@@ -19,7 +19,7 @@ FLOORS = """
     download hub unpack mirrors fetch backbone row split published frozen episodes promises plugins lineage method
     versions digest loading admitted search validators descent embed inner meta convergence losses tuning kernels
     shallow priors transport features textencoding calibration loaders executors honesty machine yardstick inputs
-    folds specimens accused proof answers probes jobs worker scoring cell samples bench record predictions trials
+    folds specimens accused proof probes answers jobs worker scoring cell samples bench record predictions trials
     references report archive store editions timings frame grid index wording request requirements descriptions plan
     planfile forecast sweep lodo session bundle submissions verdict standings tables truths bounds choices svg gains
     charts heatmap figures selection board exports markdown freezing changes comparison trace shift similarity

@@ -1,4 +1,4 @@
-"""What a method's digest takes in: its own code and the numerics under it, and nothing else."""
+"""What tells a method's code: of one that ships its version, of another the digest of its own files."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import digest, loading
-from tlbench.digest import NUMERICS, code_digest
+from tlbench import digest, loading, versions
+from tlbench.digest import code_digest, resting_on
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
 
 
 def under(name: str) -> set[str]:
-    """The numerics that the import of a shipped method's module loads."""
+    """The modules of tlbench that the import of a shipped method's module loads."""
     before = {m: sys.modules.pop(m) for m in list(sys.modules) if m.split(".")[0] in ("tlbench", "tlbench_baselines")}
     try:
         __import__(f"tlbench_baselines.{name}")
-        return {m.split(".")[1] for m in sys.modules if m.startswith("tlbench.")} & set(NUMERICS)
+        return {m.split(".")[1] for m in sys.modules if m.startswith("tlbench.")}
     finally:
         for m in [m for m in sys.modules if m.split(".")[0] in ("tlbench", "tlbench_baselines")]:
             del sys.modules[m]
@@ -26,31 +26,31 @@ def under(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["dann", "coral", "maml", "jda", "shot", "prototype", "bbse", "l2_sp", "wann"])
-def test_what_a_method_imports_near_or_far_is_in_its_digest(name: str) -> None:
-    assert under(name) <= {p.stem for p in digest._numerics_under([shipped()[name]])}
+def test_a_kept_description_rests_on_all_that_its_module_imports(name: str) -> None:
+    assert under(name) <= {p.stem for p in resting_on(shipped()[name])}
 
 
-def test_a_change_of_what_a_method_does_not_rest_on_leaves_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = digest._code
-    before = {n: code_digest(shipped()[n]) for n in ("nearest_neighbor", "dan", "maml")}
-
-    def changed(file: Path) -> str:
-        return code(file) + ("\nx = 1" if file.stem == "losses" else "")
-
-    monkeypatch.setattr(digest, "_code", changed)
-    after = {n: code_digest(shipped()[n]) for n in before}
-    assert {n for n in before if after[n] != before[n]} == {"dan"}
-
-
-def test_a_method_that_extends_a_shipped_one_has_the_parents_code_in_its_digest(
+def test_a_method_that_extends_a_shipped_one_has_the_parents_version_in_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from tlbench_baselines.dann import DANN\n\nclass Mine(DANN):\n    pass\n")
     code, before = digest._code, code_digest(file, "Mine")
-    for part in ("dann", "descent"):
-        monkeypatch.setattr(digest, "_code", lambda f, part=part: code(f) + ("\nx = 1" if f.stem == part else ""))
-        assert code_digest(file, "Mine") != before, part
+    monkeypatch.setattr(digest, "_code", lambda f: code(f) + ("\nx = 1" if f.stem in ("dann", "descent") else ""))
+    assert code_digest(file, "Mine") == before  # their text is not its own
+    monkeypatch.setattr(versions, "of", lambda method: 2)
+    assert code_digest(file, "Mine") != before
+
+
+def test_a_method_is_told_by_its_version_or_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dann = loading.describe("dann", {})
+    assert (dann.ships, dann.code) == (True, f"version {versions.of('dann')}")
+    file = tmp_path / "mine.py"
+    file.write_text("from tlbench_baselines.dann import DANN\n\nclass Mine(DANN):\n    pass\n")
+    mine = loading.describe(f"{file}:Mine", {})
+    assert (mine.ships, mine.code) == (False, f"{code_digest(file, 'Mine')}, version {versions.toolkit()}")
+    monkeypatch.setattr(versions, "of", lambda method: None)
+    assert not loading.describe("dann", {}).ships  # whose answers were never recorded
 
 
 def test_none_can_be_set_where_a_field_admits_it() -> None:

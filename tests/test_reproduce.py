@@ -175,7 +175,8 @@ def rows_of(t: Table, entry: Entry, d: Description, accuracies: list[float], **c
             bits = np.arange(100) < round(accuracy)
             about = {
                 "suite": found.card.name, "version": found.card.version, "task": found.name, "budget": budget,
-                "seed": seed, "method": d.name, "config": d.config, "method_digest": d.digest, "n_test": 100,
+                "seed": seed, "method": d.name, "config": d.config, "method_digest": d.digest,
+                "method_version": d.version, "n_test": 100,
                 "correct": packed_bits(bits), "value": float(bits.mean()),
             }  # fmt: skip
             out.append(row(f"{entry.label}{column}{seed}", **{**about, **changed}))
@@ -237,7 +238,7 @@ def test_what_was_not_run_or_failed_or_is_of_older_code_is_said(known: Descripti
     assert "| not run |" in rendered(t, known, whole[:-1], tmp_path)
     bad = replace(whole[0], status="failed", reason="ran out of time", value=None, correct=None)
     assert "failed: ran out of time" in rendered(t, known, [bad, *whole[1:]], tmp_path)
-    older = [replace(r, method_digest="0" * 64) for r in whole]
+    older = [replace(r, method_version=0) for r in whole]
     assert "| reproduced† |" in rendered(t, known, older, tmp_path)
     other = [replace(r, version=r.version + 1) for r in whole]  # of another recipe: not its own
     assert "| not run |" in rendered(t, known, other, tmp_path)

@@ -22,14 +22,10 @@ from tlbench.executors.local import Workers
 from tlbench.jail import Limits
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
-from tlbench.versions import TOOLKIT
+from tlbench.versions import TOOLKIT, Answers
 
 TOLERANCE = 1e-6  # of the largest centred score; `tests/test_answers.py` measures noise below a twentieth of that
 LIMITS = Limits(seconds=600, memory_mib=8192)
-DIGITS = 8  # of the largest score, that are kept of each
-Answers = dict[
-    str, Any
-]  # of one method: 'fields', and 'probes': the name of a set -> its scores, or why there are none
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,11 @@ def code_digest(source: Path, name: str = "") -> str:
 def description_digest(source: Path) -> str:
     """SHA-256 of a shipped method's file and of all of tlbench that it imports, near or far: what it says of itself can
     change with no other file."""
+    return hashlib.sha256(b"\x1f".join(file.read_bytes() for file in sorted(resting_on(source)))).hexdigest()
+
+
+def resting_on(source: Path) -> set[Path]:
+    """A file and the modules of tlbench that it imports, at its top or further in, near or far."""
     folder = Path(__file__).parent
     found, todo = {source}, [source]
     while todo:
@@ -38,7 +43,7 @@ def description_digest(source: Path) -> str:
         new = {file for file in new if file.is_file()}
         found |= new
         todo += new
-    return hashlib.sha256(b"\x1f".join(file.read_bytes() for file in sorted(found))).hexdigest()
+    return found
 
 
 @cache

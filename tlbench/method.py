@@ -66,9 +66,9 @@ class Description:
     config: dict[str, Any]
     search: dict[str, tuple[Any, ...]]  # field -> ('log' | 'linear', low, high) or ('choice', *values)
     digest: str | None  # of the code of a method that does not ship
-    version: int | None  # of one that ships, else of the toolkit; see `versions`
     seconds: float | None = None  # that a cell takes at most, where the method says so
     memory_mib: int | None = None
+    version: int | None = None  # of one that ships, else of the toolkit; see `versions`
 
     @property
     def ships(self) -> bool:

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import loading, nets
-from tlbench.answers import DIGITS, Answers
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import ERM
 from tlbench.meta import HeadLearner
 from tlbench.method import Refusal
 from tlbench.specimens import LOOKS, Change, Specimen, specimens
 from tlbench.tuning import Tuning
+from tlbench.versions import Answers
 
 SEED = 7
+DIGITS = 8  # of the largest score, that are kept of each
 ASKED = 8  # inputs of a set
 SHOWN = 8  # classes of an input, or boxes
 RECIPE = Recipe(steps=5, batch=16, adapt_steps=3)  # progress runs from 0 to 1 in five steps too

@@ -14,6 +14,9 @@ from typing import Any
 
 FILE = "answers.json"
 TOOLKIT = "(toolkit)"  # what methods of one's own are built of: the trainer, fine-tuning, meta-learning, the networks
+Answers = dict[
+    str, Any
+]  # of one method: 'fields', and 'probes': the name of a set -> its scores, or why there are none
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "POT")  # whose version may move an answer
 
 

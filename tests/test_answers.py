@@ -1,0 +1,185 @@
+"""Versions guarded by answers: what voids a method's rows, and what does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import pytest
+from test_machines import MACHINES
+
+from tlbench import answers, versions
+from tlbench.digest import code_digest
+from tlbench.method import shipped
+from tlbench.versions import TOOLKIT
+
+ROOT = Path(__file__).parent.parent
+FEW = ("dann", "mcc", "kmm", TOOLKIT)
+NOISE = answers.TOLERANCE / 20
+
+
+class Copy:
+    """A copy of the packages, to be changed and asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name, source in (("tlbench", "tlbench"), ("tlbench_baselines", "baselines"), ("tlbench_tasks", "tasks")):
+            copytree(ROOT / source, folder / name, ignore=ignore_patterns("__pycache__"))
+
+    def change(self, file: str, old: str, new: str) -> None:
+        place = self.folder / file
+        text = place.read_text()
+        assert old in text, f"{file} has no {old!r}"
+        place.write_text(text.replace(old, new))
+
+    def run(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PYTHONPATH": str(self.folder), "TLBENCH_CACHE": str(self.folder / "cache"), **changed}
+        return subprocess.run(
+            [sys.executable, "-m", "tlbench.cli", *words], cwd=self.folder, env=env, capture_output=True, text=True,
+            timeout=900, check=False,
+        )  # fmt: skip
+
+    def moved(self, *methods: str) -> set[str]:
+        """The methods that `answers --check` names."""
+        done = self.run("answers", "--check", *methods)
+        found = {line.partition(": ")[0] for line in done.stdout.splitlines() if line.endswith("needs a new version")}
+        assert done.returncode == (1 if found else 0), done.stdout + done.stderr
+        return found
+
+
+def renamed(copy: Copy) -> None:
+    """A module of the numerics under another name."""
+    (copy.folder / "tlbench/losses.py").rename(copy.folder / "tlbench/penalties.py")
+    for file in copy.folder.rglob("*.py"):
+        text = file.read_text()
+        file.write_text(re.sub(r"\btlbench\.losses\b", "tlbench.penalties", text))
+
+
+def reformatted(copy: Copy) -> None:
+    """A method in another layout, with other comments and names."""
+    file = copy.folder / "tlbench_baselines/dann.py"
+    text = file.read_text().replace("guess", "said").replace("    def loss", "    # Of one step.\n\n    def loss")
+    file.write_text(text)
+
+
+def faster(copy: Copy) -> None:
+    """A loop that does the same with less: the learning rate's factor is computed once a step."""
+    copy.change(
+        "tlbench/descent.py",
+        "        for group in optimizer.param_groups:\n"
+        '            group["lr"] = group["rate"] * recipe.lr / (1 + recipe.decay * progress) ** 0.75\n',
+        "        now = recipe.lr / (1 + recipe.decay * progress) ** 0.75\n"
+        "        for group in optimizer.param_groups:\n"
+        '            group["lr"] = group["rate"] * now\n',
+    )
+
+
+@pytest.mark.parametrize("change", [renamed, reformatted, faster], ids=lambda f: f.__name__)
+def test_what_changes_no_number_voids_nothing(change: Callable[[Copy], None], tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    change(copy)
+    assert copy.moved(*FEW) == set()
+
+
+MUTATIONS: dict[str, tuple[str, str, str, set[str]]] = {  # -> of FEW, who is concerned
+    "momentum 0.9 -> 0.8": ("tlbench/descent.py", "momentum=0.9", "momentum=0.8", set(FEW)),
+    "a tenth less weight decay": (
+        "tlbench/descent.py", "weight_decay=recipe.weight_decay", "weight_decay=0.9 * recipe.weight_decay", set(FEW),
+    ),
+    "the learning rate 1 % lower": ("tlbench/descent.py", "lr=recipe.lr, m", "lr=0.99 * recipe.lr, m", set(FEW)),
+    "a default": ("tlbench_baselines/dann.py", "weight: float = 1.0", "weight: float = 0.9", {"dann"}),
+    "a sign": ("tlbench_baselines/dann.py", "reverse_gradient(", "(lambda x, w: x)(", {"dann"}),
+    "a term of a loss": ("tlbench_baselines/mcc.py", "self.weight *", "0.9 * self.weight *", {"mcc"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_what_changes_a_number_voids_the_methods_concerned(name: str, tmp_path: Path) -> None:
+    file, old, new, concerned = MUTATIONS[name]
+    copy = Copy(tmp_path)
+    if name == "the learning rate 1 % lower":
+        old, new = "* recipe.lr /", "* 0.99 * recipe.lr /"
+    copy.change(file, old, new)
+    assert copy.moved(*FEW) == concerned
+
+
+def test_an_update_raises_the_version_of_what_moved_and_of_nothing_else(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    before = json.loads((tmp_path / "tlbench_baselines/answers.json").read_text())["methods"]
+    copy.change("tlbench_baselines/mcc.py", "self.weight *", "0.9 * self.weight *")
+    assert copy.run("answers", "mcc", "dann", "--update", "a trial").returncode == 0
+    after = json.loads((tmp_path / "tlbench_baselines/answers.json").read_text())["methods"]
+    assert {name for name in after if after[name] != before[name]} == {"mcc"}
+    assert (after["mcc"]["version"], after["mcc"]["why"][-1]) == (before["mcc"]["version"] + 1, [2, "a trial"])
+    assert copy.moved("mcc", "dann") == set()
+    told = [json.loads(copy.run("show", name, "--json").stdout) for name in ("mcc", "dann")]
+    assert [t["version"] for t in told] == [after["mcc"]["version"], before["dann"]["version"]]
+
+
+def test_with_other_libraries_answers_are_told_and_not_failed(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    copy.change("tlbench_baselines/answers.json", '"torch": "', '"torch": "0.')
+    copy.change("tlbench_baselines/mcc.py", "self.weight *", "0.9 * self.weight *")
+    done = copy.run("answers", "--check", "mcc")
+    assert done.returncode == 0
+    assert "mcc" in done.stdout
+    assert "note: recorded with other libraries (torch 0." in done.stderr
+
+
+def test_every_method_that_ships_has_answers_and_a_version() -> None:
+    held = versions.recorded()["methods"]
+    assert set(held) == {*shipped(), TOOLKIT}
+    assert all(entry["version"] == entry["why"][-1][0] >= 1 for entry in held.values())
+    silent = {n for n, e in held.items() if all(isinstance(scores, str) for scores in e["probes"].values())}
+    assert silent == {"maml_learn2learn", "protonet_learn2learn"}  # which need learn2learn
+
+
+def test_the_recorded_fields_are_the_defaults_of_today(tmp_path: Path) -> None:
+    assert Copy(tmp_path).run("show", "dann", "--json").returncode == 0
+    assert versions.recorded()["methods"]["dann"]["fields"]["weight"] == 1.0
+
+
+def test_a_strangers_code_is_told_by_content_and_not_by_address(tmp_path: Path) -> None:
+    text = "from helper import f\n\n\nclass Mine:\n    pass\n"
+    helpers = {
+        "here": "def f():\n    return 1\n",
+        "elsewhere": "def f():\n    return 1\n",
+        "with comments": 'def f():\n    """Once."""\n    return 1  # for a reason\n',
+        "changed": "def f():\n    return 2\n",
+    }
+    found = {}
+    for name, helper in helpers.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(text)
+        (tmp_path / name / "helper.py").write_text(helper)
+        found[name] = code_digest(tmp_path / name / "mine.py", "Mine")
+    assert found["here"] == found["elsewhere"] == found["with comments"] != found["changed"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_all_answers_are_as_recorded_and_noise_is_a_twentieth_of_the_tolerance(tmp_path: Path) -> None:
+    """On a processor with the least instructions that the libraries can be held to."""
+    plain = MACHINES["all of these, one thread"] | {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    script = (
+        "import json, sys\nfrom tlbench import answers\n"
+        "print(json.dumps({n: answers.answered(n) for n in answers.names()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **plain}, capture_output=True, text=True, check=True
+    )
+    found, held = json.loads(done.stdout.splitlines()[-1]), versions.recorded()["methods"]
+    apart = {
+        (name, probe): answers.distance(scores, held[name]["probes"][probe])
+        for name, own in found.items()
+        for probe, scores in own["probes"].items()
+    }
+    worst = max(apart, key=lambda place: apart[place])
+    print(f"\nnoise: {apart[worst]:.1e} of the largest score, {worst}")
+    assert apart[worst] < NOISE, worst
