@@ -217,3 +217,50 @@ def test_the_workflow_judges_with_the_bases_code_and_runs_all_three_commands() -
     ):
         assert f"uv run {words}" in text
     assert "pull_request_target" not in text  # it would hand strangers the project's rights
+
+
+EDITION = "results/editions/2027.03"
+
+
+def freeze(root: Path) -> None:
+    """What freezing does to a store: rows, timings and bundles move into an edition."""
+    pack(root / "results")
+    for part in ("packed", "timings.jsonl", "submissions"):
+        (root / EDITION).mkdir(parents=True, exist_ok=True)
+        (root / "results" / part).rename(root / EDITION / part)
+    write(root, f"{EDITION}/edition.json", "{}")
+    (root / "results" / "timings.jsonl").write_text("")
+
+
+def settle(root: Path) -> None:
+    """The frozen edition is on the main branch, and another proposal begins."""
+    freeze(root)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "frozen")
+    git(root, "branch", "-f", "main")
+
+
+def test_freezing_loses_no_row_and_is_a_maintainers(root: Path) -> None:
+    freeze(root)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "frozen")
+    checks = {c.name: c for c in guard(root, "main")}
+    assert checks["rows"].verdict == "accept"
+    assert checks["lines"].verdict == "question"
+    assert (checks["editions"].verdict, checks["editions"].said) == ("question", "2027.03 is new: for maintainers only")
+
+
+@pytest.mark.parametrize("name", ["edition.json", "timings.jsonl", "more.txt"])
+def test_a_frozen_edition_is_never_changed(root: Path, name: str) -> None:
+    settle(root)
+    write(root, f"{EDITION}/{name}", "{ }")
+    verdict, why = said(root)
+    assert verdict == "reject"
+    assert f"a frozen edition is changed: {EDITION}/{name}" in why
+
+
+def test_a_bundle_may_be_added_to_a_frozen_edition(root: Path) -> None:
+    settle(root)
+    for name in ("bundle.json", "rows.jsonl", "source/mine.py"):
+        write(root, f"{EDITION}/submissions/mine/{name}", "{}")
+    assert said(root) == ("accept", "")

@@ -14,7 +14,18 @@ import tampered
 from held import refused
 from tampered import CASES, Bundled, copy_of, made, rejected
 
-from tlbench import bundle, controls, descriptions, plausibility, predictions, scoring, submission, submissions
+from tlbench import (
+    bundle,
+    controls,
+    descriptions,
+    freezing,
+    plausibility,
+    predictions,
+    scoring,
+    submission,
+    submissions,
+    versions,
+)  # fmt: skip
 from tlbench.api import Options
 from tlbench.executors.local import Workers
 from tlbench.inspection import on_the_board
@@ -321,3 +332,43 @@ def test_a_pack_of_the_same_predictions_has_the_same_bytes(tmp_path: Path) -> No
     for array in (np.array([1.5], np.float64), np.zeros((2, 3, 6), np.float32), np.array([300], np.uint16)):
         predictions.keep(tmp_path / "x.npy", array)
         np.testing.assert_array_equal(predictions.read(tmp_path / "x.npy"), array)
+
+
+def test_a_bundle_of_an_edition_that_was_frozen_since_still_verifies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made for the open edition, frozen with it, and the toolkit got a new version afterwards."""
+    folder = tmp_path / "author" / "results"
+    place = made(tmp_path / "author", out=folder / "submissions")
+    about = json.loads((place / "bundle.json").read_text())
+    assert about["edition"] == "open"
+    freezing.freeze(folder, "2027.03")
+    place = folder / "editions" / "2027.03" / "submissions" / place.name
+    before = verified(place, folder, sample=1)
+    assert rejected(before.checks) == set(), before.checks
+    assert not before.earlier
+    monkeypatch.setattr(versions, "toolkit", lambda: 2)
+    after = verified(place, folder, sample=1)
+    by = {c.name: c for c in after.checks}
+    assert rejected(after.checks) == set(), after.checks
+    assert (by["keys"].verdict, by["toolkit"].verdict) == ("accept", "question")
+    assert f"made with toolkit 1; here it is 2: run it again at commit {about['commit']}" in by["toolkit"].said
+
+
+def test_in_the_open_edition_rows_of_an_earlier_toolkit_are_run_again(
+    honest: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "toolkit", lambda: 2)
+    done = verified(honest.folder, tmp_path)
+    assert "toolkit" in rejected(done.checks)
+
+
+def test_an_edition_that_is_not_here_is_no_bundles(honest: Bundled, tmp_path: Path) -> None:
+    place = copy_of(honest.folder, tmp_path / "copy")
+    seal(place, "2031.01")
+    assert rejected(verified(place, tmp_path).checks) == {"edition"}
+
+
+def seal(place: Path, edition: str) -> None:
+    about = json.loads((place / "bundle.json").read_text())
+    (place / "bundle.json").write_text(json.dumps({**about, "edition": edition}))

@@ -10,7 +10,7 @@ What runs methods here runs in a worker's child; the rest compares.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbench import versions
-from tlbench.executors.local import Workers
+from tlbench.executors.local import Workers, forget
 from tlbench.jail import Limits
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
@@ -60,17 +60,29 @@ def names() -> list[str]:
     return [*shipped(), TOOLKIT]
 
 
-def asked(method: str, workers: Workers) -> Answers:
-    """A method's answers as they are now.
+def asked(methods: Sequence[str], workers: Workers, tell: Callable[[int, str], None]) -> dict[str, Answers]:
+    """Methods' answers as they are now, one method a core at a time.
+
+    Args:
+        tell: is told how many have answered, and which did last
 
     Raises:
-        Mistake: it fails on a probe; says how.
+        Mistake: one fails on a probe; says how.
     """
-    report = workers.ask({"kind": "answers", "method": method}, LIMITS)
-    if report.get("status") != "ok":
-        raise Mistake(f"answers of {method}: {report.get('reason')}")
-    found: Answers = report["answers"]
-    return found
+    found: dict[str, Answers] = {}
+    todo, running = list(reversed(methods)), dict[int, str]()
+    while todo or running:
+        while todo and len(running) < workers.cores:
+            name = todo.pop()
+            running[workers.submit({"kind": "answers", "method": name}, workers.folder(), LIMITS)] = name
+        ended = workers.wait()
+        name = running.pop(ended.id)
+        if ended.report.get("status") != "ok":
+            raise Mistake(f"answers of {name}: {ended.report.get('reason')}")
+        found[name] = ended.report["answers"]
+        forget(ended)
+        tell(len(found), name)
+    return {name: found[name] for name in methods}
 
 
 def differing(method: str, now: Answers, then: Answers | None) -> Moved | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -207,10 +208,13 @@ def answers(names: Sequence[str], why: str | None) -> int:
         raise Mistake(f"answers: no method {unknown[0]!r} ships{suggest(unknown[0], guarded.names())}")
     asked = list(names or guarded.names())
     with Workers() as workers, bar() as shown:
-        found = {}
-        for i, name in enumerate(asked):
-            shown.tell(i, len(asked), None, f"answers of {name}")
-            found[name] = guarded.asked(name, workers)
+        start = time.monotonic()
+
+        def tell(done: int, name: str) -> None:
+            left = (time.monotonic() - start) * (len(asked) / done - 1)
+            shown.tell(done, len(asked), left, f"answers of {name}")
+
+        found = guarded.asked(asked, workers, tell)
     moved = guarded.update(found, why) if why is not None else guarded.compared(found)
     for m in moved:
         by = f" by {m.by:.1e} of the largest score" if m.by < float("inf") else ""

@@ -38,6 +38,7 @@ class Change:
     status: str  # A, M, D or T
     path: str
     modes: tuple[str, str]
+    blobs: tuple[str, str]
 
     @property
     def folder(self) -> str:
@@ -58,7 +59,7 @@ def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
         Mistake: no such commits, or no repository.
     """
     fork = _git(root, "merge-base", base, head).decode().strip()
-    changes = _changes(root, fork, head)
+    changes = _unmoved(_changes(root, fork, head))
     added = sorted({c.folder for c in changes if c.folder and not _there(root, fork, c.folder)})
     checks = [_bundles(changes, added), _board(root, fork, head), _editions(root, fork, changes)]
     checks.append(_rows(root, fork, head, changes))
@@ -77,9 +78,22 @@ def _changes(root: Path, fork: str, head: str) -> list[Change]:
     parts = words.split("\0")[:-1]
     found = []
     for meta, path in zip(parts[::2], parts[1::2], strict=True):
-        before, after, _, _, status = meta.removeprefix(":").split()
-        found.append(Change(status[0], path, (before, after)))
+        before, after, old, new, status = meta.removeprefix(":").split()
+        found.append(Change(status[0], path, (before, after), (old, new)))
     return found
+
+
+def _unmoved(changes: Sequence[Change]) -> list[Change]:
+    """Changes but for those of bundles that went into an edition as they were."""
+    added = {(c.path, c.blobs[1]) for c in changes if c.folder and c.status == "A" and c.path.startswith(FROZEN)}
+    gone = {
+        (c.path.removeprefix(f"{RESULTS}/"), c.blobs[0]): c
+        for c in changes if c.folder and c.status == "D" and not c.path.startswith(FROZEN)
+    }  # fmt: skip
+    moved = {(path.removeprefix(FROZEN).partition("/")[2], blob): path for path, blob in added}
+    both = moved.keys() & gone.keys()
+    paths = {gone[place].path for place in both} | {moved[place] for place in both}
+    return [c for c in changes if c.path not in paths]
 
 
 def _there(root: Path, commit: str, path: str) -> bool:
