@@ -212,7 +212,7 @@ def test_the_workflow_judges_with_the_bases_code_and_runs_all_three_commands() -
     assert "ref: ${{ github.event.pull_request.base.sha }}" in text
     for words in (
         "tlbench guard",
-        'tlbench verify "results/submissions/$name" < /dev/null',
+        'tlbench verify "$name" < /dev/null',
         "tlbench leaderboard --check",
     ):
         assert f"uv run {words}" in text
