@@ -31,6 +31,7 @@ MACHINES: dict[str, Mapping[str, str]] = {
     },
     "two threads": dict.fromkeys(THREADS, "2"),
 }  # fmt: skip
+KERNELS = {"Haswell": {"Haswell"}, "Prescott": {"Prescott", "Katmai"}}  # the last two are one set of kernels
 ASKED = """
 import json, threadpoolctl, torch, scipy.linalg
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
@@ -55,7 +56,8 @@ def test_the_board_is_rebuilt_byte_for_byte_on_another_machine(machine: str) -> 
     asked = MACHINES[machine]
     told = json.loads(run("-c", ASKED, **asked).stdout)
     if "OPENBLAS_CORETYPE" in asked:
-        assert told["blas"] == [asked["OPENBLAS_CORETYPE"]]
+        assert set(told["blas"]) <= KERNELS[asked["OPENBLAS_CORETYPE"]]
+        assert told["blas"]
     if "NPY_DISABLE_CPU_FEATURES" in asked:
         assert told["numpy"] == []
     if "ATEN_CPU_CAPABILITY" in asked:
@@ -68,15 +70,11 @@ def test_the_board_is_rebuilt_byte_for_byte_on_another_machine(machine: str) -> 
 
 @pytest.mark.slow
 def test_the_board_is_the_same_with_the_rows_in_another_order(tmp_path: Path) -> None:
-    for name in ("editions", "submissions"):
-        shutil.copytree(ROOT / "results" / name, tmp_path / "results" / name)
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    shutil.copy(ROOT / "leaderboard.md", tmp_path / "leaderboard.md")
     random = np.random.default_rng(0)
     for file in (tmp_path / "results").rglob("packed/*.parquet"):
         rows = pq.read_table(file)
         pq.write_table(rows.take(pa.array(random.permutation(len(rows)))), file)
-    for name in ("board.csv", "board.parquet"):
-        shutil.copy(ROOT / "results" / name, tmp_path / "results" / name)
-    shutil.copytree(ROOT / "results" / "figures", tmp_path / "results" / "figures")
-    shutil.copy(ROOT / "leaderboard.md", tmp_path / "leaderboard.md")
     done = run("-m", "tlbench.cli", "leaderboard", "--check", "--results", str(tmp_path / "results"))
     assert done.returncode == 0, done.stdout + done.stderr
