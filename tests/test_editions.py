@@ -20,7 +20,6 @@ from tlbench.editions import Edition, Frozen
 from tlbench.mistake import Mistake
 from tlbench.row import Row
 from tlbench.store import Store
-from tlbench.versions import TOOLKIT
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -112,7 +111,7 @@ def test_freezing_moves_the_open_edition_and_leaves_an_empty_one(tmp_path: Path,
     made = edition.made
     assert (made.name, made.rows, made.grid, made.commits) == ("2027.03", len(rows), GRID, ("c" * 40,))
     assert made.methods["dann"].model_dump() == {"code": "version 1", "version": 1}
-    assert made.methods[TOOLKIT].version == versions.toolkit()
+    assert made.toolkit == versions.toolkit()
     assert editions.named(tmp_path, None) == edition
     assert editions.named(tmp_path, "open") == Edition()
 

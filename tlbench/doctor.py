@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tlbench
-from tlbench import backbone, cachedir, fetch, jail, landlock
+from tlbench import backbone, cachedir, editions, fetch, jail, landlock
 from tlbench.executors.local import Workers, usable_cores
 from tlbench.inputs import native_bf16
 from tlbench.machine import driver
@@ -43,7 +43,12 @@ def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
         "worker": "ok" if report["status"] == "ok" else report["reason"],
         "data": data,
         "weights": weights,
-        "results": {"folder": str(folder), "rows": len(store.rows), "warnings": store.warnings()},
+        "results": {
+            "folder": str(folder),
+            "rows": len(store.rows),
+            "editions": list(editions.all_of(folder)),
+            "warnings": store.warnings(),
+        },
         "free_gib": {str(p): round(shutil.disk_usage(p).free / 2**30, 1) for p in (cachedir.folder(), _parent(folder))},
     }
     return {**found, "missing": _missing(found)}
@@ -127,7 +132,8 @@ def show(data_root: Path | None, results: Path | None, as_json: bool) -> None:
     for kind in ("data", "weights"):
         for name, place in found[kind].items():
             print(f"{kind:<12} {name}: {place or 'missing'}")
-    print(f"results      {found['results']['folder']}: {found['results']['rows']} rows")
+    held = f"{found['results']['rows']} rows, editions: {', '.join(found['results']['editions']) or 'none'}"
+    print(f"results      {found['results']['folder']}: {held}")
     for text in found["results"]["warnings"]:
         print(f"             {text}")
     print("free disk    " + ", ".join(f"{free} GiB at {place}" for place, free in found["free_gib"].items()))

@@ -85,6 +85,7 @@ class Made(BaseModel):
     grid: core.Named  # that methods are ranked on
     suites: dict[str, Suite]
     methods: dict[str, Counted]
+    toolkit: int  # its version, that methods which do not ship were run with
     digest: str = ""  # of its ranks and gains
 
 

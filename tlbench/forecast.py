@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlbench import archive, requirements, trials
+from tlbench import archive, editions, requirements, trials
 from tlbench.bench import Bench
 from tlbench.cell import Cell
 from tlbench.store import Store
@@ -58,11 +58,14 @@ def fits(cell: Cell) -> int:
 
 
 def _costs(store: Store) -> pd.DataFrame:
-    """(suite, method) -> median seconds of a cell, all in, and its largest memory."""
+    """(suite, method) -> median seconds of a cell, all in, and its largest memory, of the store's rows and of those of
+    its newest frozen edition."""
     import pandas as pd
 
     names = ("status", "suite", "method", "fit_s", "predict_s", "overhead_s", "peak_rss_mib")
-    parts = [store.rows.packed.columns(names), archive.table(store.rows.lines.values(), names)]
+    before = editions.opened(store.folder, editions.named(store.folder, None))
+    every = [store] if before.folder == store.folder else [store, before]
+    parts = [t for s in every for t in (s.rows.packed.columns(names), archive.table(s.rows.lines.values(), names))]
     rows = pd.concat([p.to_pandas().astype({"suite": str, "method": str}) for p in parts])
     ok = rows[rows["status"] == "ok"]
     ok = ok.assign(seconds=ok["fit_s"] + ok["predict_s"] + ok["overhead_s"])

@@ -188,14 +188,14 @@ def one_code(frame: pd.DataFrame, edition: Edition = OPEN) -> Any:
 
 def codes(frame: pd.DataFrame) -> pd.DataFrame:
     """(n, 3) method, what tells its code, and time of each row."""
-    import pandas as pd
-
-    numbers = frame["method_version"].to_numpy(float, na_value=np.nan)
-    codes = [
-        coded(None if pd.isna(d) else str(d), None if np.isnan(v) else int(v))
-        for d, v in zip(frame["method_digest"].astype(object), numbers, strict=True)
-    ]
-    return pd.DataFrame({"method": frame["method"].astype(str), "code": codes, "time": frame["time"]})
+    told = ["method_digest", "method_version"]
+    groups = frame.groupby(told, observed=True, sort=False, dropna=False).ngroup().to_numpy()
+    first = frame[told].assign(group=groups).drop_duplicates("group").sort_values("group", kind="stable")
+    pairs = zip(
+        first["method_digest"].astype(object), first["method_version"].to_numpy(float, na_value=np.nan), strict=True
+    )
+    texts = [coded(d if isinstance(d, str) else None, None if np.isnan(v) else int(v)) for d, v in pairs]
+    return frame[["method", "time"]].assign(code=np.array([*texts, ""], dtype=object)[groups])
 
 
 def changed_since(frame: pd.DataFrame, edition: Edition = OPEN) -> set[str]:

@@ -58,7 +58,7 @@ def freeze(store: Path, name: str) -> Made:
         commits=tuple(sorted(c for c in set(words(everything["commit"])) if c)), commit=_head(),
         rows=len(held.rows), protocol=Protocol(), grid=core.named(core.BOARD),
         suites={n: known for n in everything["suite"].cat.categories if (known := rules.suite(n))},
-        methods={**_methods(everything, store), versions.TOOLKIT: Counted(code="", version=versions.toolkit())},
+        methods=_methods(everything, store), toolkit=versions.toolkit(),
     )  # fmt: skip
     digests = {suite: found for suite in made.suites if (found := frozen.digests(suite))}
     _write(folder / DIGESTS, json.dumps(digests, indent=1, sort_keys=True))

@@ -102,7 +102,7 @@ class Index:
             own = [t for t in self.tasks if t == name or (t.startswith(f"{suite}/") and pair in ("", _target(t)))]
             if not own:
                 known = [*self.tasks, *{t.partition("/")[0] for t in self.tasks}]
-                raise Mistake(f"no rows of a task {name!r}{suggest(name, known)}")
+                raise Mistake(f"no rows of a task {name!r}{self._where}{suggest(name, known)}")
             found += own
         return list(dict.fromkeys(found)) if names else self.tasks
 
@@ -110,17 +110,23 @@ class Index:
         """Raises Mistake where there is no row of a method."""
         if method in self.methods:
             return
-        elsewhere = f" in edition {self.edition.name} (--edition {OPEN} has the store's own)" * self.edition.frozen
-        if method in shipped() or (elsewhere and ":" in method):
-            where = elsewhere or " yet"
-            raise Mistake(f"no rows of {method!r}{where}; make some: tlbench run --task TASK --method {method}")
-        raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}{elsewhere}")
+        where = self._where
+        if method in shipped() or ":" in method or "/" in method:
+            raise Mistake(
+                f"no rows of {method!r}{where or ' yet'}; make some: tlbench run --task TASK --method {method}"
+            )
+        raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}{where}")
 
     def check_budget(self, budget: Budget) -> None:
         """Raises Mistake where there is no row at a budget of labels."""
         if budget not in self.budgets:
             there = ", ".join(map(str, self.budgets)) or "none; `tlbench run` makes some"
-            raise Mistake(f"no rows at budget {budget}; there are: {there}")
+            raise Mistake(f"no rows at budget {budget}{self._where}; there are: {there}")
+
+    @property
+    def _where(self) -> str:
+        """Of a frozen edition, that it was asked, and what has the rows that are not in it."""
+        return f" in edition {self.edition.name} (--edition {OPEN} has the store's own)" if self.edition.frozen else ""
 
 
 def _target(task: str) -> str:
