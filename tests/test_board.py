@@ -125,6 +125,30 @@ def test_the_tables_are_written_as_csv_and_parquet_too(tmp_path: Path) -> None:
     assert one["harmed_by_1"].item() == (standing.harm.counts[1] if standing.harm else None)
 
 
+def test_files_that_other_libraries_made_are_compared_by_what_they_say(tmp_path: Path) -> None:
+    file, folder = tmp_path / "leaderboard.md", tmp_path / "results"
+    file.write_text(f"{BEGIN}\n{END}\n")
+    board = Board(stored(folder, rows()))
+    markdown.rebuild(board, file)
+    picture = next((folder / "figures").glob("heatmap_*.svg"))
+    drawn = picture.read_text()
+    moved = re.sub(r'x="(\d+)', r'x="1\1', drawn, count=1)
+    assert moved != drawn
+    picture.write_text(moved)  # the same libraries leave no room for that
+    assert markdown.rebuild(board, file, write=False) == [f"figures/{picture.name}"]
+    picture.write_text(moved.replace("matplotlib ", "matplotlib 0."))
+    assert markdown.rebuild(board, file, write=False) == []
+    picture.write_text(moved.replace("matplotlib ", "matplotlib 0.").replace(">dann", ">daan"))
+    assert markdown.rebuild(board, file, write=False) == [f"figures/{picture.name}"]
+    picture.write_text(drawn)
+    table = pd.read_parquet(folder / "board.parquet")
+    table.to_parquet(folder / "board.parquet", index=False, compression="gzip")
+    assert markdown.rebuild(board, file, write=False) == ["board.parquet"]
+    text = (folder / "board.csv").read_text()
+    (folder / "board.csv").write_text(text.replace("\n", "\r\n", 1))
+    assert markdown.rebuild(board, file, write=False) == ["board.csv", "board.parquet"]
+
+
 def test_a_table_or_picture_that_is_not_the_rows_own_is_named(tmp_path: Path) -> None:
     file, folder = tmp_path / "leaderboard.md", tmp_path / "results"
     file.write_text(f"{BEGIN}\n{END}\n")
