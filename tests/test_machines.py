@@ -18,6 +18,8 @@ import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__ as DISPATCHED
 from numpy._core._multiarray_umath import __cpu_features__ as FEATURES
 
+from tlbench import api, grid, markdown
+
 ROOT = Path(__file__).parent.parent
 PLAIN = {"NPY_DISABLE_CPU_FEATURES": " ".join(name for name in DISPATCHED if FEATURES[name])}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -66,6 +68,31 @@ def test_the_board_is_rebuilt_byte_for_byte_on_another_machine(machine: str) -> 
         assert told["threads"] == [min(int(asked["OPENBLAS_NUM_THREADS"]), os.cpu_count() or 1)]
     done = run("-m", "tlbench.cli", "leaderboard", "--check", **asked)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_of_a_billionth_of_a_point_moves_nothing_of_the_board(
+    seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On every cell's value, and on every estimate of a gain and of its error."""
+    random, plain, told = np.random.default_rng(seed), grid.Sheet.of.__func__, grid.Sheet.estimates
+
+    def noisy(cls: type[grid.Sheet], *rest: object) -> grid.Sheet:
+        sheet: grid.Sheet = plain(cls, *rest)
+        sheet.value[...] += random.uniform(-1e-9, 1e-9, sheet.value.shape)
+        return sheet
+
+    def estimates(self: grid.Sheet, *rest: object) -> np.ndarray:
+        out = told(self, *rest)
+        out[:2] += random.uniform(-1e-9, 1e-9, out[:2].shape) * (out[:2] != 0)
+        return out
+
+    monkeypatch.setattr(grid.Sheet, "of", classmethod(noisy))
+    monkeypatch.setattr(grid.Sheet, "estimates", estimates)
+    board, place, folder = api.board_of(ROOT / "results", None, None)
+    assert (board.grids[5].value != np.round(board.grids[5].value, 10)).any()
+    assert markdown.rebuild(board, place, folder, write=False) == []
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlbench.rounding import DECIMALS, fixed, settled, significant, steady, weighted
+from tlbench.rounding import DECIMALS, fixed, settled, significant, steady, tiers, weighted
 
 NOISE = 1e-9
 
@@ -35,6 +35,19 @@ def test_settling_moves_nothing_farther_than_a_unit_of_the_last_digit(x: float) 
     assert abs(settled(x) - x) <= 10**-DECIMALS
     assert settled(-x) == -settled(x)
     assert settled(settled(x)) == settled(x)
+
+
+def test_the_greatest_comes_first_and_equals_share_a_place() -> None:
+    assert tiers([1.0, 3.0, 2.0, 3.0 - 1e-9, math.nan]).tolist() == [2, 0, 1, 0, 3]
+    assert tiers(np.array([[1.0, 5.0], [2.0, 5.0]])).tolist() == [[1, 0], [0, 0]]
+    assert tiers([]).tolist() == []
+
+
+@given(shares=st.lists(st.integers(0, 40), min_size=1, max_size=12), noise=st.integers(0, 2**32 - 1))
+def test_noise_parts_no_tie_and_joins_nothing(shares: list[int], noise: int) -> None:
+    x = 100 * np.array(shares) / 40
+    moved = x + np.random.default_rng(noise).uniform(-NOISE, NOISE, len(x))
+    assert tiers(moved).tolist() == tiers(x).tolist() == [sorted(set(shares), reverse=True).index(s) for s in shares]
 
 
 def test_what_is_no_number_stays() -> None:

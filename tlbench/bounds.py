@@ -10,7 +10,7 @@ from tlbench import standings, tables
 from tlbench.card import Budget
 from tlbench.grid import CHANCE, Grid
 from tlbench.references import TARGET_FULL
-from tlbench.rounding import fixed, settled
+from tlbench.rounding import fixed, settled, tiers
 from tlbench.stats import Estimate
 
 HEADER = ("task", "k", "bound", "of it", "methods", "surely", "furthest", "all that are sure")
@@ -46,8 +46,9 @@ def _line(grid: Grid, t: int, name: str, k: Budget) -> tuple[str, ...]:
     if not beyond:
         return ()
     estimates = [Estimate(*row) for row in sheet.estimates(bound, beyond).T]
-    named = zip(estimates, [grid.methods[m] for m in beyond], strict=True)
-    found = sorted(named, key=lambda f: (-sign * settled(f[0].mean), f[1]))
+    order = tiers([sign * e.mean for e in estimates])
+    named = zip(order.tolist(), [grid.methods[m] for m in beyond], estimates, strict=True)
+    found = [(e, method) for _, method, e in sorted(named, key=lambda f: f[:2])]
     sure = sorted(method for e, method in found if settled(sign * e.mean - e.half_width()) > 0)
     furthest, method = found[0]
     own = fixed(float(np.nanmean(sheet.value[bound])))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata, trim_mean, wilcoxon
 from scipy.stats import t as student
 
-from tlbench.rounding import settled, weighted
+from tlbench.rounding import settled, tiers, weighted
 
 TIE = 0.5  # points of gain, either way, that are neither a win nor a loss
 EXACT = 50  # families up to which Wilcoxon's distribution is counted out
@@ -41,8 +41,9 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike, weights: NDArray[np.f
     Args:
         weights: (tasks,) of the mean, that add up to 1; None: all weigh alike
     """
-    x, y = settled(np.asarray(a, dtype=float))[:, :, None], settled(np.asarray(b, dtype=float))[:, None, :]
-    beaten = np.where(np.isnan(x + y), np.nan, (x > y) + 0.5 * (x == y))  # (tasks, seeds of a, seeds of b)
+    x, y = np.asarray(a, dtype=float)[:, :, None], np.asarray(b, dtype=float)[:, None, :]
+    apart = settled(x - y)
+    beaten = np.where(np.isnan(apart), np.nan, (apart > 0) + 0.5 * (apart == 0))  # (tasks, seeds of a, seeds of b)
     by_task = beaten.mean((1, 2))
     return float(weighted(by_task, np.full(len(by_task), 1 / len(by_task)) if weights is None else weights))
 
@@ -54,12 +55,13 @@ def win_tie_loss(gain: ArrayLike, margin: float = TIE) -> tuple[int, int, int]:
 
 
 def ranks(means: ArrayLike) -> NDArray[np.float64]:
-    """(methods, tasks) ranks, 1 the best, of `means` (methods, tasks) once settled; ties share their average.
+    """(methods, tasks) ranks, 1 the best, of `means` (methods, tasks); ties share their average.
 
     A NaN leaves its whole task without ranks: a method that was not run there has no place among the others.
     """
-    found: NDArray[np.float64] = rankdata(-settled(np.asarray(means, dtype=float)), axis=0, nan_policy="propagate")
-    return found
+    x = np.asarray(means, dtype=float)
+    found: NDArray[np.float64] = rankdata(tiers(x), axis=0)
+    return np.where(np.isnan(x).any(0), np.nan, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +148,7 @@ def tie_groups(scores: Bootstrap, first_apart: Callable[[int, Sequence[int]], in
     nobody in a group is told from its best, and groups do not overlap; nothing is said of two in the middle, nor is it
     corrected for many methods.
     """
-    order = np.argsort(-settled(scores.value), kind="stable")
+    order = np.argsort(tiers(scores.value), kind="stable")
     groups, start, group = np.zeros(len(order), dtype=np.int64), 0, 0
     while start < len(order):
         leader, rest = order[start], order[start + 1 :]

@@ -11,7 +11,7 @@ from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.neighbours import Neighbour, difference, methods, nearest, weighted
 from tlbench.references import SOURCE_ONLY, TARGET_ONLY
-from tlbench.rounding import settled
+from tlbench.rounding import settled, tiers
 from tlbench.similarity import Sketch
 from tlbench.stats import MARGIN, Estimate, verdict
 
@@ -68,9 +68,10 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
         raise Mistake(f"no rows at budget {budget} on a task that is {task.regime}; nothing can be said of {task.task}")
     whole, unranked = _whole(index, near, reference, budget)
     gains = {m: _gain(index, near, m, reference, budget) for m in whole}
-    best = max(whole, key=lambda m: (settled(gains[m].mean), m))
+    place = dict(zip(whole, tiers([gains[m].mean for m in whole]), strict=True))
+    best = min(whole, key=lambda m: (place[m], m))
     found = [_candidate(index, near, m, best, reference, budget, gains[m]) for m in whole]
-    found.sort(key=lambda c: (-settled(c.gain), c.method))
+    found.sort(key=lambda c: (place[c.method], c.method))
     advised = [c for c in found if settled(c.behind - c.behind_pm) <= 0 or c.method == best]
     risky = [c for c in found if c.likely_harm]
     notes = _notes(near, gains[best], advised, reference, task)

@@ -21,18 +21,35 @@ Array = NDArray[np.float64]
 
 
 @overload
-def settled(x: float) -> float: ...
+def settled(x: float, decimals: int = DECIMALS) -> float: ...
 @overload
-def settled(x: NDArray[Any] | Sequence[Any]) -> Array: ...
-def settled(x: Any) -> Any:
-    """`x`, a number or an array of any shape, to 6 decimals; symmetric about 0, NaN and infinities stay.
+def settled(x: NDArray[Any] | Sequence[Any], decimals: int = DECIMALS) -> Array: ...
+def settled(x: Any, decimals: int = DECIMALS) -> Any:
+    """`x`, a number or an array of any shape, to so many decimals; symmetric about 0, NaN and infinities stay.
 
     A cell of this grid ends at the golden section between two neighbours and not half-way: what noise surrounds is a
     multiple of the grid or some other simple fraction, and neither lies at an edge.
     """
     a = np.asarray(x, dtype=float)
-    found = np.copysign(np.floor(np.abs(a) * 10**DECIMALS + EDGE) / 10**DECIMALS, a) + 0.0
+    found = np.copysign(np.floor(np.abs(a) * 10**decimals + EDGE) / 10**decimals, a) + 0.0
     return found if a.ndim else float(found)
+
+
+def tiers(x: ArrayLike) -> NDArray[np.int64]:
+    """(n, ...) the place of each of `x` (n, ...) among the first axis: 0 the greatest, as many as there are different.
+
+    What differs by less than the last decimal is the same. Numbers on a grid could be parted by its edge; here noise
+    parts nothing, for accuracies on one test set are equal or differ by far more. NaN is last.
+    """
+    a = np.nan_to_num(np.asarray(x, dtype=float), nan=-np.inf)
+    order = np.argsort(-a, axis=0, kind="stable")
+    ordered = np.take_along_axis(a, order, axis=0)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        steps = ordered[:-1] - ordered[1:] > 10**-DECIMALS
+    place = np.concatenate([np.zeros_like(steps[:1], dtype=np.int64), np.cumsum(steps, axis=0)])
+    found = np.empty(a.shape, dtype=np.int64)
+    np.put_along_axis(found, order, place if len(steps) else np.zeros(a.shape, np.int64), axis=0)
+    return found
 
 
 def weighted(values: ArrayLike, weights: ArrayLike) -> Any:

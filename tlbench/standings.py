@@ -23,7 +23,7 @@ from tlbench.ranking import (
     win_tie_loss,
 )
 from tlbench.references import AGAIN, TARGET_FULL
-from tlbench.rounding import settled, weighted
+from tlbench.rounding import settled, tiers, weighted
 from tlbench.stats import Estimate, Rate
 
 UNRANKED = (TARGET_FULL, CHANCE, *AGAIN)  # the skyline, and controls
@@ -88,12 +88,9 @@ def standings(grid: Grid, tasks: NDArray[np.bool_] | None = None, pool: Sequence
     ranked = [s for s in found if s.ranked and (pool is None or s.method in pool)]
     placed = {s.method: s for s in _placed(own, ranked)}
     all_of = [placed.get(s.method, s) for s in found]
-    return sorted(all_of, key=lambda s: (s.method not in placed, _order(s), s.method))
-
-
-def _order(s: Standing) -> float:
-    """The greatest gain first, what is incomplete last."""
-    return -settled(s.gain.mean) if s.complete else np.inf
+    place = tiers([s.gain.mean if s.complete else np.nan for s in all_of]).tolist()
+    order = sorted(zip(place, all_of, strict=True), key=lambda x: (x[1].method not in placed, x[0], x[1].method))
+    return [s for _, s in order]
 
 
 def part(grid: Grid, tasks: NDArray[np.bool_]) -> Grid:

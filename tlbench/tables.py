@@ -12,7 +12,7 @@ from tlbench.card import Budget
 from tlbench.editions import Protocol
 from tlbench.grid import CHANCE, Grid
 from tlbench.references import AGAIN, TARGET_FULL
-from tlbench.rounding import fixed, settled, significant
+from tlbench.rounding import fixed, settled, significant, tiers
 from tlbench.standings import Harm, Standing
 from tlbench.stats import Estimate
 
@@ -130,7 +130,7 @@ def by_family(standings: Mapping[Budget, Sequence[Standing]]) -> str:
         cells = []
         for k in standings:
             own = at.get(k, [])
-            best = max(own, key=lambda s: settled(s.gain.mean), default=None)
+            best = own[int(np.argmin(tiers([s.gain.mean for s in own])))] if own else None
             mean = fixed(float(np.mean([s.gain.mean for s in own])) if own else None, sign=True)
             cells.append(f"{mean} ({best.method} {fixed(best.gain.mean, sign=True)})" if best else "–")
         rows.append([family, *cells])
@@ -149,7 +149,9 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str], margins: Seque
         "method", f"harmed by > {than}", "rate [95 %]", "sure: −/+", "sure rate", "severity", "CVaR20", "worst",
     ]  # fmt: skip
     known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
-    known.sort(key=lambda x: (x[0] not in AGAIN, -settled(x[1].rate.value), -settled(x[1].severity), x[0]))
+    rates, losses = tiers([h.rate.value for _, h in known]), tiers([h.severity for _, h in known])
+    place = {m: (rate, loss) for (m, _), rate, loss in zip(known, rates, losses, strict=True)}
+    known.sort(key=lambda x: (x[0] not in AGAIN, *place[x[0]], x[0]))
     rows = []
     for method, h in known:
         name = f"**{method}**{FLOOR}" if method in AGAIN else method
@@ -198,7 +200,7 @@ def suite(grid: Grid, changed: set[str]) -> str:
     """One suite's tasks: each method's points, and its gain with a 95 % interval where there is one."""
     rows, seeds = [], (~np.isnan(grid.value)).sum(2)
     means = np.nansum(grid.value, axis=2) / np.maximum(seeds, 1)
-    order = np.argsort(-settled(np.nan_to_num(grid.value, nan=-1e9).mean((1, 2))), kind="stable")
+    order = np.argsort(tiers(np.nan_to_num(grid.value, nan=-1e9).mean((1, 2))), kind="stable")
     for i in order:
         if not np.isnan(grid.value[i]).all():
             cells = [_cell(grid, int(i), t, seeds[i, t], means[i, t]) for t in range(len(grid.tasks))]

@@ -11,7 +11,7 @@ from tlbench import frame, standings, tables
 from tlbench.card import Budget
 from tlbench.editions import Edition
 from tlbench.grid import Grid, grids
-from tlbench.rounding import fixed, settled
+from tlbench.rounding import fixed, settled, tiers
 from tlbench.standings import Standing
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def _line(grid: Grid, t: int) -> tuple[str, ...]:
     """How the methods fare on task `t` of a grid; nothing where only the reference was run."""
     own = standings.part(grid, np.arange(len(grid.tasks)) == t)
     there = [s for s in standings.standings(own) if s.harm and s.complete and s.method not in standings.UNRANKED]
-    there.sort(key=lambda s: (-settled(s.gain.mean), s.method))
+    place = {s.method: tier for s, tier in zip(there, tiers([s.gain.mean for s in there]), strict=True)}
+    there.sort(key=lambda s: (place[s.method], s.method))
     if not there:
         return ()
     margin = grid.edition.protocol.margins[1]
