@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tlbench import frame
+from tlbench import frame, references
 from tlbench.editions import Edition
 from tlbench.frame import words
-from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.references import SOURCE_ONLY
 from tlbench.rounding import fixed, settled
 from tlbench.row import DEFAULT
 from tlbench.stats import Estimate, over_seeds
@@ -92,9 +92,9 @@ def _reference(rows: pd.DataFrame) -> pd.Series:
     """The value of each row's reference: of its seed and rule, else of its default; NaN where there is none."""
     import pandas as pd
 
-    names = rows["budget"].map(lambda k: SOURCE_ONLY if k == "0" else TARGET_ONLY)
-    place = rows["task"].where(rows["budget"] == "0", rows["suite"] + "/" + rows["target"])
-    held = rows[rows["method"].isin([SOURCE_ONLY, TARGET_ONLY])]
+    names = rows["budget"].map(references.of)
+    place = rows["task"].where(names == SOURCE_ONLY, rows["suite"] + "/" + rows["target"])
+    held = rows[rows["method"].isin(references.REFERENCES)]
     known = dict(zip(zip(*(held[c] for c in (*PLACE, "rule")), strict=True), held["value"], strict=True))
     keys = zip(place, names, rows["budget"], rows["seed"], rows["rule"], strict=True)
     found = [known.get(key, known.get((*key[:4], DEFAULT), float("nan"))) for key in keys]
@@ -147,7 +147,7 @@ def _beside_the_reference(rows: pd.DataFrame) -> dict[str, dict[str, pd.DataFram
     """Budget -> method, the reference of that budget left out -> its gains (tasks and seeds, rules)."""
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for k, method, wide in _wide(rows, "gain"):
-        if method != (SOURCE_ONLY if k == "0" else TARGET_ONLY):
+        if method != references.of(k):
             found.setdefault(k, {})[method] = wide
     return found
 

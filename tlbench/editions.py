@@ -16,11 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tlbench import PROTOCOL, core, frozen, registry, versions
+from tlbench import PROTOCOL, core, frozen, references, registry, versions
 from tlbench.card import Budget
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
-from tlbench.references import SOURCE_ONLY, TARGET_ONLY
 from tlbench.row import coded
 from tlbench.store import Store
 
@@ -35,8 +34,8 @@ class Protocol(BaseModel):
 
     model_config = _MODEL
     number: int = PROTOCOL  # of the harness that made the rows
-    reference: str = TARGET_ONLY  # that gains are over, from one label on
-    reference_without_labels: str = SOURCE_ONLY
+    reference: str = references.of(1)  # that gains are over, from one label on
+    reference_without_labels: str = references.of(0)
     headline: str = "gain over the reference"
     margins: tuple[float, float, float] = (0.0, 1.0, 2.0)  # points below the reference; the second is negative transfer
     features: Literal["fp32", "bf16"] = "fp32"  # the arithmetic of images' features from a frozen network

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlbench import references
 from tlbench.card import FULL, Budget
 from tlbench.grid import POOLED, Grid
-from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.references import TARGET_FULL
 from tlbench.rounding import fixed, settled
 from tlbench.stats import Estimate, harm, over_seeds
 
 Array = NDArray[np.floating[Any]]
 HARMED, DOUBTFUL = "▼", "▽"  # more than a point below the reference: shown by a test, or not
-REFERENCES = (TARGET_ONLY, SOURCE_ONLY, POOLED)
+REFERENCES = (*references.REFERENCES, POOLED)
 NOTHING = Estimate(float("nan"), float("nan"), 1)
 
 

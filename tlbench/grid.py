@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tlbench.card import FULL, Budget
 from tlbench.editions import Edition
 from tlbench.frame import OPEN, by_itself, words
-from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.references import REFERENCES, SOURCE_ONLY, TARGET_FULL
 from tlbench.stats import two_way, two_way_packed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Grid:
     df: Cube  # (M, T) its degrees of freedom
     chance: Cube  # (T,) points of a guess
     skyline: Cube  # (T,) points of target-only with every label; NaN where it was not run
-    reference: str  # 'target_only' or 'source_only'
+    reference: str  # of the edition at this budget
     regimes: tuple[str, ...] = ()  # T: points of different metrics are never meaned
     sheets: tuple[Sheet, ...] = ()  # T: what is known of every test sample
     edition: Edition = OPEN  # whose rules hold
@@ -139,7 +139,7 @@ class Sheet:
         bits[i[ok], j[ok]] = rows["correct"].to_numpy(object)[ok]
         imputed = np.zeros(value.shape, bool)
         imputed[i[failed], j[failed]] = True
-        fallback = [value[at[m]] for m in (TARGET_ONLY, SOURCE_ONLY, CHANCE) if m in at]
+        fallback = [value[at[m]] for m in (*REFERENCES, CHANCE) if m in at]
         worst = np.fmin.reduce(fallback) if fallback else np.full(len(when), np.nan)
         value = np.where(imputed, worst, value)
         references = rows[

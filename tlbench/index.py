@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tlbench import card, frame
-from tlbench.card import FULL, Budget
+from tlbench.card import Budget
 from tlbench.editions import OPEN, Edition
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
-from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.references import REFERENCES, held_at
 from tlbench.report import Asked
 from tlbench.row import DEFAULT, Row
 
@@ -41,7 +41,7 @@ class Index:
         if rule != DEFAULT:
             chosen = [there[key] for key in frame.chosen(table, edition)["key"] if there[key].rule == rule]
             told = {(row.method, row.task, row.budget) for row in chosen}
-            references = [row for row in found if row.method in (TARGET_ONLY, SOURCE_ONLY)]
+            references = [row for row in found if row.method in REFERENCES]
             found = chosen + [row for row in references if (row.method, row.task, row.budget) not in told]
         for row in found:
             held[row.method, row.task, row.budget][row.seed] = row
@@ -76,7 +76,7 @@ class Index:
 
     def cells(self, method: str, task: str, budget: Budget) -> Seeds:
         """Seed -> row of a method on a task; what the method ignores was taken away when it was run."""
-        at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
+        at = held_at(method, budget)
         places = [(method, frame.by_itself(task), at), (method, task, at), (method, task, budget)]
         return next((self.held[p] for p in places if p in self.held), {})
 
@@ -84,7 +84,7 @@ class Index:
         """A line of the board, its references beside it."""
         own = self.cells(method, task, budget)
         order = sorted(own)
-        target, source = (self.cells(m, task, budget) for m in (TARGET_ONLY, SOURCE_ONLY))
+        target, source = (self.cells(m, task, budget) for m in REFERENCES)
         return Asked(
             task, budget, method,
             [own[s] for s in order], [target.get(s) for s in order], [source.get(s) for s in order],

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from statistics import fmean
 
-from tlbench import registry
+from tlbench import references, registry
 from tlbench.cell import Cell
-from tlbench.references import SOURCE_ONLY, TARGET_ONLY
+from tlbench.references import SOURCE_ONLY
 from tlbench.report import comparable
 from tlbench.row import Row
 from tlbench.store import Store
@@ -35,12 +35,12 @@ def group_of(suite: str) -> str | None:
 
 def gains(own: Sequence[Cell], rows: Sequence[Row], known: Iterable[Row]) -> tuple[list[float], list[str]]:
     """Each trial's mean gain on other groups in points, and the keys of the rows that say so; none where none do."""
-    candidates, references = _beside(own[0], rows[0], known)
+    candidates, judges = _beside(own[0], rows[0], known)
     trial = {_said(c.method.config): i for i, c in enumerate(own)}
     found: dict[Place, dict[int, float]] = defaultdict(dict)
     used: dict[Place, list[str]] = defaultdict(list)
     for row in candidates:
-        i, reference = trial.get(_said(row.config)), references.get(_reference_of(row))
+        i, reference = trial.get(_said(row.config)), judges.get(_reference_of(row))
         if i is None or reference is None or not comparable(row, reference):
             continue
         place = (str(group_of(row.suite)), row.task, row.seed)
@@ -56,22 +56,23 @@ def gains(own: Sequence[Cell], rows: Sequence[Row], known: Iterable[Row]) -> tup
 
 def _beside(cell: Cell, row: Row, known: Iterable[Row]) -> tuple[list[Row], dict[tuple[object, ...], Row]]:
     """The trials' rows of a cell's method on other groups, and the references' published defaults there."""
-    name = SOURCE_ONLY if cell.budget == 0 else TARGET_ONLY
-    candidates, references = [], {}
+    name = references.of(cell.budget)
+    candidates, judges = [], {}
     for r in known:
         if group_of(r.suite) in (None, cell.task.card.group) or r.metric != row.metric or r.protocol != row.protocol:
             continue
         if r.method == name and r.default and r.ok:
-            references[_reference_of(r)] = r
+            judges[_reference_of(r)] = r
         alike = (r.method, r.code, r.budget) == (row.method, row.code, row.budget)
         if alike and r.rule in ("default", "trial") and r.status != "refused":
             candidates.append(r)
-    return candidates, references
+    return candidates, judges
 
 
 def _reference_of(row: Row) -> tuple[object, ...]:
     """What a row and its reference share: of target-only the target, of source-only the task."""
-    return (row.suite, row.version, row.target if row.budget != 0 else row.task, row.budget, row.seed)
+    place = row.task if references.of(row.budget) == SOURCE_ONLY else row.target
+    return (row.suite, row.version, place, row.budget, row.seed)
 
 
 def _said(config: dict[str, object]) -> str:

@@ -12,7 +12,7 @@ from tlbench import frame, wording
 from tlbench.card import Budget
 from tlbench.grid import POOLED
 from tlbench.index import Index
-from tlbench.references import AGAIN, REFERENCES, SOURCE_ONLY, TARGET_ONLY
+from tlbench.references import COPY, REFERENCES
 from tlbench.report import paired
 from tlbench.rounding import settled
 from tlbench.rounding import weighted as weighted_sum
@@ -20,8 +20,7 @@ from tlbench.similarity import Sketch, differences
 from tlbench.stats import Estimate
 
 NEAREST = 5  # tasks
-CANDIDATES = (TARGET_ONLY, SOURCE_ONLY, POOLED)  # of the references; chance and the skyline are none
-COPY = dict(zip(REFERENCES, AGAIN, strict=True))
+CANDIDATES = (*REFERENCES, POOLED)  # of the references; chance and the skyline are none
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tlbench import loaders, search
+from tlbench import loaders, references, search
 from tlbench.bench import Bench
 from tlbench.card import FULL, Budget, Task
 from tlbench.cell import Cell
@@ -120,7 +120,8 @@ def cell(task: Task, method: Description, budget: Budget, seed: int, trial: int 
 
 def reference_of(c: Cell) -> tuple[str, Task, Budget]:
     """The method, task and budget of the reference that a cell is judged by."""
-    return (SOURCE_ONLY, c.task, 0) if c.budget == 0 else (TARGET_ONLY, c.task.without_sources(), c.budget)
+    name = references.of(c.budget)
+    return name, c.task if name == SOURCE_ONLY else c.task.without_sources(), c.budget
 
 
 def _applies(method: Description, task: Task, budget: Budget) -> bool:

@@ -17,6 +17,7 @@ from tlbench.editions import Edition
 from tlbench.index import Index
 from tlbench.mistake import Mistake, suggest
 from tlbench.recommend import Candidate, Recommendation
+from tlbench.references import SOURCE_ONLY
 from tlbench.rounding import fixed
 from tlbench.store import Store, default_folder
 from tlbench.trace import Evidence, Timed, Trace, trace
@@ -122,7 +123,7 @@ def _timed(t: Timed) -> tuple[str, ...]:
 def _summary(found: Trace) -> str:
     x = found.line
     over, pm = (
-        (x.over_source, x.over_source_pm) if found.reference == "source_only" else (x.over_target, x.over_target_pm)
+        (x.over_source, x.over_source_pm) if found.reference == SOURCE_ONLY else (x.over_target, x.over_target_pm)
     )
     said = f"mean {points(x.accuracy, x.accuracy_pm)}"
     return f"{said}; over {found.reference} {points(over, pm, '+')}; negative transfer: {x.negative_transfer}"

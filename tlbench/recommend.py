@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tlbench import wording
+from tlbench import references, wording
 from tlbench.card import Budget
 from tlbench.index import Index
 from tlbench.mistake import Mistake
 from tlbench.neighbours import Neighbour, difference, methods, nearest, weighted
-from tlbench.references import SOURCE_ONLY, TARGET_ONLY
 from tlbench.rounding import settled, tiers
 from tlbench.similarity import Sketch
 from tlbench.stats import MARGIN, Estimate, verdict
@@ -59,7 +58,7 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
     Raises:
         Mistake: the board has no rows at that budget, or on no task of that regime.
     """
-    reference = SOURCE_ONLY if budget == 0 else TARGET_ONLY
+    reference = references.of(budget)
     index.check_budget(budget)
     if task.regime == "regression":
         raise Mistake(f"{task.task} is regression: errors in units of their own have no mean over tasks")

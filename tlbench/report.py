@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from tlbench import references
 from tlbench.card import Budget
 from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.rounding import fixed
@@ -64,15 +65,19 @@ class Asked:
     source_only: Sequence[Row | None]
     rule: str = "default"
 
+    @property
+    def beside(self) -> Sequence[Row | None]:
+        """The rows of the reference at this budget."""
+        return self.source_only if references.of(self.budget) == SOURCE_ONLY else self.target_only
+
 
 def line(asked: Asked) -> Line:
     """Aggregate a line over its seeds."""
     ok = [r for r in asked.rows if r and r.ok]
     accuracy = two_way(np.stack([r.points for r in ok])) if ok else None
     over_t, over_s = paired(asked.rows, asked.target_only), paired(asked.rows, asked.source_only)
-    judged = over_s if asked.budget == 0 else over_t
-    harm = "–"
-    reference = SOURCE_ONLY if asked.budget == 0 else TARGET_ONLY
+    harm, reference = "–", references.of(asked.budget)
+    judged = over_s if reference == SOURCE_ONLY else over_t
     if asked.method == reference:
         harm = "reference"
     elif asked.method == TARGET_FULL:
@@ -169,8 +174,8 @@ def _suite_line(suite: str, budget: Budget, method: str, group: list[Asked]) -> 
 
 def _suite_gain(pairs: list[tuple[Sequence[Row | None], Sequence[Row | None]]]) -> Estimate | None:
     gains = []
-    for rows, references in pairs:
-        both = [(a, b) for a, b in zip(rows, references, strict=True) if a and b and a.ok and b.ok and comparable(a, b)]
+    for rows, theirs in pairs:
+        both = [(a, b) for a, b in zip(rows, theirs, strict=True) if a and b and a.ok and b.ok and comparable(a, b)]
         if not both or len(both) < len(rows):
             return None  # a mean over other tasks or seeds would not be comparable
         gains.append([100.0 * ((a.value or 0.0) - (b.value or 0.0)) for a, b in both])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from tlbench import descriptions, machine, record, requirements
+from tlbench import descriptions, machine, record, references, requirements
 from tlbench.bench import Bench
 from tlbench.cell import Cell
 from tlbench.executors.local import ServerDied, Workers, forget
@@ -18,7 +18,7 @@ from tlbench.jail import Limits
 from tlbench.plan import Plan
 from tlbench.request import Request
 from tlbench.sweep import provenance
-from tlbench.timings import COLUMNS, REFERENCES, Timing, Timings, is_noisy
+from tlbench.timings import COLUMNS, Timing, Timings, is_noisy
 
 SEEDS = (0, 1, 2)  # the repeats
 CLOCKS = ("setup_s", "rest_s", "child_s")  # of a worker's report, that a row has no columns for
@@ -32,7 +32,7 @@ def cells(plan: Plan, request: Request) -> list[Cell]:
     places = {(c.task.card.name, c.task.target, c.budget) for c in asked}
     judges = {
         c: None for e in plan.entries for c in e.cells
-        if e.method.name == REFERENCES[c.budget == 0] and (c.task.card.name, c.task.target, c.budget) in places
+        if e.method.name == references.of(c.budget) and (c.task.card.name, c.task.target, c.budget) in places
     }  # fmt: skip
     return sorted((c for c in asked | judges if not requirements.refusal(c)), key=lambda c: c.seed)
 

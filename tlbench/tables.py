@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench import stats
+from tlbench import references, stats
 from tlbench.card import Budget
 from tlbench.editions import Protocol
 from tlbench.grid import CHANCE, Grid
-from tlbench.references import AGAIN, TARGET_FULL
+from tlbench.references import AGAIN, COPY, TARGET_FULL
 from tlbench.rounding import fixed, settled, significant, tiers
 from tlbench.standings import Harm, Standing
 from tlbench.stats import Estimate
@@ -109,7 +109,7 @@ def summary(standings: Mapping[Budget, Sequence[Standing]]) -> str:
     for k, own in standings.items():
         ranked = [s for s in own if s.ranked and s.harm and not s.same]
         harms = [s.harm for s in ranked if s.harm]
-        floor = [s.harm.rate.value for s in own if s.method == AGAIN[k == 0] and s.harm]
+        floor = [s.harm.rate.value for s in own if s.method == COPY[references.of(k)] and s.harm]
         if ranked:
             cells = (len(ranked), sum(settled(s.gain.mean) > 0 for s in ranked), sum(h.counts[1] > 0 for h in harms))
             rate = _percent(float(np.mean([h.rate.value for h in harms])))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlbench import references
 from tlbench.card import FULL, Budget
 from tlbench.rounding import steady
 from tlbench.row import check_columns, kinds
@@ -26,7 +27,6 @@ FILE = "timings.jsonl"
 DRIFT = 0.05  # of the machine's score within a session, beyond which it is noisy
 DRAWS = 2000  # of the bootstrap
 LEVEL = 95.0
-REFERENCES = ("target_only", "source_only")  # at a budget of labels, and at 0
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ MEDIANS = ("fit_s", "first_step_s", "step_ms", "train_samples_per_s", "infer_sam
 
 def _line(own: pd.DataFrame, every: pd.DataFrame, seed: int) -> dict[str, object]:
     kept, all_kept = own[own.counts], every[every.counts]
-    names = np.where(all_kept.budget == 0, REFERENCES[1], REFERENCES[0])
+    names = all_kept.budget.map(references.of)
     reference = all_kept[all_kept.method == names].groupby("place").fit_s.median()
     took = kept.groupby(["place", "group", "task"]).fit_s.median().reset_index()
     took["log"] = np.log(took.fit_s / took.place.map(reference).astype(float))

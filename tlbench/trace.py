@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tlbench import frame, registry
-from tlbench.card import FULL, Budget
+from tlbench.card import Budget
 from tlbench.editions import Edition
 from tlbench.index import Index
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
-from tlbench.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
+from tlbench.references import TARGET_ONLY, held_at
 from tlbench.report import Line, line
 from tlbench.row import DEFAULT, Row
 from tlbench.stats import harmful_from
@@ -95,7 +95,7 @@ def trace(
         there = f"; it has budgets {', '.join(known)}" if known else f"; it has none on {name}"
         raise Mistake(f"no rows of {method} on {name} at budget {budget}{there}")
     reference = edition.protocol.reference_at(budget)
-    beside = asked.source_only if budget == 0 else asked.target_only
+    beside = asked.beside
     own = [r for r in asked.rows if r]
     evidence = tuple(_evidence(r, b if method != reference else None) for r, b in zip(own, beside, strict=True))
     places, kept = {(r.method, r.task, r.budget) for r in own}, {r.key for r in own}
@@ -150,7 +150,7 @@ def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
     """What a shell is told to make rows again. No row knows the file of a method or card of one's own."""
     suite = task.partition("/")[0]
     known = registry.card_files().get(suite)
-    at: Budget = 0 if method == SOURCE_ONLY else FULL if method == TARGET_FULL else budget
+    at = held_at(method, budget)
     trials = max((r.trials or 0 for r in rows), default=0)
     words = [
         "tlbench run",
