@@ -11,7 +11,6 @@ the classification loss. We leave out the choice of `weight` by reverse validati
 paper's has 100 to twice 1024, growing with the network.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network, told
+from tlbench.losses import ramp
 from tlbench.nets import mlp, reverse_gradient
 
 
@@ -53,8 +53,3 @@ class DANN(Descent):
         guess = net["critic"](reverse_gradient(f_domains, self.weight * ramp(progress)))
         domain = (torch.arange(len(guess), device=guess.device) >= m).long()
         return told(net, f[:n], batch) + cross_entropy(guess, domain)
-
-
-def ramp(progress: float) -> float:
-    """0 at the start, nearly 1 from the middle on."""
-    return 2 / (1 + math.exp(-10 * progress)) - 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from tlbench_baselines.dann import DANN, ramp
+from tlbench_baselines.dann import DANN
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -18,6 +18,7 @@ from tlbench import api, nets
 from tlbench.api import Options
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import batches
+from tlbench.losses import ramp
 from tlbench.stopwatch import StepWatch
 from tlbench.store import Store
 from tlbench.timing import Meter

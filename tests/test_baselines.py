@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from tlbench_baselines import coral, deep_coral, finetune, linear_probe
 from tlbench_baselines.chance import Chance
 from tlbench_baselines.coral import CORAL
-from tlbench_baselines.dann import DANN, ramp
+from tlbench_baselines.dann import DANN
 from tlbench_baselines.deep_coral import DeepCORAL
 from tlbench_baselines.finetune import FineTune
 from tlbench_baselines.linear_probe import LinearProbe
@@ -442,12 +442,6 @@ def test_dann_without_weight_is_source_only() -> None:
     expected = SourceOnly().fit(train, 1)(test.x)
     torch.testing.assert_close(DANN(weight=0.0).fit(train, 1)(test.x), expected, atol=1e-5, rtol=1e-4)
     assert (DANN(weight=5.0).fit(train, 1)(test.x) - expected).abs().max() > 1e-2
-
-
-def test_danns_ramp_rises_from_nothing_to_one() -> None:
-    assert ramp(0.0) == 0
-    assert ramp(0.5) == pytest.approx(0.98661, abs=1e-5)
-    assert ramp(1.0) == pytest.approx(0.99991, abs=1e-5)
 
 
 def test_danns_critic_is_a_head_of_its_own(train_on: Digits) -> None:

@@ -129,6 +129,7 @@ def test_rows_that_coincide_leave_a_finite_gradient() -> None:
 
 def test_the_ramp_rises_from_nothing_to_one() -> None:
     assert [ramp(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0, 0.98661, 0.99991], abs=1e-5)
+    assert ramp(0.0) == 0
 
 
 # adversaries
