@@ -33,9 +33,8 @@ def test_density_is_skadas_whose_diagonal_is_negated_not_dropped() -> None:
     assert v.neighbourhood_density(HELD["scores"]) == pytest.approx(float(HELD["skada_snd"]), abs=1e-9)
 
 
-def test_dev_and_devn_are_pytorch_adapts() -> None:
+def test_dev_is_pytorch_adapts() -> None:
     assert v.dev_risk(HELD["losses"], HELD["weights"]) == pytest.approx(float(HELD["dev"]), abs=1e-12)
-    assert v.devn_risk(HELD["losses"], HELD["weights"]) == pytest.approx(float(HELD["devn"]), abs=1e-12)
 
 
 def test_dev_from_end_to_end_is_skadas() -> None:

@@ -17,7 +17,6 @@ from tlbench.card import Card
 from tlbench.data import Domain
 from tlbench.mistake import Mistake
 from tlbench.registry import card_files, read
-from tlbench.row import Row
 from tlbench.split import Split, content_digest
 
 SIZES = "sizes"
@@ -57,14 +56,6 @@ def data_place(domain: str) -> str:
 def differs(suite: str, where: str, digest: str) -> bool:
     """Whether a frozen digest exists at a place and is another one."""
     return digests(suite).get(where, digest) != digest
-
-
-def stands(row: Row) -> bool:
-    """Whether a row was made on the frozen data and split."""
-    made = {place(row.target, row.seed): row.split, data_place(row.target): row.data}
-    if row.source_data is not None and len(row.source_data) == len(row.sources):  # not where one is weights
-        made.update({data_place(s): digest for s, digest in zip(row.sources, row.source_data, strict=True)})
-    return not any(differs(row.suite, where, digest) for where, digest in made.items())
 
 
 def check(split: Split) -> None:

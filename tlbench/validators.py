@@ -79,12 +79,6 @@ def dev_risk(losses: Array, weights: Array) -> float:
     return float(weighted.mean()) + eta * float(weights.mean()) - eta
 
 
-def devn_risk(losses: Array, weights: Array) -> float:
-    """DEV with weights divided by their largest and shifted to mean 1 (Musgrave et al., Three new validators, 2022)."""
-    scaled = weights / weights.max()
-    return dev_risk(losses, scaled - scaled.mean() + 1)
-
-
 def mutual_information(scores: Array) -> float:
     """H(mean p) - H(p): sure of each sample, and undecided of all. Without the first term, collapse would win."""
     p = scipy.special.softmax(np.asarray(scores, float), axis=1)
