@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tlbench import Train
 from tlbench.descent import seeded
+from tlbench.nets import body
 from tlbench.tuning import Tuning, blocks, frozen, tapped
 
 
@@ -32,8 +33,8 @@ class Adapters(Tuning):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("choice", 8, 32, 64), "lr": ("log", 1e-3, 0.1)}
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        features = frozen(net["features"]).eval()
-        trunk: nn.Module = features.trunk  # type: ignore[assignment]
+        features = frozen(body(net)).eval()
+        trunk = features.trunk
         names = [names[-1] for names in blocks(trunk)]
         with torch.no_grad(), tapped(trunk, names) as seen:
             features(train.shots.x[:1].to(train.device))

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
 from tlbench.descent import ERM, Batch, Descent, Turn, predictor, seeded
-from tlbench.nets import mlp
+from tlbench.nets import body, mlp
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class ADDA(Descent):
     def fit(self, train: Train, seed: int) -> Predictor:
         net = ERM(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr).trained(train, seed)
         net["classifier"].requires_grad_(False)
-        net["source"] = original = copy.deepcopy(net["features"]).requires_grad_(False)  # whose batch norms stay too
-        width: int = original.width  # type: ignore[assignment]
+        net["source"] = original = copy.deepcopy(body(net)).requires_grad_(False)  # whose batch norms stay too
+        width = original.width
         net["critic"] = seeded(lambda: nn.ModuleDict({"critic": critic(width, self.hidden)}), seed)["critic"]
         second = replace(self, lr=self.second_lr * self.recipe(train).lr)
         return predictor(second.trained(train, seed, net), train.device)

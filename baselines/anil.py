@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from tlbench import Train
 from tlbench.meta import HeadLearner
+from tlbench.nets import body
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ANIL(HeadLearner):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = super().networks(train)
-        net["classifier"] = nn.Linear(net["features"].width, train.n_classes)  # type: ignore[arg-type]
+        net["classifier"] = nn.Linear(body(net).width, train.n_classes)
         return net
 
     def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network, told
 from tlbench.losses import ramp
-from tlbench.nets import mlp, reverse_gradient
+from tlbench.nets import body, mlp, part, reverse_gradient
 from tlbench.tuning import blocks, tapped
 
 
@@ -45,9 +45,9 @@ class CAN(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        features, x = net["features"].eval(), train.target.x[:1]
-        lower = [names[-1] for names in blocks(features.trunk)[:-1]]  # type: ignore[arg-type]
-        with torch.no_grad(), tapped(features.trunk, lower) as seen:  # type: ignore[arg-type]
+        features, x = body(net).eval(), train.target.x[:1]
+        lower = [names[-1] for names in blocks(features.trunk)[:-1]]
+        with torch.no_grad(), tapped(features.trunk, lower) as seen:
             last = features(x)
         widths = [pooled(seen[name]).shape[1] for name in lower] + [last.shape[1]]
         net["critics"] = Critics(lower, widths, self.hidden)
@@ -55,8 +55,8 @@ class CAN(Descent):
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         n, m = len(batch.x), len(batch.xs)
-        critics: Critics = net["critics"]  # type: ignore[assignment]
-        with tapped(net["features"].trunk, critics.names) as seen:  # type: ignore[arg-type]
+        critics = part(net, "critics", Critics)
+        with tapped(body(net).trunk, critics.names) as seen:
             f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
         hidden = [pooled(seen[name]) for name in critics.names] + [f]
         domain = (torch.arange(m + len(batch.xt), device=f.device) >= m).long()

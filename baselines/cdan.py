@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
 from tlbench.losses import entropies, ramp
-from tlbench.nets import mlp, reverse_gradient
+from tlbench.nets import body, mlp, part, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class CDAN(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         net["pairing"] = Pairing(width, train.n_classes, self.projected)
-        net["critic"] = mlp(net["pairing"].width, self.hidden, 2)  # type: ignore[arg-type]
+        net["critic"] = mlp(part(net, "pairing", Pairing).width, self.hidden, 2)
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:

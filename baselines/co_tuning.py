@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, told
 from tlbench.embed import in_batches
+from tlbench.nets import part
 from tlbench.tuning import Tuning, old_heads
 
 
@@ -46,7 +47,7 @@ class CoTuning(Tuning):
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         f = net["features"](batch.x)
-        old: Translated = net["old"]  # type: ignore[assignment]
+        old = part(net, "old", Translated)
         along = [cross_entropy(head(f), table[batch.y]) for head, table in zip(old.heads, old.tables(), strict=True)]
         return told(net, f, batch) + self.weight * torch.stack(along).mean()
 

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network, told
 from tlbench.losses import ramp
-from tlbench.nets import mlp, reverse_gradient
+from tlbench.nets import body, mlp, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class DANN(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        net["critic"] = mlp(net["features"].width, self.hidden, 2)  # type: ignore[arg-type]
+        net["critic"] = mlp(body(net).width, self.hidden, 2)
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tlbench import Train
 from tlbench.descent import Batch, told
+from tlbench.nets import body, part
 from tlbench.tuning import Tuning, blocks, frozen, still, tapped, transferred
 
 
@@ -53,8 +54,8 @@ class DELTA(Tuning):
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         if "start" not in net:
             return told(net, net["features"](batch.x), batch)
-        start: Start = net["start"]  # type: ignore[assignment]
-        trunk: nn.Module = net["features"].trunk  # type: ignore[assignment]
+        start = part(net, "start", Start)
+        trunk = body(net).trunk
         with tapped(trunk, start.names) as now:
             loss = told(net, net["features"](batch.x), batch)
         with torch.no_grad(), tapped(start.trunk, start.names) as before:
@@ -69,7 +70,7 @@ class Start(nn.Module):
 
     def __init__(self, net: nn.ModuleDict, fresh: bool, train: Train, size: int) -> None:
         super().__init__()
-        self.trunk = still(net["features"].trunk)  # type: ignore[arg-type]
+        self.trunk = still(body(net).trunk)
         self.names, self.fresh = [names[-1] for names in blocks(self.trunk)], fresh
         self.attention: list[Tensor] = [torch.ones(())] * len(self.names)
         if size:
@@ -83,7 +84,7 @@ class Start(nn.Module):
 def importance(net: nn.ModuleDict, names: list[str], x: Tensor, y: Tensor) -> list[Tensor]:
     """Of each block the (c,) attention: softmax of the first-order rise of the loss without a channel, times c."""
     empty = Batch(x[:0], y[:0], y[:0].long(), x[:0], x, y)
-    with tapped(net["features"].trunk, names) as seen:  # type: ignore[arg-type]
+    with tapped(body(net).trunk, names) as seen:
         loss = told(net, net["features"](x), empty)
     slopes = torch.autograd.grad(loss, [seen[name] for name in names])
     rises = [-channels(slope * seen[name].detach()).sum((0, 2)) for slope, name in zip(slopes, names, strict=True)]

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench import Predictor, Refusal, Train
+from tlbench import Learner, Predictor, Refusal, Train
 from tlbench.descent import Batch, Descent, told
 from tlbench.losses import entropies
 
@@ -30,10 +30,10 @@ class EntropyMin(Descent):
     needs: ClassVar[frozenset[str]] = frozenset()
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 1.0), "lr": ("log", 1e-3, 0.1)}
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if not len(train.shots) and not (train.sources and train.same_task):
             raise Refusal("no label says what the target's classes are; entropy alone cannot")
-        return super().fit(train, seed)  # type: ignore[return-value]
+        return super().fit(train, seed)
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         n = len(batch.x)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy, dropout
 
-from tlbench import Predictor, Refusal, Train
+from tlbench import Learner, Predictor, Refusal, Train
 from tlbench.descent import Batch, Descent, told
 from tlbench.nets import Backbone
 
@@ -39,10 +39,10 @@ class FixMatch(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if not len(train.shots) and not (train.sources and train.same_task):
             raise Refusal("no label says what the target's classes are; pseudo-labels cannot begin")
-        return super().fit(train, seed)  # type: ignore[return-value]
+        return super().fit(train, seed)
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         n, b = len(batch.x), len(batch.xt)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tlbench import Train
 from tlbench.descent import Batch, label_loss
+from tlbench.nets import part
 from tlbench.tuning import Tuning, still, transferred
 
 
@@ -44,7 +45,7 @@ class L2SP(Tuning):
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        start: nn.ModuleDict = net["start"]  # type: ignore[assignment]
+        start = part(net, "start", nn.ModuleDict)
         near = sum((squared_gap(net[name], start[name]) for name in start), torch.zeros(()))
         new = sum((p.square().sum() for name in {"classifier"} - set(start) for p in net[name].parameters()), 0.0)
         return label_loss(net, batch) + self.alpha / 2 * near + self.beta / 2 * new

@@ -11,6 +11,7 @@ from torch import nn
 
 from tlbench import Train
 from tlbench.descent import network, seeded
+from tlbench.nets import body
 from tlbench.tuning import Tuning, blocks, frozen, parameters_by_block
 
 
@@ -31,7 +32,7 @@ class LayerTransfer(Tuning):
     }
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        trunk: nn.Module = net["features"].trunk  # type: ignore[assignment]
+        trunk = body(net).trunk
         parts = blocks(trunk)
         n = min(len(parts), max(1, self.copied if self.copied > 0 else len(parts) + self.copied))
         seeded(lambda: reset(trunk, [name for names in parts[n:] for name in names]), seed)

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, told
+from tlbench.nets import body, part
 from tlbench.tuning import Tuning, old_heads, still, tapped
 
 
@@ -39,17 +40,17 @@ class LwF(Tuning):
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         old = old_heads(net, train)
-        net["start"] = nn.ModuleDict({"trunk": still(net["features"].trunk), "old": still(old)})  # type: ignore[arg-type]
+        net["start"] = nn.ModuleDict({"trunk": still(body(net).trunk), "old": still(old)})
         net["old"] = old
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        start: nn.ModuleDict = net["start"].eval()  # type: ignore[assignment]
-        with tapped(net["features"].trunk, []) as seen:  # type: ignore[arg-type]
+        start = part(net, "start", nn.ModuleDict).eval()
+        with tapped(body(net).trunk, []) as seen:
             f = net["features"](batch.x)
         with torch.no_grad():
             f_before = start["trunk"](seen[""])  # of the same augmented inputs
-        heads = zip(net["old"], start["old"], strict=True)  # type: ignore[call-overload]
+        heads = zip(part(net, "old", nn.ModuleList), part(start, "old", nn.ModuleList), strict=True)
         kept = [distillation(old(f), was(f_before), self.temperature) for old, was in heads]
         return told(net, f, batch) + self.weight * torch.stack(kept).mean()
 

@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
+from tlbench.nets import body, part
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class M3SDA(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         others = [nn.Linear(width, train.n_classes) for _ in train.sources[1:]]
         net["classifier"] = Committee([net["classifier"], *others])
         return net
@@ -49,7 +50,7 @@ class M3SDA(Descent):
         n, m = len(batch.x), len(batch.xs)
         f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
         told, domains = [], []
-        for i, member in enumerate(net["classifier"].members):  # type: ignore[arg-type]
+        for i, member in enumerate(part(net, "classifier", Committee).members):
             mine = (batch.source == i).nonzero()[:, 0]
             if len(mine):
                 domains.append(f[mine])

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.inner import SupportNorm, prepared, with_support_norms
 from tlbench.meta import Drawn, MetaLearner, peer
+from tlbench.nets import body
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class LearnToLearnMAML(MetaLearner):
 
     def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
         steps = self.inner_steps if net.training else self.test_steps
-        whole = nn.Sequential(net["features"].trunk, net["classifier"])  # type: ignore[arg-type]
+        whole = nn.Sequential(body(net).trunk, net["classifier"])
         start = peer("algorithms").MAML(whole, self.inner_lr, self.first_order)
 
         def told(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:

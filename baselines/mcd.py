@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, Turn, network
+from tlbench.nets import body, part
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,18 @@ class MCD(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         net["classifier"] = Pair(*(deep(width, self.hidden, train.n_classes, self.dropout) for _ in range(2)))
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Iterator[Turn]:
-        features, pair = net["features"], net["classifier"]
+        features, pair = net["features"], part(net, "classifier", Pair)
 
         def told(f: Tensor) -> Tensor:
-            return torch.stack([cross_entropy(s, batch.y) for s in pair.both(f)]).sum()  # type: ignore[operator]
+            return torch.stack([cross_entropy(s, batch.y) for s in pair.both(f)]).sum()
 
         def apart(ft: Tensor) -> Tensor:
-            return self.weight * disagreement(*pair.both(ft))  # type: ignore[operator]
+            return self.weight * disagreement(*pair.both(ft))
 
         yield told(features(batch.x)), ("features", "classifier")
         with torch.no_grad():

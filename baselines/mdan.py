@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
-from tlbench.nets import mlp, reverse_gradient
+from tlbench.nets import body, mlp, part, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class MDAN(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         net["critics"] = nn.ModuleList(mlp(width, self.hidden, 2) for _ in train.sources)
         return net
 
@@ -54,7 +54,7 @@ class MDAN(Descent):
         f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
         scores = net["classifier"](f[:n])
         bounds = []
-        critics: nn.ModuleList = net["critics"]  # type: ignore[assignment]
+        critics = part(net, "critics", nn.ModuleList)
         for i, critic in enumerate(critics):
             mine = (batch.source == i).nonzero()[:, 0]
             if len(mine):

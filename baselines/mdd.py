@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
 from tlbench.losses import ramp
-from tlbench.nets import reverse_gradient
+from tlbench.nets import body, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MDD(Descent):
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
         for name in ("classifier", "adversary"):
-            net[name] = wide(net["features"].width, self.hidden, train.n_classes, self.dropout)  # type: ignore[arg-type]
+            net[name] = wide(body(net).width, self.hidden, train.n_classes, self.dropout)
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:

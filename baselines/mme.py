@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
 from tlbench.losses import entropies
-from tlbench.nets import reverse_gradient
+from tlbench.nets import body, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class MME(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        net["classifier"] = Cosine(net["features"].width, train.n_classes, self.temperature)  # type: ignore[arg-type]
+        net["classifier"] = Cosine(body(net).width, train.n_classes, self.temperature)
         return net
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network, told
+from tlbench.nets import body
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class MMoE(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         net["experts"] = experts = Experts(width, self.experts, self.hidden)
         sizes = train.source_classes or (train.n_classes,) * len(train.sources)
         net["heads"] = nn.ModuleList(Gated(experts, width, k) for k in sizes)

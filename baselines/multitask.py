@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
+from tlbench.nets import body, part
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Multitask(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         if "heads" not in net:
             net["heads"] = nn.ModuleList(nn.Linear(width, train.n_classes) for _ in train.sources)
         net["variances"] = Variances(len(train.sources) + 1)
@@ -42,7 +43,7 @@ class Multitask(Descent):
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         f, m = net["features"](batch.x), len(batch.xs)
-        heads = [*net["heads"], net["classifier"]]  # type: ignore[misc]
+        heads = [*part(net, "heads", nn.ModuleList), net["classifier"]]
         rows = [(batch.source == i).nonzero()[:, 0] for i in range(len(heads) - 1)]
         rows.append(torch.arange(m, len(f), device=f.device))
         present = [i for i, mine in enumerate(rows) if len(mine)]
@@ -50,7 +51,7 @@ class Multitask(Descent):
         if not self.weighting:
             return losses.sum()
         squared = batch.y.is_floating_point()
-        return uncertain_sum(losses, net["variances"].log[present], 0.5 if squared else 1.0)  # type: ignore[index]
+        return uncertain_sum(losses, part(net, "variances", Variances).log[present], 0.5 if squared else 1.0)
 
 
 class Variances(nn.Module):

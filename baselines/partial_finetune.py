@@ -12,6 +12,7 @@ from typing import ClassVar
 from torch import nn
 
 from tlbench import Refusal, Train
+from tlbench.nets import body
 from tlbench.tuning import Tuning, frozen, parameters_by_block
 
 
@@ -30,7 +31,7 @@ class PartialFineTune(Tuning):
     }
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        trunk: nn.Module = frozen(net["features"]).trunk  # type: ignore[assignment]
+        trunk = frozen(body(net)).trunk
         for p in chosen(parameters_by_block(trunk), self.blocks):
             p.requires_grad_(True)
         return net

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from tlbench import Labeled, Predictor, Train
+from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.descent import ERM
 
 
@@ -28,8 +28,7 @@ class PooledSources(ERM):
         "weight_decay": ("log", 1e-5, 1e-2),
     }
 
-    def fit(self, train: Train, seed: int) -> Predictor:
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
         parts = (*train.sources, train.shots)
         x, y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
-        fitted = super().fit(replace(train, sources=(Labeled(x, y),)), seed)
-        return fitted  # type: ignore[return-value]  # a learner only where there are episodes
+        return super().fit(replace(train, sources=(Labeled(x, y),)), seed)

@@ -19,6 +19,7 @@ from torch.nn.functional import one_hot
 
 from tlbench import Train
 from tlbench.meta import HeadLearner
+from tlbench.nets import part
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class R2D2(HeadLearner):
 
     def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         w = weights(fs, one_hot(ys, n_classes).to(fs.dtype), self.penalty)
-        out: Tensor = net["ridge"]["alpha"] * (fq @ w)  # type: ignore[index]
+        out: Tensor = part(net, "ridge", nn.ParameterDict)["alpha"] * (fq @ w)
         return out
 
 

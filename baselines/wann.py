@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, mse_loss, softplus
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
-from tlbench.nets import mlp
+from tlbench.nets import body, mlp
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WANN(Descent):
 
     def networks(self, train: Train) -> nn.ModuleDict:
         net = network(train)
-        width: int = net["features"].width  # type: ignore[assignment]
+        width = body(net).width
         net["weigher"] = mlp(width, self.hidden, 1)
         net["adversary"] = mlp(width, self.hidden, train.n_classes)
         return net

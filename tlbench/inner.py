@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from tlbench.nets import body
+
 Weights = dict[str, Tensor]
 
 
@@ -19,7 +21,7 @@ class Weighted:
     """
 
     def __init__(self, net: nn.ModuleDict) -> None:
-        self.net = nn.Sequential(net["features"].trunk, net["classifier"])  # type: ignore[arg-type]
+        self.net = nn.Sequential(body(net).trunk, net["classifier"])
         self.weights: Weights = dict(self.net.named_parameters())
         self.norms = [m for m in self.net.modules() if isinstance(m, SupportNorm)]
 
@@ -41,10 +43,10 @@ class Weighted:
 
 def prepared(net: nn.ModuleDict, x: Tensor) -> Tensor:
     """(e, b, *shape) raw inputs as the trunk takes them, augmented while training."""
-    features, flat = net["features"], x.flatten(0, 1)
-    out: Tensor = features.prepare(flat)  # type: ignore[operator]
+    features, flat = body(net), x.flatten(0, 1)
+    out: Tensor = features.prepare(flat)
     if features.training:
-        out = features.augment(out)  # type: ignore[operator]
+        out = features.augment(out)
     return out.reshape(*x.shape[:2], *out.shape[1:])
 
 

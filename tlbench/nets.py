@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlbench import trunks
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class Backbone(nn.Module):
@@ -64,6 +66,23 @@ class Backbone(nn.Module):
         """Features place by place, (b, width, h', w'), of a trunk that has them; never augmented."""
         found: Tensor = self.trunk.maps(self.prepare(x))  # type: ignore[operator]
         return found
+
+
+def part(net: nn.ModuleDict, name: str, kind: type[Part]) -> Part:
+    """The network of that name, which is of that kind.
+
+    Raises:
+        TypeError: it is of another.
+    """
+    found = net[name]
+    if not isinstance(found, kind):
+        raise TypeError(f"{name!r} is a {type(found).__name__}, no {kind.__name__}")
+    return found
+
+
+def body(net: nn.ModuleDict) -> Backbone:
+    """The backbone among a method's networks, under 'features', or what stands for it."""
+    return cast(Backbone, net["features"])
 
 
 def _is_frozen(module: nn.Module) -> bool:

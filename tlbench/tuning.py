@@ -19,6 +19,7 @@ from tlbench.data import Labeled, Learner, Predictor, Train
 from tlbench.descent import ERM, network, predictor, seeded
 from tlbench.embed import nothing_of
 from tlbench.method import Refusal
+from tlbench.nets import Part, body
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -92,7 +93,7 @@ def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
         return net.pop("heads")  # type: ignore[return-value]
     if train.sources:
         return nn.ModuleList([copy.deepcopy(net["classifier"])])
-    head = net["features"].checkpoint_head()  # type: ignore[operator]
+    head = body(net).checkpoint_head()
     if head is None:
         raise Refusal(
             "the source is a checkpoint without its classifier (or it stands under a neck), so nobody knows its answers"
@@ -130,12 +131,12 @@ def parameters_by_block(trunk: nn.Module) -> list[list[nn.Parameter]]:
     return parts
 
 
-def frozen(module: nn.Module) -> nn.Module:
+def frozen(module: Part) -> Part:
     """`module`, whose parameters take no gradient any more; its batch norms keep their statistics."""
     return module.requires_grad_(False)
 
 
-def still(net: nn.Module) -> nn.Module:
+def still(net: Part) -> Part:
     """A frozen copy of `net` in evaluation mode."""
     return frozen(copy.deepcopy(net)).eval()
 
