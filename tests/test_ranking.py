@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from resampled import bootstrap
 from scipy import stats as scipy_stats
 
 from tlbench.ranking import (
     Bootstrap,
-    bootstrap,
     holm,
     iqm,
     probability_of_improvement,

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from resampled import bootstrap
 from scipy import stats as scipy_stats
 
-from tlbench.ranking import bootstrap
 from tlbench.stats import harm, over_families, over_seeds, p_greater, pooled_t, rate, two_way_packed
 
 TASKS = 24

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import failure, stored, study
+from resampled import bootstrap
 
 from tlbench import frame, grid, ranking, standings, stats, tables
 from tlbench.grid import Grid
@@ -185,7 +186,7 @@ def test_the_fast_bootstrap_of_means_is_the_general_one(seed: int, methods: int,
     random = np.random.default_rng(seed)
     x, w = random.normal(size=(methods, tasks, seeds)), np.full(tasks, 1 / tasks)
     fast = ranking.bootstrap_means(x, w, np.random.default_rng(1), 4000)
-    slow = ranking.bootstrap(lambda v: v.mean(-1) @ w, x, np.random.default_rng(2), 400, student_t=True)
+    slow = bootstrap(lambda v: v.mean(-1) @ w, x, np.random.default_rng(2), 400, student_t=True)
     np.testing.assert_allclose(fast.value, slow.value)
     spread = fast.draws.std(0)
     np.testing.assert_allclose(fast.draws.mean(0), fast.value, atol=5 * spread.max() / 4000**0.5 + 1e-12)

@@ -77,41 +77,6 @@ class Bootstrap:
         return _percentiles(self.draws, self.level)
 
 
-def bootstrap(
-    statistic: Callable[[Cube], ArrayLike],
-    values: ArrayLike,
-    random: np.random.Generator,
-    resamples: int = 10_000,
-    *,
-    shared: bool = True,
-    student_t: bool = False,
-    level: float = 0.95,
-) -> Bootstrap:
-    """Of any statistic of `values` (..., tasks, seeds), for new seeds on these very tasks.
-
-    The same seeds are drawn for all methods, which were run on the same shots: differences between methods keep their
-    pairing. If `shared`, for all tasks too, as is right where tasks of a seed share noise; else anew for each task,
-    which says more if they share none. Deviations are multiplied by sqrt(seeds / (seeds - 1)), without which they are
-    those of seeds - 1 seeds. Even so the percentiles are a normal's: of a mean of 5 shared seeds, 95 % is 88 %.
-    `student_t` also multiplies by t / z, of the df of `over_seeds` or `pooled_t`. One seed: NaN.
-    """
-    x = np.asarray(values, dtype=float)
-    tasks, s = x.shape[-2:]
-    value = np.asarray(statistic(x), dtype=float)
-    if s == 1:
-        return Bootstrap(value, np.full((resamples, *value.shape), np.nan), level)
-    draws = np.empty((resamples, *value.shape))
-    for i in range(resamples):
-        drawn = random.integers(s, size=(1 if shared else tasks, s))
-        index = np.broadcast_to(drawn, x.shape)
-        draws[i] = statistic(np.take_along_axis(x, index, axis=-1))
-    factor = (s / (s - 1)) ** 0.5
-    if student_t:
-        tail = (1 + level) / 2
-        factor *= float(student.ppf(tail, (s - 1) * (1 if shared else tasks)) / norm.ppf(tail))
-    return Bootstrap(value, value + factor * (draws - value), level)
-
-
 def _percentiles(draws: NDArray[np.float64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
@@ -206,7 +171,11 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 def bootstrap_means(
     values: ArrayLike, weights: ArrayLike, random: np.random.Generator, resamples: int = 10_000, level: float = 0.95
 ) -> Bootstrap:
-    """`bootstrap(lambda x: x.mean(-1) @ weights, ..., student_t=True)`, quickly.
+    """The bootstrap of methods' weighted means over tasks, for new seeds on these very tasks.
+
+    The same seeds are drawn for all methods and tasks: differences between methods keep their pairing. Deviations are
+    multiplied by sqrt(seeds / (seeds - 1)), without which they are those of seeds - 1 seeds, and by t / z, of the df of
+    `over_seeds`. One seed: NaN.
 
     `values` (methods, tasks, seeds); `weights` (tasks,) of the tasks' means, summing to one -> (methods,) scores.
     """
