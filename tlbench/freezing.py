@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 from collections import Counter
 from datetime import UTC, datetime
@@ -44,14 +43,13 @@ def freeze(store: Path, name: str) -> Made:
     if (folder / ABOUT).exists():
         raise Mistake(f"{folder}: is frozen already; a frozen edition is never changed")
     pack(store)
+    if not len(Store(store).rows) + len(Store(folder).rows):  # the second: of a freezing that was killed
+        raise Mistake(f"{store}: holds no row; there is nothing to freeze")
     folder.mkdir(parents=True, exist_ok=True)
     for part in MOVED:
         if (store / part).exists():
             _move(store / part, folder / part)
     held, rules = Store(folder), editions.Edition()
-    if not len(held.rows):
-        shutil.rmtree(folder)
-        raise Mistake(f"{store}: holds no row; there is nothing to freeze")
     everything = frame.load(held)
     made = Made(
         name=name, release=__version__, frozen=datetime.now(UTC).date().isoformat(),
@@ -113,7 +111,12 @@ def _unwritten(folder: Path, made: Made) -> Frozen:
 
 
 def _move(old: Path, new: Path) -> None:
-    """A file, or what a folder holds."""
+    """A file's lines, or what a folder holds; what a killed freezing has moved already stays."""
+    if old.is_file() and new.exists():
+        with new.open("ab") as stream:
+            stream.write(old.read_bytes())
+        old.unlink()
+        return
     if old.is_file():
         old.replace(new)
         return
