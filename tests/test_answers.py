@@ -16,10 +16,10 @@ from test_machines import MACHINES
 from tlbench import answers, versions
 from tlbench.digest import code_digest
 from tlbench.method import shipped
-from tlbench.versions import TOOLKIT
+from tlbench.versions import NETWORKS, TOOLKIT
 
 ROOT = Path(__file__).parent.parent
-FEW = ("dann", "mcc", "kmm", TOOLKIT)
+FEW = ("dann", "mcc", "kmm", TOOLKIT)  # that train
 NOISE = answers.TOLERANCE / 20
 
 
@@ -90,7 +90,10 @@ def test_what_changes_a_number_voids_the_methods_concerned(tmp_path: Path) -> No
     copy = Copy(tmp_path)
     copy.change("tlbench_baselines/dann.py", "weight: float = 1.0", "weight: float = 0.9")
     copy.change("tlbench_baselines/mcc.py", "self.weight *", "0.9 * self.weight *")
-    assert copy.moved(*FEW) == {"dann", "mcc"}
+    copy.change("tlbench/nets.py", "x.flatten(1).float().log1p()", "x.flatten(1).float().sqrt()")  # of texts
+    assert copy.moved(*FEW, NETWORKS) == {"dann", "mcc", NETWORKS}
+    refused = copy.run("answers", NETWORKS, "dann", "--update", "a trial")
+    assert (refused.returncode, "which all methods are given" in refused.stderr) == (2, True)
     copy.change("tlbench/descent.py", "momentum=0.9", "momentum=0.8")
     assert copy.moved(*FEW) == set(FEW)
 
@@ -164,7 +167,7 @@ def test_with_other_libraries_answers_are_told_and_not_failed(tmp_path: Path) ->
 
 def test_every_method_that_ships_has_answers_and_a_version() -> None:
     held = versions.recorded()["methods"]
-    assert set(held) == {*shipped(), TOOLKIT}
+    assert set(held) == {*shipped(), TOOLKIT, NETWORKS}
     assert all(entry["version"] == entry["why"][-1][0] >= 1 for entry in held.values())
     silent = {n for n, e in held.items() if all(isinstance(scores, str) for scores in e["probes"].values())}
     assert silent == {"maml_learn2learn", "protonet_learn2learn"}  # which need learn2learn

@@ -22,7 +22,7 @@ from tlbench.executors.local import Workers, forget
 from tlbench.jail import Limits
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
-from tlbench.versions import TOOLKIT, Answers
+from tlbench.versions import NETWORKS, TOOLKIT, Answers
 
 TOLERANCE = 1e-6  # of the largest centred score; `tests/test_answers.py` measures noise below a twentieth of that
 LIMITS = Limits(seconds=600, memory_mib=8192)
@@ -56,8 +56,8 @@ def other_libraries() -> str:
 
 
 def names() -> list[str]:
-    """All that has answers: the methods that ship, and the toolkit."""
-    return [*shipped(), TOOLKIT]
+    """All that has answers: the methods that ship, the toolkit, and the networks."""
+    return [*shipped(), TOOLKIT, NETWORKS]
 
 
 def asked(methods: Sequence[str], workers: Workers, tell: Callable[[int, str], None]) -> dict[str, Answers]:
@@ -122,8 +122,17 @@ def compared(now: Mapping[str, Answers]) -> list[Moved]:
 
 
 def update(now: Mapping[str, Answers], why: str) -> list[Moved]:
-    """Record answers: methods that moved get the next version, for the reason that is given. Returns those."""
+    """Record answers: methods that moved get the next version, for the reason that is given. Returns those.
+
+    Raises:
+        Mistake: the networks moved, and not every method was asked: each gets a new version then.
+    """
     moved, held = compared(now), dict(versions.recorded()["methods"])
+    if NETWORKS in held and NETWORKS in {m.method for m in moved}:
+        if set(names()) - set(now):
+            raise Mistake(f"answers: {NETWORKS} moved, which all methods are given; name none, that all are recorded")
+        here = {m.method for m in moved}
+        moved += [Moved(name, "its network changed", float("inf")) for name in now if name not in here]
     for m in moved:
         if m.method not in now:
             del held[m.method]
@@ -160,7 +169,8 @@ def answered(method: str) -> Answers:
 
     torch.set_num_threads(1)
     with in_float64():
-        return probes.toolkit() if method == TOOLKIT else probes.shipped(method)
+        own = {TOOLKIT: probes.toolkit, NETWORKS: probes.networks}
+        return own[method]() if method in own else probes.shipped(method)
 
 
 @contextmanager

@@ -57,6 +57,40 @@ def toolkit() -> Answers:
     return found
 
 
+def networks() -> Answers:
+    """Features of each kind of network that a card may name, with weights drawn at random, training and not."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(ASKED, 12, generator=draw) * 9
+    images = (torch.rand(ASKED, 3, 32, 32, generator=draw) * 255).to(torch.uint8)
+    bottleneck: dict[str, Any] = {"kind": "bottleneck", "width": 8}
+    pretrained: dict[str, Any] = {
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "size": 32,
+        "args": {},
+        "augment": (),
+        "fixed_norm": False,
+    }
+    timm = {**pretrained, "kind": "timm", "timm": "mobilenetv2_050"}
+    specs: dict[str, tuple[Tensor, dict[str, Any]]] = {
+        **{f"bottleneck, {scale}": (x, {**bottleneck, "scale": scale}) for scale in ("standard", "rows", "none")},
+        **{f"convnet, {kind}": (images, {"kind": "convnet", "augment": (kind,)}) for kind in ("shift", "flip", "crop")},
+        "fieldnet": (images, {"kind": "fieldnet", "augment": ()}),
+        "timm": (images, timm),
+        "timm with a neck": (images, {**timm, "neck": 8, "fixed_norm": True}),
+        "resnet20": (images, {**pretrained, "kind": "resnet20", "augment": ("crop",)}),
+    }
+    found = {}
+    for name, (inputs, spec) in specs.items():
+        net = nets.build(spec, [inputs], SEED)
+        for mode in (True, False):
+            torch.manual_seed(SEED)
+            net.train(mode)
+            with torch.no_grad():
+                found[f"{name}, {'training' if mode else 'as it predicts'}"] = centred(net(inputs)[:, :SHOWN])
+    return {"fields": {}, "probes": found}
+
+
 @dataclass(frozen=True)
 class Means(HeadLearner):
     """Queries by their products with the classes' sums."""

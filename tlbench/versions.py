@@ -17,7 +17,8 @@ TOOLKIT = "(toolkit)"  # what methods of one's own are built of: the trainer, fi
 Answers = dict[
     str, Any
 ]  # of one method: 'fields', and 'probes': the name of a set -> its scores, or why there are none
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "POT")  # whose version may move an answer
+NETWORKS = "(networks)"  # that every method is given; where they change, every method gets a new version
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm")  # whose version may move an answer
 
 
 def place() -> Path:
