@@ -20,7 +20,7 @@ from tlbench.versions import NETWORKS, TOOLKIT
 
 ROOT = Path(__file__).parent.parent
 FEW = ("dann", "mcc", "kmm", TOOLKIT)  # that train
-NOISE = answers.TOLERANCE / 20
+NOISE = answers.TOLERANCE / 10
 
 
 class Copy:
@@ -110,6 +110,14 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "the sign of dann's reversal": ("tlbench_baselines/dann.py", "reverse_gradient(", "(lambda x, w: x)("),
     "a term of mcc's loss": ("tlbench_baselines/mcc.py", "self.weight *", "0.9 * self.weight *"),
     "kmm's bound on weights": ("tlbench_baselines/kmm.py", "bound: float = 1000.0", "bound: float = 999.0"),
+    "fixmatch without its pseudo-labels": (
+        "tlbench_baselines/fixmatch.py", "p >= self.threshold", "p >= 2 + self.threshold",
+    ),
+    "mcc without its weights of certainty": (
+        "tlbench_baselines/mcc.py", "w = 1 + torch.exp(-entropies(", "w = 1 + 0 * torch.exp(-entropies(",
+    ),
+    "a distance of losses": ("tlbench/losses.py", "2 * st", "1 * st"),
+    "frozen batch norms that learn": ("tlbench/nets.py", "or _is_frozen(module)", "or False"),
     "the detector's focal loss": ("tlbench/detect.py", "return focal + overlap", "return 0.9 * focal + overlap"),
 }  # fmt: skip
 
@@ -192,7 +200,7 @@ def test_a_strangers_code_is_told_by_content_and_not_by_address(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_all_answers_are_as_recorded_and_noise_is_a_twentieth_of_the_tolerance(tmp_path: Path) -> None:
+def test_all_answers_are_as_recorded_and_noise_is_a_tenth_of_the_tolerance(tmp_path: Path) -> None:
     """On a processor with the least instructions that the libraries can be held to."""
     plain = MACHINES["all of these, one thread"] | {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
     script = (
