@@ -25,7 +25,16 @@ from tlbench.nets import Backbone
 
 @dataclass(frozen=True)
 class FixMatch(Descent):
-    """Say of a distorted view what was said of the plain one, where that was sure."""
+    """Say of a distorted view what was said of the plain one, where that was sure.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> FixMatch(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda_u
     threshold: float = 0.95  # the paper's tau
