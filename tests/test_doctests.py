@@ -17,7 +17,7 @@ FINDER = doctest.DocTestFinder(recurse=False)
 
 def example(name: str) -> tuple[type[Any], doctest.DocTest]:
     cls = load(name)
-    (found,) = FINDER.find(cls, name, globs=dict(vars(inspect.getmodule(cls))))  # type: ignore[arg-type]
+    (found,) = FINDER.find(cls, name, globs=dict(vars(inspect.getmodule(cls))))
     return cls, found
 
 

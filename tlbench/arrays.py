@@ -179,7 +179,7 @@ def pooled(
         sides: all inputs are of one shape; else images may differ in height and width
 
     Raises:
-        ValueError: two parts differ in shape or in kind, or one is empty.
+        ValueError: two parts differ in shape or in kind.
     """
     (first, like), *_ = named = [*sources.items(), *few.items()]
     pool = named[-1][1][:0] if xt is None else inputs(xt, "xt")
@@ -189,8 +189,6 @@ def pooled(
             raise ValueError(f"{name}: {_shape(x)} does not go with that of {first}, {_shape(like)}")
         if x.dtype != like.dtype:
             raise ValueError(f"{name}: inputs are {x.dtype}, where those of {first} are {like.dtype}")
-        if not len(x) and name != "xt":
-            raise ValueError(f"{name}: there is no input")
     return pool, [*sources.values(), *([pool] if len(pool) else few.values())]
 
 

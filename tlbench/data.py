@@ -277,6 +277,8 @@ def _labelled(x_name: str, y_name: str, xs: tuple[Any, ...], ys: tuple[Any, ...]
     for i, (x, y) in enumerate(zip(xs, ys, strict=True)):
         place = f"[{i}]" if len(xs) > 1 else ""
         made = arrays.inputs(x, x_name + place)
+        if not len(made):
+            raise ValueError(f"{x_name}{place}: there is no input")
         found[x_name + place] = Labeled(made, arrays.labels(y, len(made), y_name + place))
     return found
 
