@@ -70,6 +70,8 @@ def strong(x: Tensor) -> Tensor:
     """Prepared inputs, distorted: images (b, c, h, w) in tone, sharpness and a hole; features (b, d) in number."""
     if x.ndim == 2:
         return dropout(x, 0.5)
+    if x.ndim != 4:
+        raise Refusal(f"inputs of {x.ndim - 1} axes are neither features nor images: nobody knows how to distort them")
     b, _, h, w = x.shape
     brightness, contrast, sharpness = (torch.empty(3, b, 1, 1, 1, device=x.device).uniform_(-1, 1)).unbind()
     mean = x.mean((1, 2, 3), keepdim=True)

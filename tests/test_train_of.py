@@ -113,6 +113,18 @@ class Odd(nn.Module):
         return out
 
 
+class Recurrent(nn.Module):
+    """Sequences (b, t, 6) -> (b, 5); its layer gives a pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(6, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)[0].mean(1)
+        return out
+
+
 CONVOLUTIONS = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(6))
 BACKBONES = {
     "a module": Odd(),
@@ -197,6 +209,19 @@ def test_a_method_refuses_a_backbone_that_lacks_what_it_needs() -> None:
         source: tuple[Any, Any] = (X, Y) if name == "shot" else (None, None)
         with pytest.raises(Refusal, match=said):
             fitted(name, Train.of(*source, xt=X, shots=SHOTS, backbone=backbone, recipe=SHORT))
+
+
+def test_sequences_pass_through_a_recurrent_network_where_a_method_can_take_one() -> None:
+    x = np.stack([X, X], 1)
+    train = Train.of(x, Y, x, (x[:9], Y[:9]), backbone=Recurrent(), recipe=SHORT)
+    for name in ("dann", "coral", "finetune"):
+        assert fitted(name, train).shape == (48, 3)
+    for name, said in [("delta", "block layer of the backbone gives tuple"), ("fixmatch", "inputs of 2 axes")]:
+        with pytest.raises(Refusal, match=said):
+            fitted(name, train)
+    episodes = Train.of_episodes(x, Y, ways=2, shots=2, queries=2, backbone=Recurrent(), recipe=SHORT)
+    with pytest.raises(Refusal, match="the backbone is recurrent"):
+        load("maml")().fit(episodes, 0)
 
 
 def test_a_backbone_may_have_no_weights() -> None:

@@ -8,6 +8,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tlbench.method import Refusal
+
 Weights = dict[str, Tensor]
 
 
@@ -17,10 +19,15 @@ class Weighted:
     What comes before the trunk (scaling, augmentation) has no weights and is done for all episodes together. A batch
     norm takes its moments from the support, for the queries too (MetaBN of Bronskill et al., ICML 2020, section 3.2):
     so no query is judged by the others, as it is where they are normalised together, and no average is kept.
+
+    Raises:
+        Refusal: the network is recurrent, whose layers no two episodes can pass at once with weights of their own.
     """
 
     def __init__(self, net: nn.ModuleDict) -> None:
         self.net = nn.Sequential(net["features"].trunk, net["classifier"])  # type: ignore[arg-type]
+        if any(isinstance(m, nn.RNNBase) for m in self.net.modules()):
+            raise Refusal("the backbone is recurrent: torch cannot run such layers with weights for each episode")
         self.weights: Weights = dict(self.net.named_parameters())
         self.norms = [m for m in self.net.modules() if isinstance(m, SupportNorm)]
 
