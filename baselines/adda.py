@@ -29,7 +29,16 @@ from tlbench.nets import body, mlp
 
 @dataclass(frozen=True)
 class ADDA(Descent):
-    """Give the target features of its own that a critic takes for the source's."""
+    """Give the target features of its own that a critic takes for the source's.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> ADDA(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     second_lr: float = 0.2  # the second stage's learning rate, as a share of the first's
     hidden: int = 500  # width of the critic's two layers

@@ -23,7 +23,16 @@ from tlbench.descent import Batch, Descent, told
 
 @dataclass(frozen=True)
 class AFN(Descent):
-    """Let the features' norms grow step by step."""
+    """Let the features' norms grow step by step.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> AFN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.05  # the paper's lambda
     step: float = 1.0  # the paper's Delta r

@@ -23,7 +23,17 @@ from tlbench.nets import body
 
 @dataclass(frozen=True)
 class ANIL(HeadLearner):
-    """Learn features and a head of which a few gradient steps adapt the head only."""
+    """Learn features and a head of which a few gradient steps adapt the head only.
+
+    >>> import numpy as np
+    >>> from tlbench import Labeled, Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of_episodes(x, y, ways=3, shots=2, queries=4)
+    >>> few = Labeled.of(-x[:6], y[:6])  # classes that nobody has seen
+    >>> ANIL(steps=30).fit(train, seed=0)(few, few.x).argmax(1).tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     inner_lr: float = 0.1  # the paper's alpha
     inner_steps: int = 5

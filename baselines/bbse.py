@@ -22,7 +22,16 @@ from tlbench.shallow import Labels
 
 @dataclass(frozen=True)
 class BBSE(LabelShift):
-    """Invert the confusion matrix to learn the target's proportions of classes."""
+    """Invert the confusion matrix to learn the target's proportions of classes.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> BBSE(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     soft: bool = False
 

@@ -25,7 +25,16 @@ from tlbench.embed import embedded, nothing_of
 
 @dataclass(frozen=True)
 class BestSource(ERM):
-    """Choose the source that suits the target, and train on it."""
+    """Choose the source that suits the target, and train on it.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of((x, x - 1), (y, y), x + 1)
+    >>> BestSource(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     samples: int = 1000  # of each domain that its discrepancy is taken from, at most
 

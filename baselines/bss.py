@@ -18,7 +18,16 @@ from tlbench.tuning import Tuning
 
 @dataclass(frozen=True)
 class BSS(Tuning):
-    """Fine-tune, and shrink the weakest directions of the features."""
+    """Fine-tune, and shrink the weakest directions of the features.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> BSS(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.001  # the paper's eta
     k: int = 1  # singular values that are shrunk

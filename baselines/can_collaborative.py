@@ -28,7 +28,16 @@ from tlbench.tuning import blocks, tapped
 
 @dataclass(frozen=True)
 class CAN(Descent):
-    """Lower blocks may tell the domains, the last one may not."""
+    """Lower blocks may tell the domains, the last one may not.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> CAN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # of all domain gradients, once the ramp is over
     rate: float = 0.01  # of the step that the blocks' weights take

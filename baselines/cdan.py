@@ -28,7 +28,16 @@ from tlbench.nets import body, mlp, part, reverse_gradient
 
 @dataclass(frozen=True)
 class CDAN(Descent):
-    """Fool a critic that sees features and predictions together."""
+    """Fool a critic that sees features and predictions together.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> CDAN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda, once the ramp is over
     entropy: bool = True  # entropy conditioning, the E of CDAN+E

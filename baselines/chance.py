@@ -16,7 +16,16 @@ from tlbench import Learner, Predictor, Train
 
 @dataclass(frozen=True)
 class Chance:
-    """Predict the commonest class, or the mean."""
+    """Predict the commonest class, or the mean.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> tuple(Chance().fit(train, seed=0)(train.target.x).shape)
+    (60, 3)
+    """
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "the majority classifier"

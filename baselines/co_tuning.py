@@ -27,7 +27,16 @@ from tlbench.tuning import Tuning, old_heads
 
 @dataclass(frozen=True)
 class CoTuning(Tuning):
-    """Fine-tune both heads, the source's on translated labels."""
+    """Fine-tune both heads, the source's on translated labels.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y // 2, x + 1, shots=(x[:9] + 1, y[:9]), source_classes=2)
+    >>> CoTuning(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 2.3  # the paper's lambda, as in the authors' code
 

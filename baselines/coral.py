@@ -24,7 +24,16 @@ from tlbench.shallow import Ending, ended
 
 @dataclass(frozen=True)
 class CORAL(ERM):
-    """Match the second moments of source and target in closed form."""
+    """Match the second moments of source and target in closed form.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> CORAL(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     reg: float = 1.0  # the paper's identity, added to both covariances
     center: bool = True

@@ -23,7 +23,16 @@ from tlbench.losses import discrepancy, gaussian_kernels
 
 @dataclass(frozen=True)
 class DAN(Descent):
-    """Fit the labels while the features' mean embeddings are pulled together."""
+    """Fit the labels while the features' mean embeddings are pulled together.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> DAN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda
 

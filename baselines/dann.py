@@ -26,7 +26,16 @@ from tlbench.nets import body, mlp, reverse_gradient
 
 @dataclass(frozen=True)
 class DANN(Descent):
-    """Fool a domain critic while fitting the labels."""
+    """Fool a domain critic while fitting the labels.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> DANN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda, once the ramp is over
     hidden: int = 256  # width of the critic

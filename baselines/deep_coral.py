@@ -21,7 +21,16 @@ from tlbench.descent import Batch, Descent
 
 @dataclass(frozen=True)
 class DeepCORAL(Descent):
-    """Fit the labels while source and target covariances are pulled together."""
+    """Fit the labels while source and target covariances are pulled together.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> DeepCORAL(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0
 

@@ -25,7 +25,16 @@ from tlbench.losses import squared_distances
 
 @dataclass(frozen=True)
 class DeepJDOT(Descent):
-    """Transport features and labels together, and make the transport cheap."""
+    """Transport features and labels together, and make the transport cheap.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> DeepJDOT(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     alpha: float = 0.001  # of the distance of features
     weight: float = 0.0001  # of the target's loss under transported labels; the paper's lambda_t

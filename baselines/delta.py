@@ -27,7 +27,16 @@ from tlbench.tuning import Tuning, blocks, frozen, still, tapped, transferred
 
 @dataclass(frozen=True)
 class DELTA(Tuning):
-    """Fine-tune, with the blocks' outputs held near the source's."""
+    """Fine-tune, with the blocks' outputs held near the source's.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> DELTA(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.01  # the paper's alpha
     beta: float = 0.01  # weight decay of a fresh classifier

@@ -21,7 +21,16 @@ from tlbench.losses import entropies
 
 @dataclass(frozen=True)
 class EntropyMin(Descent):
-    """Fit the labels and be sure about the rest."""
+    """Fit the labels and be sure about the rest.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> EntropyMin(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.1  # the paper's lambda; 0.1 as in Saito et al.
 

@@ -23,7 +23,16 @@ from tlbench.shallow import Labels, Move, Moving
 
 @dataclass(frozen=True)
 class FeatureSelection(Moving):
-    """Keep the features that are distributed alike in both domains and tell the classes apart."""
+    """Keep the features that are distributed alike in both domains and tell the classes apart.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3, 4)[y])
+    >>> train = Train.of(x, y, x + [0, 0, 0, 9])  # the fourth feature moved
+    >>> FeatureSelection(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     kernel: Literal["linear", "rbf"] = "linear"
     keep: float | None = None  # the share of features that stay; None: those below the widest gap

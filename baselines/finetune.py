@@ -16,7 +16,16 @@ from tlbench.embed import nothing_of
 
 @dataclass(frozen=True)
 class FineTune(ERM):
-    """Pretrain on the sources, then train everything on the shots."""
+    """Pretrain on the sources, then train everything on the shots.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> FineTune(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     tuned_body_lr: float = 0.1  # the transferred layers' learning rate in the second stage, as a share of lr
     fresh_head: bool = False  # forget the source's classifier; where its task is another, there is none to keep

@@ -25,7 +25,16 @@ from tlbench.nets import Backbone
 
 @dataclass(frozen=True)
 class FixMatch(Descent):
-    """Say of a distorted view what was said of the plain one, where that was sure."""
+    """Say of a distorted view what was said of the plain one, where that was sure.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> FixMatch(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda_u
     threshold: float = 0.95  # the paper's tau
@@ -61,6 +70,8 @@ def strong(x: Tensor) -> Tensor:
     """Prepared inputs, distorted: images (b, c, h, w) in tone, sharpness and a hole; features (b, d) in number."""
     if x.ndim == 2:
         return dropout(x, 0.5)
+    if x.ndim != 4:
+        raise Refusal(f"inputs of {x.ndim - 1} axes are neither features nor images: nobody knows how to distort them")
     b, _, h, w = x.shape
     brightness, contrast, sharpness = (torch.empty(3, b, 1, 1, 1, device=x.device).uniform_(-1, 1)).unbind()
     mean = x.mean((1, 2, 3), keepdim=True)

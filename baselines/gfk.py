@@ -31,7 +31,16 @@ ORTHOGONAL = 0.995  # D(d) that counts as 1
 
 @dataclass(frozen=True)
 class GFK(Moving):
-    """Compare samples in all the subspaces between source and target."""
+    """Compare samples in all the subspaces between source and target.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3, 8)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> GFK(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     dims: int | None = None  # k, at most half of the features and either rank; None: by the disagreement
 

@@ -22,7 +22,17 @@ from tlbench.shallow import Weighting
 
 @dataclass(frozen=True)
 class IWLogistic(Weighting):
-    """Weigh the source by the odds of a classifier of the domains."""
+    """Weigh the source by the odds of a classifier of the domains.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> x = np.random.default_rng(0).normal(size=(60, 3))
+    >>> y = x.sum(1)  # floats: a number is predicted
+    >>> train = Train.of(x, y, x + 0.5)
+    >>> told = IWLogistic(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    True
+    """
 
     penalty: float = 1.0  # 1 / C of the domain classifier
     degree: int = 1

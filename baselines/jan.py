@@ -23,7 +23,16 @@ from tlbench.losses import discrepancy, gaussian_kernels, ramp
 
 @dataclass(frozen=True)
 class JAN(Descent):
-    """Fit the labels while features and predictions, taken together, agree."""
+    """Fit the labels while features and predictions, taken together, agree.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> JAN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda, once the ramp is over
 

@@ -22,7 +22,16 @@ from tlbench.shallow import Labels, Move, Moving
 
 @dataclass(frozen=True)
 class JDA(Moving):
-    """Find components along which the domains and their classes have equal means."""
+    """Find components along which the domains and their classes have equal means.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> JDA(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     dims: int = 100  # k
     penalty: float = 1.0  # lambda

@@ -29,7 +29,16 @@ from tlbench.transport import exact
 
 @dataclass(frozen=True)
 class JDOT(ERM):
-    """Transport labels to the target along with inputs, and learn from where they arrive."""
+    """Transport labels to the target along with inputs, and learn from where they arrive.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> JDOT(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     alpha: float = 1.0  # over the largest squared distance, the paper's
     rounds: int = 10  # as in the authors' code

@@ -20,7 +20,17 @@ from tlbench.shallow import Weighting
 
 @dataclass(frozen=True)
 class KMM(Weighting):
-    """Weigh the source so that its kernel mean is the target's."""
+    """Weigh the source so that its kernel mean is the target's.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> x = np.random.default_rng(0).normal(size=(60, 3))
+    >>> y = x.sum(1)  # floats: a number is predicted
+    >>> train = Train.of(x, y, x + 0.5)
+    >>> told = KMM(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    True
+    """
 
     bound: float = 1000.0  # B
     width: float = 1.0  # of the kernel, in median distances

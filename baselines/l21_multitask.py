@@ -26,7 +26,16 @@ from tlbench.embed import embedded
 
 @dataclass(frozen=True)
 class L21Multitask(ERM):
-    """Fit all tasks at once on the few features that serve them all."""
+    """Fit all tasks at once on the few features that serve them all.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y // 2, x + 1, shots=(x[:9] + 1, y[:9]), source_classes=2)
+    >>> L21Multitask(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     sparsity: float = 0.02  # alpha, as a share of the smallest that leaves no feature
     iterations: int = 500

@@ -24,7 +24,16 @@ from tlbench.shallow import Labels, Move, Moving
 
 @dataclass(frozen=True)
 class L21Selection(Moving):
-    """Keep the features that the source's tasks use jointly."""
+    """Keep the features that the source's tasks use jointly.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> L21Selection(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     share: float = 0.1  # alpha over the alpha at which nothing is left
 

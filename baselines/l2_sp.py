@@ -23,7 +23,16 @@ from tlbench.tuning import Tuning, still, transferred
 
 @dataclass(frozen=True)
 class L2SP(Tuning):
-    """Fine-tune, held near the source's solution."""
+    """Fine-tune, held near the source's solution.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> L2SP(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     alpha: float = 0.1  # towards w0
     beta: float = 0.01  # towards zero, of what is new

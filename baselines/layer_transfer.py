@@ -17,7 +17,16 @@ from tlbench.tuning import Tuning, blocks, frozen, parameters_by_block
 
 @dataclass(frozen=True)
 class LayerTransfer(Tuning):
-    """Copy blocks of the source; draw the others and the classifier anew."""
+    """Copy blocks of the source; draw the others and the classifier anew.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y // 2, x + 1, shots=(x[:9] + 1, y[:9]), source_classes=2)
+    >>> LayerTransfer(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     tuned_body_lr: float = 1.0  # as in the paper: fresh blocks have everything to learn
     copied: int = -1  # how many of the first blocks; -1 is all but one; at least one, at most all

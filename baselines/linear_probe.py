@@ -25,7 +25,16 @@ from tlbench.embed import Embedding, in_batches, nothing_of
 
 @dataclass(frozen=True)
 class LinearProbe(ERM):
-    """Freeze what the source taught; fit the last layer on the shots."""
+    """Freeze what the source taught; fit the last layer on the shots.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> LinearProbe(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     penalties: int = 7  # how many C are tried, evenly on 10^-4 .. 10^2
 

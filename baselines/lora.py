@@ -24,7 +24,16 @@ from tlbench.tuning import Tuning, frozen
 
 @dataclass(frozen=True)
 class LoRA(Tuning):
-    """Learn a change of low rank to every frozen matrix."""
+    """Learn a change of low rank to every frozen matrix.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> LoRA(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     tuned_body_lr: float = 1.0  # of the change
     rank: int = 8  # the paper's r

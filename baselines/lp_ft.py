@@ -17,7 +17,16 @@ from tlbench.tuning import Tuning, frozen
 
 @dataclass(frozen=True)
 class LPFT(Tuning):
-    """Fit the head on frozen features, then train everything."""
+    """Fit the head on frozen features, then train everything.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> LPFT(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     probe_share: float = 0.5  # of the steps that the head alone gets
 

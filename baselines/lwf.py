@@ -25,7 +25,16 @@ from tlbench.tuning import Tuning, old_heads, still, tapped
 
 @dataclass(frozen=True)
 class LwF(Tuning):
-    """Fine-tune while the old heads go on giving the old answers."""
+    """Fine-tune while the old heads go on giving the old answers.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y // 2, x + 1, shots=(x[:9] + 1, y[:9]), source_classes=2)
+    >>> LwF(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's lambda_o
     temperature: float = 2.0  # the paper's T

@@ -30,7 +30,16 @@ from tlbench.nets import body, part
 
 @dataclass(frozen=True)
 class M3SDA(Descent):
-    """Match the moments of every pair of domains."""
+    """Match the moments of every pair of domains.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of((x, x - 1), (y, y), x + 1)
+    >>> M3SDA(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.125  # lambda: 0.5 / 4
 

@@ -20,7 +20,16 @@ from tlbench.losses import entropies
 
 @dataclass(frozen=True)
 class MCC(Descent):
-    """Let the target's predictions confuse classes as little as may be."""
+    """Let the target's predictions confuse classes as little as may be.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> MCC(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 1.0  # the paper's mu
     temperature: float = 2.5  # the paper's T

@@ -32,7 +32,16 @@ from tlbench.nets import body, part
 
 @dataclass(frozen=True)
 class MCD(Descent):
-    """Let two classifiers disagree about the target, and the features make them agree."""
+    """Let two classifiers disagree about the target, and the features make them agree.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> MCD(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     rounds: int = 4  # the paper's n: turns of the features a step
     weight: float = 1.0  # of the discrepancy, in B and C

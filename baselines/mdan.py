@@ -28,7 +28,16 @@ from tlbench.nets import body, mlp, part, reverse_gradient
 
 @dataclass(frozen=True)
 class MDAN(Descent):
-    """Fool a critic a source, the worst source first."""
+    """Fool a critic a source, the worst source first.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of((x, x - 1), (y, y), x + 1)
+    >>> MDAN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.01  # the paper's mu
     gamma: float = 10.0  # the higher, the more the worst source counts

@@ -30,7 +30,16 @@ from tlbench.nets import body, reverse_gradient
 
 @dataclass(frozen=True)
 class MDD(Descent):
-    """Leave an adversary of the classifier no margin to disagree by."""
+    """Leave an adversary of the classifier no margin to disagree by.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> MDD(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.1  # of the reversed gradient, once the ramp is over
     margin: float = 4.0  # the paper's gamma

@@ -28,7 +28,16 @@ STEPS = 15_000  # of L-BFGS, scipy's
 
 @dataclass(frozen=True)
 class MLLS(LabelShift):
-    """Find the target's proportions of classes by maximum likelihood."""
+    """Find the target's proportions of classes by maximum likelihood.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> MLLS(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     correction: Literal["retrain", "posterior"] = "posterior"
     calibration: Literal["none", "temperature", "bias"] = "bias"

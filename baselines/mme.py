@@ -24,7 +24,16 @@ from tlbench.nets import body, reverse_gradient
 
 @dataclass(frozen=True)
 class MME(Descent):
-    """Prototypes climb the target's entropy, features descend it."""
+    """Prototypes climb the target's entropy, features descend it.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> MME(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.1  # the paper's lambda
     temperature: float = 0.05  # the paper's T

@@ -22,7 +22,16 @@ from tlbench.nets import body
 
 @dataclass(frozen=True)
 class MMoE(Descent):
-    """Let every task mix the same experts its own way."""
+    """Let every task mix the same experts its own way.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y // 2, x + 1, shots=(x[:9] + 1, y[:9]), source_classes=2)
+    >>> MMoE(steps=100).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     experts: int = 8
     hidden: int = 16  # width of an expert

@@ -22,7 +22,16 @@ from tlbench.nets import body, part
 
 @dataclass(frozen=True)
 class Multitask(Descent):
-    """One trunk for all tasks, each weighed by what noise it has."""
+    """One trunk for all tasks, each weighed by what noise it has.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y // 2, x + 1, shots=(x[:9] + 1, y[:9]), source_classes=2)
+    >>> Multitask(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weighting: bool = True  # by uncertainty; else all tasks weigh alike
 

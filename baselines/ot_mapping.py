@@ -28,7 +28,16 @@ ROUNDS = 10  # of the class regulariser's tangents
 
 @dataclass(frozen=True)
 class OTMapping(Moving):
-    """Transport the source onto the target at the least cost, then train as usual."""
+    """Transport the source onto the target at the least cost, then train as usual.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> OTMapping(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     plan: Literal["exact", "entropic", "classes"] = "classes"
     reg: float = 0.1  # lambda, of the entropy

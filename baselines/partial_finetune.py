@@ -18,7 +18,16 @@ from tlbench.tuning import Tuning, frozen, parameters_by_block
 
 @dataclass(frozen=True)
 class PartialFineTune(Tuning):
-    """Train the blocks that the shift concerns, and the classifier."""
+    """Train the blocks that the shift concerns, and the classifier.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> PartialFineTune(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     blocks: str = "-1"  # which, separated by commas; -1 is the last, 0 the first
 

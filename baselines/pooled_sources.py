@@ -16,7 +16,16 @@ from tlbench.descent import ERM
 
 @dataclass(frozen=True)
 class PooledSources(ERM):
-    """Train on the union of all labels."""
+    """Train on the union of all labels.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of((x, x - 1), (y, y), x + 1)
+    >>> PooledSources(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     family: ClassVar[str] = "multi-source"
     paper: ClassVar[str] = "Peng et al., Moment matching for multi-source domain adaptation, ICCV 2019"

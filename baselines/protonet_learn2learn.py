@@ -16,7 +16,17 @@ from tlbench.meta import HeadLearner, peer
 
 @dataclass(frozen=True)
 class LearnToLearnProtoNet(HeadLearner):
-    """Learn an embedding for the nearest class mean, through the library learn2learn."""
+    """Learn an embedding for the nearest class mean, through the library learn2learn.
+
+    >>> import numpy as np
+    >>> from tlbench import Labeled, Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of_episodes(x, y, ways=3, shots=2, queries=4)
+    >>> few = Labeled.of(-x[:6], y[:6])  # classes that nobody has seen
+    >>> LearnToLearnProtoNet(steps=30).fit(train, seed=0)(few, few.x).argmax(1).tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     episodes_a_step: int = 1
 

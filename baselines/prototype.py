@@ -19,7 +19,16 @@ from tlbench.embed import embedded
 
 @dataclass(frozen=True)
 class Prototype(ERM):
-    """Classify by the nearest class mean of the source's features."""
+    """Classify by the nearest class mean of the source's features.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> Prototype(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Mensink et al., Distance-based image classification: nearest class mean, TPAMI 2013"

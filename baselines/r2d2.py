@@ -24,7 +24,17 @@ from tlbench.nets import part
 
 @dataclass(frozen=True)
 class R2D2(HeadLearner):
-    """Learn features for a ridge regression on the support."""
+    """Learn features for a ridge regression on the support.
+
+    >>> import numpy as np
+    >>> from tlbench import Labeled, Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of_episodes(x, y, ways=3, shots=2, queries=4)
+    >>> few = Labeled.of(-x[:6], y[:6])  # classes that nobody has seen
+    >>> R2D2(steps=30).fit(train, seed=0)(few, few.x).argmax(1).tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     episodes_a_step: int = 1
     lr: float = 5e-3

@@ -26,7 +26,17 @@ from tlbench.meta import Drawn, MetaLearner
 
 @dataclass(frozen=True)
 class Reptile(MetaLearner):
-    """Learn a start by training on task after task and going part of the way."""
+    """Learn a start by training on task after task and going part of the way.
+
+    >>> import numpy as np
+    >>> from tlbench import Labeled, Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of_episodes(x, y, ways=3, shots=2, queries=4)
+    >>> few = Labeled.of(-x[:6], y[:6])  # classes that nobody has seen
+    >>> Reptile(steps=30).fit(train, seed=0)(few, few.x).argmax(1).tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     episodes_a_step: int = 5
     lr: float = 1.0  # the paper's epsilon at the start

@@ -26,7 +26,16 @@ STEPS = 1000  # of sequential quadratic programming
 
 @dataclass(frozen=True)
 class RLLS(LabelShift):
-    """Invert the confusion matrix, and trust it as far as the samples allow."""
+    """Invert the confusion matrix, and trust it as far as the samples allow.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> RLLS(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     penalty: float = 0.01  # of the bound on the confusion matrix's error
     gamma: float = 1.0  # how much of the shift is corrected

@@ -26,7 +26,16 @@ from tlbench.losses import entropies
 
 @dataclass(frozen=True)
 class SHOT(Descent):
-    """Keep the source's classifier and bring the target's features to it."""
+    """Keep the source's classifier and bring the target's features to it.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> SHOT(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     beta: float = 0.3  # of the pseudo-labels
     rounds: int = 5  # times that they are given; the paper: every epoch, of 15

@@ -15,7 +15,16 @@ APART = 1_000_003  # from the seeds that anybody asks for
 
 @dataclass(frozen=True)
 class SourceAgain(ERM):
-    """Source-only with another seed: what harm there seems to be where there is none."""
+    """Source-only with another seed: what harm there seems to be where there is none.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> SourceAgain(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Kohavi, Tang & Xu, Trustworthy online controlled experiments, 2020"

@@ -16,7 +16,16 @@ from tlbench.shallow import Ending, ended
 
 @dataclass(frozen=True)
 class SourceOnly(ERM):
-    """Train on the source labels and hope."""
+    """Train on the source labels and hope.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> SourceOnly(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     classifier: Ending = "card"  # the card's network, or on the embedded samples 1-NN or scikit-learn's
     penalties: int = 1  # of scikit-learn's: how many C are tried by cross-validation; 1 takes C = 1

@@ -13,7 +13,17 @@ from tlbench.descent import ERM
 
 @dataclass(frozen=True)
 class SourcePlusTarget(ERM):
-    """Train on source and target labels together, in equal parts."""
+    """Train on source and target labels together, in equal parts.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> draw = np.random.default_rng(0).integers
+    >>> crops, images = draw(0, 255, (8, 3, 12, 12), np.uint8), draw(0, 255, (4, 3, 32, 32), np.uint8)
+    >>> train = Train.of_boxes(crops, [0, 1] * 4, images, [[[4, 4, 16, 16, 0]]] * 4)
+    >>> boxes = SourcePlusTarget(steps=2).fit(train, seed=0)(train.shots.x)  # corners, score, class
+    >>> boxes.shape[0], boxes.shape[2]
+    (4, 6)
+    """
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Saito et al., Semi-supervised domain adaptation via minimax entropy, ICCV 2019"

@@ -21,7 +21,17 @@ from tlbench.tuning import Tuning
 
 @dataclass(frozen=True)
 class StochNorm(Tuning):
-    """Fine-tune with batch norms that sometimes remember the source."""
+    """Fine-tune with batch norms that sometimes remember the source.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> draw = np.random.default_rng(0).integers
+    >>> crops, images = draw(0, 255, (8, 3, 12, 12), np.uint8), draw(0, 255, (4, 3, 32, 32), np.uint8)
+    >>> train = Train.of_boxes(crops, [0, 1] * 4, images, [[[4, 4, 16, 16, 0]]] * 4)
+    >>> boxes = StochNorm(steps=2).fit(train, seed=0)(train.shots.x)  # corners, score, class
+    >>> boxes.shape[0], boxes.shape[2]
+    (4, 6)
+    """
 
     p: float = 0.5  # of the moving statistics
 

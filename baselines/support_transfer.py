@@ -21,7 +21,16 @@ from tlbench.tuning import Tuning, transferred
 
 @dataclass(frozen=True)
 class SupportTransfer(Tuning):
-    """Keep the places of the source's largest weights, and learn their values anew."""
+    """Keep the places of the source's largest weights, and learn their values anew.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> SupportTransfer(steps=100, kept=0.5).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     tuned_body_lr: float = 1.0  # the values have everything to learn
     kept: float = 0.2  # share of the weights in the support

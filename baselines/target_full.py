@@ -13,7 +13,16 @@ from tlbench.descent import ERM
 
 @dataclass(frozen=True)
 class TargetFull(ERM):
-    """Train on every label of the target's pool."""
+    """Train on every label of the target's pool.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(None, None, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> TargetFull(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Wang et al., Characterizing and avoiding negative transfer, CVPR 2019"

@@ -19,7 +19,16 @@ from tlbench.losses import entropies
 
 @dataclass(frozen=True)
 class TargetSSL(Descent):
-    """Train on the labelled target samples, and be sure about the unlabelled ones."""
+    """Train on the labelled target samples, and be sure about the unlabelled ones.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(None, None, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> TargetSSL(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     weight: float = 0.1  # the paper's lambda; 0.1 as in Saito et al., ICCV 2019
 

@@ -27,7 +27,16 @@ from tlbench.shallow import Labels, matrix, pooled
 
 @dataclass(frozen=True)
 class TarS(ERM):
-    """Mix the source's class means into the target's mean."""
+    """Mix the source's class means into the target's mean.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> TarS(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     width: float = 1.0  # of the kernel, in median distances
     bound: float = 10.0  # B

@@ -21,7 +21,16 @@ from tlbench.shallow import Labels, Move, Moving
 
 @dataclass(frozen=True)
 class TCA(Moving):
-    """Find components along which the domains' means agree and the variance stays."""
+    """Find components along which the domains' means agree and the variance stays.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> TCA(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     dims: int = 20  # k
     penalty: float = 0.1  # mu

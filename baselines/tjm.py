@@ -22,7 +22,16 @@ from tlbench.shallow import Labels, Move, Moving
 
 @dataclass(frozen=True)
 class TJM(Moving):
-    """Match the domains' means and drop the source samples that do not help."""
+    """Match the domains' means and drop the source samples that do not help.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1)
+    >>> TJM(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     dims: int = 20  # k
     penalty: float = 1.0  # lambda

@@ -28,7 +28,16 @@ from tlbench.shallow import Labels, linear, matrix, pooled
 
 @dataclass(frozen=True)
 class TrAdaBoost(ERM):
-    """Boost the shots, and unlearn the source samples that disagree."""
+    """Boost the shots, and unlearn the source samples that disagree.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> TrAdaBoost(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     rounds: int = 10  # N
     most: float = 0.499  # a learner no better than a coin has no vote and would turn the weights round

@@ -27,7 +27,16 @@ from tlbench.nets import body, mlp
 
 @dataclass(frozen=True)
 class WANN(Descent):
-    """Learn source weights against an adversary that seeks what still differs."""
+    """Learn source weights against an adversary that seeks what still differs.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of(x, y, x + 1, shots=(x[:9] + 1, y[:9]))
+    >>> WANN(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     hidden: int = 100
     weight: float = 1.0  # of the discrepancy

@@ -33,7 +33,16 @@ from tlbench.embed import embedded, nothing_of
 
 @dataclass(frozen=True)
 class WeightedSources(ERM):
-    """Mix the sources' hypotheses by how likely each input is under its source."""
+    """Mix the sources' hypotheses by how likely each input is under its source.
+
+    >>> import numpy as np
+    >>> from tlbench import Train
+    >>> y = np.arange(60) % 3
+    >>> x = np.random.default_rng(0).normal(6 * np.eye(3)[y])
+    >>> train = Train.of((x, x - 1), (y, y), x + 1)
+    >>> WeightedSources(steps=30).fit(train, seed=0)(train.target.x).argmax(1)[:6].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
 
     samples: int = 1000  # of each source that the domains are told apart from, at most
     penalty: float = 1.0  # of the logistic regression, its C

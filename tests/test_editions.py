@@ -122,21 +122,25 @@ def test_freezing_moves_the_open_edition_and_leaves_an_empty_one(tmp_path: Path,
 )
 def test_what_cannot_be_frozen_is_told_in_a_line(name: str, said: str, tmp_path: Path, small: None) -> None:
     frozen_at(tmp_path, "2027.03", measured(70, 1))
+    (tmp_path / "timings.jsonl").write_text("{}\n")
     with pytest.raises(Mistake, match=said):
         freezing.freeze(tmp_path, name)
+    assert (tmp_path / "timings.jsonl").read_text() == "{}\n"
     assert list(editions.all_of(tmp_path)) == ["2027.03"]
     assert not (tmp_path / "editions/2027.04").exists()
 
 
-def test_freezing_that_was_killed_goes_on(tmp_path: Path, small: None) -> None:
+def test_freezing_that_was_killed_goes_on_and_loses_nothing(tmp_path: Path, small: None) -> None:
     store(tmp_path, measured(70, 1))
-    (tmp_path / "editions/2027.03").mkdir(parents=True)
+    (tmp_path / "timings.jsonl").write_text("earlier\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(freezing, "digest", lambda board: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             freezing.freeze(tmp_path, "2027.03")
     assert editions.all_of(tmp_path) == {}
+    (tmp_path / "timings.jsonl").write_text("later\n")
     assert freezing.freeze(tmp_path, "2027.03").rows == len(measured(70, 1))
+    assert (tmp_path / "editions/2027.03/timings.jsonl").read_text() == "earlier\nlater\n"
 
 
 def test_what_comes_later_changes_nothing_of_a_frozen_edition(
@@ -230,10 +234,10 @@ def test_an_edition_that_is_not_there_is_told_with_those_that_are() -> None:
 def test_why_names_the_commit_whose_code_made_the_rows() -> None:
     done = tlbench("why", "dann", "wdbc_shift/wdbc_biased-wdbc", "5", "--json")
     found = json.loads(done.stdout)
-    assert len(found["checkout"]) == 40
-    assert found["checkout"] in {row["commit"] for row in found["rows"]}
-    said = tlbench("why", "dann", "wdbc_shift/wdbc_biased-wdbc", "5").stdout
-    assert f"edition 2026.11 is frozen; its code: git checkout {found['checkout']}" in said
+    (commit,) = {row["commit"] for row in found["rows"]}
+    words = "--task wdbc_shift/wdbc_biased-wdbc --method dann --budgets 5 --seeds 0-4 --results again"
+    assert found["again"] == f"git checkout {commit} && tlbench run {words}"
+    assert f"again: {found['again']}\n" in tlbench("why", "dann", "wdbc_shift/wdbc_biased-wdbc", "5").stdout
 
 
 def test_a_method_that_a_frozen_edition_lacks_is_looked_for_in_the_open_one() -> None:

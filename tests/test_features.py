@@ -117,6 +117,7 @@ def features(real_data: Path, real_weights: Path) -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # 2,500 images through ResNet-50 in float32
 def test_logistic_regression_on_the_features_is_the_published_table(features: dict[str, tuple[Any, Any]]) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up: a module imports only what stands before it.
 FLOORS = """
-    __init__ mistake rounding metrics stats ranking trunks nets detect timing energy stopwatch landlock seccomp jail
-    watchdog bubblewrap cachedir data duplicates weights kinds own place schema card registry core manifest dataset
+    __init__ mistake rounding metrics stats ranking trunks nets arrays detect timing energy stopwatch landlock seccomp
+    jail watchdog bubblewrap cachedir data duplicates weights kinds own place schema card registry core manifest dataset
     download hub unpack mirrors fetch backbone row split published frozen episodes promises plugins lineage method
     versions digest loading admitted search validators descent embed inner meta convergence losses tuning kernels
     shallow priors transport features textencoding calibration loaders executors honesty machine yardstick inputs

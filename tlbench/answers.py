@@ -22,9 +22,9 @@ from tlbench.executors.local import Workers, forget
 from tlbench.jail import Limits
 from tlbench.method import shipped
 from tlbench.mistake import Mistake
-from tlbench.versions import TOOLKIT, Answers
+from tlbench.versions import NETWORKS, TOOLKIT, Answers
 
-TOLERANCE = 1e-6  # of the largest centred score; `tests/test_answers.py` measures noise below a twentieth of that
+TOLERANCE = 2e-7  # of the largest centred score; `tests/test_answers.py` measures noise below a tenth of that
 LIMITS = Limits(seconds=600, memory_mib=8192)
 
 
@@ -56,8 +56,8 @@ def other_libraries() -> str:
 
 
 def names() -> list[str]:
-    """All that has answers: the methods that ship, and the toolkit."""
-    return [*shipped(), TOOLKIT]
+    """All that has answers: the methods that ship, the toolkit, and the networks."""
+    return [*shipped(), TOOLKIT, NETWORKS]
 
 
 def asked(methods: Sequence[str], workers: Workers, tell: Callable[[int, str], None]) -> dict[str, Answers]:
@@ -95,7 +95,7 @@ def differing(method: str, now: Answers, then: Answers | None) -> Moved | None:
     if now["fields"] != then["fields"]:
         changed = sorted(n for n in {*now["fields"], *then["fields"]} if now["fields"].get(n) != then["fields"].get(n))
         return Moved(method, f"the default of {', '.join(changed)} changed", float("inf"))
-    if any(all(isinstance(scores, str) for scores in one["probes"].values()) for one in (now, then)):
+    if absent(now) or absent(then):
         return None
     if set(now["probes"]) != set(then["probes"]):
         return Moved(method, "it is asked on other sets", float("inf"))
@@ -104,10 +104,19 @@ def differing(method: str, now: Answers, then: Answers | None) -> Moved | None:
     return Moved(method, worst, apart[worst]) if worst and apart[worst] > TOLERANCE else None
 
 
+def absent(answers: Answers) -> bool:
+    """Whether nothing was answered, for lack of what the method needs installed."""
+    return all(isinstance(scores, str) and "not installed" in scores for scores in answers["probes"].values()) and bool(
+        answers["probes"]
+    )
+
+
 def distance(now: Any, then: Any) -> float:
     """The largest change of a score over the largest score; infinite where one of the two has no scores."""
     if isinstance(now, str) or isinstance(then, str):
         return 0.0 if now == then else float("inf")
+    if [len(row) for row in now] != [len(row) for row in then]:
+        return float("inf")
     pairs = [(a, b) for row, held in zip(now, then, strict=True) for a, b in zip(row, held, strict=True)]
     largest = max((abs(b) for _, b in pairs), default=0.0)
     change = max((abs(a - b) for a, b in pairs), default=0.0)
@@ -118,29 +127,43 @@ def compared(now: Mapping[str, Answers]) -> list[Moved]:
     """The methods whose answers moved, and those that are recorded and ship no more."""
     held = versions.recorded()["methods"]
     moved = [m for name, found in now.items() if (m := differing(name, found, held.get(name)))]
-    return moved + [Moved(name, "it ships no more", float("inf")) for name in held if name not in names()]
+    lost = [name for name in held if name not in names()] if not set(names()) - set(now) else []
+    return moved + [Moved(name, "it ships no more", float("inf")) for name in lost]
 
 
 def update(now: Mapping[str, Answers], why: str) -> list[Moved]:
-    """Record answers: methods that moved get the next version, for the reason that is given. Returns those."""
-    moved, held = compared(now), dict(versions.recorded()["methods"])
+    """Record answers: methods that moved get the next version, for the reason that is given. Returns those.
+
+    Raises:
+        Mistake: not every method was asked, and the networks moved, which all are given, or the libraries are others.
+    """
+    recorded, whole = versions.recorded(), not set(names()) - set(now)
+    moved, held, gone = compared(now), dict(recorded["methods"]), dict(recorded["gone"])
+    other = bool(held) and libraries() != recorded["libraries"]
+    networks = NETWORKS in held and NETWORKS in {m.method for m in moved}
+    if not whole and (other or networks):
+        what = f"{NETWORKS} moved, which all methods are given" if networks else "recorded with other libraries"
+        raise Mistake(f"answers: {what}; name no method, that all are recorded")
+    if networks:
+        here = {m.method for m in moved}
+        moved += [Moved(name, "its network changed", float("inf")) for name in now if name not in here]
     for m in moved:
-        if m.method not in now:
-            del held[m.method]
+        before = held.get(m.method, {"version": gone.pop(m.method, 0), "why": []})
+        if m.method not in now:  # whoever takes its name later goes on counting
+            gone[m.method] = held.pop(m.method)["version"]
             continue
-        before = held.get(m.method, {"version": 0, "why": []})
         number = before["version"] + 1
         held[m.method] = {"version": number, "why": [*before["why"], [number, why]], **now[m.method]}
-    other = libraries() != versions.recorded()["libraries"]
-    held |= {name: {**held[name], **found} for name, found in now.items() if other}
-    write(versions.place(), held)
+    if other:
+        held |= {name: {**held[name], **found} for name, found in now.items() if not absent(found)}
+    write(versions.place(), held, gone)
     versions.recorded.cache_clear()
     return moved
 
 
-def write(file: Path, methods: Mapping[str, Mapping[str, Any]]) -> None:
+def write(file: Path, methods: Mapping[str, Mapping[str, Any]], gone: Mapping[str, int]) -> None:
     """The file whole or not at all: a line a probe, so that a change shows which."""
-    lines = ["{", f'"libraries": {json.dumps(libraries())},', '"methods": {']
+    lines = ["{", f'"libraries": {json.dumps(libraries())},', f'"gone": {json.dumps(gone)},', '"methods": {']
     for i, (name, entry) in enumerate(sorted(methods.items())):
         probes = [f"  {json.dumps(p)}: {json.dumps(s, separators=(',', ':'))}" for p, s in entry["probes"].items()]
         head = {key: entry[key] for key in ("version", "why", "fields")}
@@ -160,7 +183,8 @@ def answered(method: str) -> Answers:
 
     torch.set_num_threads(1)
     with in_float64():
-        return probes.toolkit() if method == TOOLKIT else probes.shipped(method)
+        own = {TOOLKIT: probes.toolkit, NETWORKS: probes.networks}
+        return own[method]() if method in own else probes.shipped(method)
 
 
 @contextmanager

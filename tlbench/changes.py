@@ -10,6 +10,7 @@ from tlbench.board import Board
 from tlbench.card import Budget
 from tlbench.editions import Edition, Frozen, Suite
 from tlbench.frame import words
+from tlbench.method import shipped
 from tlbench.rounding import fixed, settled
 from tlbench.standings import Standing
 from tlbench.tables import markdown
@@ -67,13 +68,8 @@ def _differences(a: Suite, b: Suite) -> list[str]:
 
 def _came(before: Board, after: Board) -> list[str]:
     was, now = (set(words(board.rows["method"])) for board in (before, after))
-    found = [f"{m}: new" + _because(m, 0) for m in sorted(now - was)]
+    found = [f"{m}: new" for m in sorted(now - was)]
     return found + [f"{m}: not measured in {after.edition.name}" for m in sorted(was - now)]
-
-
-def _because(method: str, since: int) -> str:
-    reasons = versions.reasons(method, since)
-    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def _table(before: Board, after: Board) -> str:
@@ -83,7 +79,7 @@ def _table(before: Board, after: Board) -> str:
     for k, method in sorted(a.keys() & b.keys(), key=lambda key: (key[1], str(key[0]))):
         was, now = a[k, method], b[k, method]
         lines.append((
-            method, str(k), _version(before.edition, method), _version(after.edition, method), _rank(was), _rank(now),
+            method, str(k), _told(_version(before, method)), _told(_version(after, method)), _rank(was), _rank(now),
             fixed(was.gain.mean, sign=True), fixed(now.gain.mean, sign=True), _why(before, after, method, was, now),
         ))  # fmt: skip
     header = ("method", "k", "version", "now", "rank", "now", "gain", "now", "why")
@@ -94,9 +90,17 @@ def _placed(board: Board) -> Placed:
     return {(k, s.method): s for k, rows in board.same_task.items() for s in rows if s.complete}
 
 
-def _version(edition: Edition, method: str) -> str:
-    held = edition.made.methods.get(method) if isinstance(edition, Frozen) else None
-    version = held.version if held else None if isinstance(edition, Frozen) else versions.of(method)
+def _version(board: Board, method: str) -> int | None:
+    """Of a method that ships; of the open edition the one that its rows were measured with."""
+    if method not in shipped():
+        return None
+    if isinstance(board.edition, Frozen):
+        return board.edition.made.methods[method].version
+    own = board.rows[words(board.rows["method"]) == method]
+    return int(own["method_version"].iloc[0]) if len(own) else None
+
+
+def _told(version: int | None) -> str:
     return "own code" if version is None else str(version)
 
 
@@ -106,10 +110,9 @@ def _rank(s: Standing) -> str:
 
 def _why(before: Board, after: Board, method: str, was: Standing, now: Standing) -> str:
     """The reasons of its versions; else what else differs."""
-    numbers = [_version(board.edition, method) for board in (before, after)]
-    if numbers[0] != numbers[1]:
-        since = int(numbers[0]) if numbers[0].isdigit() else 0
-        return "; ".join(versions.reasons(method, since)) or "another version"
+    old, new = (_version(board, method) for board in (before, after))
+    if old != new:
+        return "; ".join(versions.reasons(method, old or 0, new or 0)) or "another version"
     if abs(settled(now.gain.mean - was.gain.mean)) < MOVED:
         return "unchanged"
     return "the same code: other tasks, other seeds, its reference, or its inputs' arithmetic"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,15 @@ class Labeled:
     def __len__(self) -> int:
         return len(self.x)
 
+    @classmethod
+    def of(cls, x: Any, y: Any) -> Labeled:
+        """Of plain arrays, as `Train.of` takes them: an episode's support, say.
+
+        Raises:
+            ValueError: the arrays do not fit each other; one line says where.
+        """
+        return _labelled("x", "y", (x,), (y,))["x"]
+
 
 @dataclass(frozen=True)
 class Unlabeled:
@@ -116,3 +125,163 @@ class Train:
     def same_task(self) -> bool:
         """Whether the sources' labels mean the target's classes."""
         return not self.source_classes
+
+    @classmethod
+    def of(
+        cls,
+        xs: Any,
+        ys: Any,
+        xt: Any = None,
+        shots: tuple[Any, Any] | None = None,
+        *,
+        n_classes: int | None = None,
+        source_classes: int | tuple[int, ...] | None = None,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
+        pretrained: bool = False,
+        recipe: Recipe | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> Self:
+        """Of plain arrays: classes where labels are integers, a number to predict where they are floats.
+
+        An array is a numpy array, a tensor or a list, and is copied. Images (n, channels, height, width) of uint8 stay
+        such; all else becomes float32. What the fitted method is asked must be a tensor of the same kind.
+
+        Args:
+            xs, ys: inputs (n, *shape) and labels (n,) of one source; tuples of such where there are several; or None
+            xt: unlabelled inputs of the target
+            shots: labelled ones of the target, inputs and labels
+            n_classes: of the target; by default one more than the largest label
+            source_classes: of a source whose labels are of another task, the number of its classes (1: a number is
+                predicted); a tuple where several sources differ
+            backbone: any module from inputs (b, *shape) to features (b, width), or a function that makes one. It gets
+                vectors as they are and images on the scale 0..1; a copy is trained, not the module. By default the
+                harness's own: over vectors standardisation and a layer of 256, over images two convolutions and a layer
+            pretrained: the module has learnt something before: its features count without a source, too
+            seed: of the initial weights
+
+        Raises:
+            ValueError: the arrays do not fit each other; one line says where.
+        """
+        from tlbench import arrays
+
+        sources = _labelled("xs", "ys", arrays.several(xs), arrays.several(ys))
+        few = _labelled("shots[0]", "shots[1]", shots[:1], shots[1:]) if shots is not None and len(shots[0]) else {}
+        if not sources and not few:
+            raise ValueError("there are neither sources nor shots: nothing says what is to be learnt")
+        of_others = arrays.of_others(source_classes, [s.y for s in sources.values()])
+        told = [part.y for part in (few if of_others else sources | few).values()]
+        n, kind = arrays.aim(told, n_classes)
+        pool, shown = arrays.pooled(xt, _inputs(sources), _inputs(few))
+        none = Labeled(pool[:0], pool.new_zeros(0, dtype=kind))
+        return cls(
+            tuple(sources.values()), Unlabeled(pool), next(iter(few.values()), none), n,
+            arrays.network(backbone, shown, seed, pretrained), recipe or Recipe(), device,
+            "regression" if kind.is_floating_point else "classification", of_others,
+        )  # fmt: skip
+
+    @classmethod
+    def of_episodes(
+        cls,
+        x: Any,
+        y: Any,
+        *,
+        ways: int,
+        shots: int,
+        queries: int,
+        xt: Any = None,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
+        pretrained: bool = False,
+        recipe: Recipe | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> Self:
+        """Of plain arrays, for a few-shot learner: `fit` returns a function of a `Labeled` support and its queries.
+
+        Args:
+            x, y: inputs and labels of the classes that are known, none of which will be asked for; tuples of such where
+                there are several sources, each with classes of its own
+            ways, shots: classes of an episode that will be asked, and labelled samples of each
+            queries: samples a class to be told
+            xt: unlabelled inputs of classes that will be asked for
+
+        Raises:
+            ValueError: the arrays do not fit each other; one line says where.
+        """
+        from tlbench import arrays
+
+        if ways < 2 or shots < 1 or queries < 1:
+            raise ValueError(f"an episode has 2 ways, 1 shot and 1 query or more, not {ways}, {shots} and {queries}")
+        sources = _labelled("x", "y", arrays.several(x), arrays.several(y))
+        if not sources:
+            raise ValueError("x: episodes are drawn from a source, and there is none")
+        pool, shown = arrays.pooled(xt, _inputs(sources), {})
+        return cls(
+            tuple(sources.values()), Unlabeled(pool), Labeled(pool[:0], pool.new_zeros(0).long()), ways,
+            arrays.network(backbone, shown, seed, pretrained), recipe or Recipe(), device, "episodes",
+            arrays.known([s.y for s in sources.values()]), Episodes(ways, shots, queries),
+        )  # fmt: skip
+
+    @classmethod
+    def of_boxes(
+        cls,
+        crops: Any,
+        kinds: Any,
+        images: Any,
+        boxes: Any,
+        *,
+        xt: Any = None,
+        n_classes: int | None = None,
+        backbone: nn.Module | Callable[[], nn.Module] | None = None,
+        pretrained: bool = False,
+        recipe: Recipe | None = None,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> Self:
+        """Of plain arrays, for detection: a source of crops that each show one thing, and images with boxes.
+
+        Args:
+            crops, kinds: images (n, channels, height, width) and what each shows (n,); None where there is no source
+            images: labelled images of the target
+            boxes: a list, of each image its (m, 5) rows x1, y1, x2, y2, class, in pixels
+            xt: unlabelled images of the target
+            n_classes: of the boxes; by default one more than the largest
+            backbone: any module from (b, channels, height, width) to maps (b, width, h', w'); a copy is trained
+
+        Raises:
+            ValueError: the arrays do not fit each other; one line says where.
+        """
+        from tlbench import arrays
+
+        sources = _labelled("crops", "kinds", arrays.several(crops), arrays.several(kinds))
+        x = arrays.inputs(images, "images")
+        y, corners = arrays.corners(boxes, x)
+        pool, shown = arrays.pooled(xt, _inputs(sources), {"images": x}, sides=False)
+        return cls(
+            tuple(sources.values()), Unlabeled(pool), Labeled(x, y, corners),
+            arrays.classes(n_classes, [y.flatten()], "n_classes", least=1),
+            arrays.network(backbone, shown, seed, pretrained, maps=True), recipe or Recipe(), device, "detection",
+            arrays.known([s.y for s in sources.values()]),
+        )  # fmt: skip
+
+
+def _labelled(x_name: str, y_name: str, xs: tuple[Any, ...], ys: tuple[Any, ...]) -> dict[str, Labeled]:
+    """Inputs with their labels, by what an error calls the inputs."""
+    from tlbench import arrays
+
+    if len(xs) != len(ys):
+        raise ValueError(
+            f"{x_name} is of {len(xs)} sources and {y_name} of {len(ys)}; a tuple is several, else it is one"
+        )
+    found = {}
+    for i, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        place = f"[{i}]" if len(xs) > 1 else ""
+        made = arrays.inputs(x, x_name + place)
+        if not len(made):
+            raise ValueError(f"{x_name}{place}: there is no input")
+        found[x_name + place] = Labeled(made, arrays.labels(y, len(made), y_name + place))
+    return found
+
+
+def _inputs(parts: dict[str, Labeled]) -> dict[str, Tensor]:
+    return {name: part.x for name, part in parts.items()}

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
 from tlbench.detect import Detector
+from tlbench.method import Refusal
 from tlbench.timing import METER
 
 
@@ -129,7 +130,12 @@ def descend(
     JMLR 2016, section 5.2.2, whose decay is 10). Batch norm and augmentation are in training mode; the caller's
     `net.train` hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the
     networks it names alone, before the next is computed; all share the step's batch and learning rate.
+
+    Raises:
+        Refusal: no parameter requires a gradient.
     """
+    if not any(p.requires_grad for p in net.parameters()):
+        raise Refusal("nothing is left to train: no weight of the backbone's takes a gradient")
     optimizer = torch.optim.SGD(
         rates(net, recipe.body_lr),
         lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, foreach=True,

@@ -11,6 +11,8 @@ from pathlib import Path
 from tlbench import lineage, versions
 from tlbench.method import shipped
 
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
 
 def code_digest(source: Path, name: str = "") -> str:
     """SHA-256 of a method's own code, by content: where its files lie does not matter, nor do comments, layout and
@@ -90,17 +92,27 @@ def _is_foreign(file: Path) -> bool:
 
 @cache
 def _code(file: Path) -> str:
-    """The lines of a file without docstrings, comments and blank lines: the same under every Python version."""
+    """The lines of a file without docstrings, comments and blank lines: the same under every Python version.
+
+    What stands within a text of several lines stays as it is.
+    """
     text = file.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            continue
-        if ast.get_docstring(node, clean=False) is not None:
-            first = node.body[0]
-            for i in range(first.lineno - 1, first.end_lineno or first.lineno):
-                lines[i] = ""
-    for token in tokenize.generate_tokens(iter([f"{line}\n" for line in text.splitlines()]).__next__):
-        if token.type == tokenize.COMMENT and lines[token.start[0] - 1]:
+    lines, tree = text.splitlines(), ast.parse(text)
+    docs = [node.body[0] for node in ast.walk(tree) if isinstance(node, DOCUMENTED) and ast.get_docstring(node, False)]
+    within = {
+        i
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr) and (node.end_lineno or 0) > node.lineno
+        for i in range(node.lineno, node.end_lineno or 0)
+    }
+    for token in tokenize.generate_tokens(iter([f"{line}\n" for line in lines]).__next__):
+        if token.type == tokenize.COMMENT:
             lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    for doc in docs:  # its characters, and not the code that may share its line
+        first, last = doc.lineno - 1, (doc.end_lineno or doc.lineno) - 1
+        tail = lines[last].encode()[doc.end_col_offset :].decode()
+        lines[first] = lines[first].encode()[: doc.col_offset].decode() + (tail if first == last else "")
+        for i in range(first + 1, last + 1):
+            lines[i] = tail if i == last else ""
+            within.discard(i)
+    return "\n".join(line.rstrip() for i, line in enumerate(lines) if line.strip() or i in within)

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tlbench import PROTOCOL, core, frozen, references, registry, versions
+from tlbench import PROTOCOL, archive, core, frozen, references, registry, versions
 from tlbench.card import Budget
 from tlbench.method import shipped
 from tlbench.mistake import Mistake, suggest
@@ -25,7 +25,7 @@ from tlbench.store import Store
 
 FOLDER, ABOUT, DIGESTS = "editions", "edition.json", "digests.json"
 OPEN = "open"  # the name of the edition in the making
-NAME = r"^[0-9]{4}\.[0-9]{2}(\.[0-9]+)?$"  # year and month, and a number where a month has several
+NAME = r"^[0-9]{4}\.(0[1-9]|1[0-2])(\.[0-9]+)?$"  # year and month, and a number where a month has several
 _MODEL = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -163,7 +163,10 @@ class Frozen(Edition):
     @cached_property
     def _digests(self) -> dict[str, dict[str, str]]:
         file = self.folder / DIGESTS
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise Mistake(f"{file}: cannot be read ({error}); restore it from version control") from None
 
     @property
     def protocol(self) -> Protocol:
@@ -205,7 +208,18 @@ def all_of(store: Path) -> dict[str, Frozen]:
 
 
 def _names(store: Path) -> Iterator[str]:
-    yield from sorted(file.parent.name for file in (store / FOLDER).glob(f"*/{ABOUT}"))
+    yield from sorted((file.parent.name for file in (store / FOLDER).glob(f"*/{ABOUT}")), key=order)
+
+
+def order(name: str) -> tuple[int, ...]:
+    """Of editions' names: the later is the greater."""
+    return tuple(int(part) for part in name.split(".") if part.isdigit())
+
+
+def halves(store: Path) -> list[str]:
+    """Names of editions whose freezing was killed: rows have moved, and there is no account yet."""
+    found = (store / FOLDER).iterdir() if (store / FOLDER).is_dir() else ()
+    return sorted(f.name for f in found if (f / archive.FOLDER).is_dir() and not (f / ABOUT).exists())
 
 
 def named(store: Path, name: str | None) -> Edition:

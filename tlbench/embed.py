@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tlbench.data import Labeled, Train, Unlabeled
 from tlbench.descent import ERM
-from tlbench.nets import Backbone, Float, Pixels
+from tlbench.nets import Backbone, Float, Given, Pixels
 
 Embedding = Callable[[Tensor], Tensor]  # raw inputs (n, *shape) -> (n, d)
 
@@ -33,7 +33,7 @@ def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
     """
     backbone = train.backbone()
     assert isinstance(backbone, Backbone)
-    if isinstance(backbone.prepare, Pixels):
+    if isinstance(backbone.prepare, Pixels | Given):
         if backbone.pretrained and not train.sources:
             trained: Any = backbone
         else:

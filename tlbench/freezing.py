@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from tlbench.mistake import Mistake
 from tlbench.rounding import fixed
 from tlbench.standings import Standing
 from tlbench.store import Store, pack
+from tlbench.sweep import provenance
 from tlbench.timings import FILE as TIMINGS
 
 if TYPE_CHECKING:
@@ -43,19 +42,25 @@ def freeze(store: Path, name: str) -> Made:
         raise Mistake(f"edition {name!r}: an edition is named by year and month, as 2027.03")
     if (folder / ABOUT).exists():
         raise Mistake(f"{folder}: is frozen already; a frozen edition is never changed")
+    if other := [half for half in editions.halves(store) if half != name]:
+        raise Mistake(f"{store}: freezing {other[0]} was interrupted; first: tlbench edition freeze {other[0]}")
+    if later := [known for known in editions.all_of(store) if editions.order(known) >= editions.order(name)]:
+        raise Mistake(f"edition {name!r} is no later than {later[-1]}, which is frozen")
+    if any((store / "shards").glob("*.jsonl")):
+        raise Mistake(f"{store / 'shards'}: holds rows of workers; first: tlbench collect")
+    commit = provenance()["commit"]
     pack(store)
+    if not len(Store(store).rows) + len(Store(folder).rows):  # the second: of a freezing that was killed
+        raise Mistake(f"{store}: holds no row; there is nothing to freeze")
     folder.mkdir(parents=True, exist_ok=True)
     for part in MOVED:
         if (store / part).exists():
             _move(store / part, folder / part)
     held, rules = Store(folder), editions.Edition()
-    if not len(held.rows):
-        shutil.rmtree(folder)
-        raise Mistake(f"{store}: holds no row; there is nothing to freeze")
     everything = frame.load(held)
     made = Made(
         name=name, release=__version__, frozen=datetime.now(UTC).date().isoformat(),
-        commits=tuple(sorted(c for c in set(words(everything["commit"])) if c)), commit=_head(),
+        commits=tuple(sorted(c for c in set(words(everything["commit"])) if c)), commit=commit,
         rows=len(held.rows), protocol=Protocol(), grid=core.named(core.BOARD),
         suites={n: known for n in everything["suite"].cat.categories if (known := rules.suite(n))},
         methods=_methods(everything, store), toolkit=versions.toolkit(),
@@ -113,9 +118,11 @@ def _unwritten(folder: Path, made: Made) -> Frozen:
 
 
 def _move(old: Path, new: Path) -> None:
-    """A file, or what a folder holds."""
+    """A file's lines, or what a folder holds; what a killed freezing has moved already stays."""
     if old.is_file():
-        old.replace(new)
+        lines = dict.fromkeys(new.read_text(encoding="utf-8").splitlines() if new.exists() else ())
+        _write(new, "\n".join(lines | dict.fromkeys(old.read_text(encoding="utf-8").splitlines())))
+        old.unlink()
         return
     new.mkdir(exist_ok=True)
     for entry in old.iterdir():
@@ -127,10 +134,3 @@ def _write(file: Path, text: str) -> None:
     temporary = file.with_suffix(".tmp")
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(file)
-
-
-def _head() -> str | None:
-    """The commit of the checkout that tlbench runs from."""
-    root = Path(__file__).resolve().parent.parent
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None

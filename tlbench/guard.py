@@ -84,8 +84,13 @@ def _changes(root: Path, fork: str, head: str) -> list[Change]:
 
 
 def _unmoved(changes: Sequence[Change]) -> list[Change]:
-    """Changes but for those of bundles that went into an edition as they were."""
-    added = {(c.path, c.blobs[1]) for c in changes if c.folder and c.status == "A" and c.path.startswith(FROZEN)}
+    """Changes but for those of bundles that went as they were into an edition that is frozen by this very change."""
+    new = {c.path.removeprefix(FROZEN).partition("/")[0] for c in changes
+           if c.status == "A" and c.path.startswith(FROZEN) and c.path.endswith(f"/{editions.ABOUT}")}  # fmt: skip
+    added = {
+        (c.path, c.blobs[1]) for c in changes if c.folder and c.status == "A" and c.path.startswith(FROZEN)
+        and c.path.removeprefix(FROZEN).partition("/")[0] in new
+    }  # fmt: skip
     gone = {
         (c.path.removeprefix(f"{RESULTS}/"), c.blobs[0]): c
         for c in changes if c.folder and c.status == "D" and not c.path.startswith(FROZEN)
@@ -189,7 +194,11 @@ def _rows(root: Path, fork: str, head: str, changes: Sequence[Change]) -> Check:
 def _every(root: Path, commit: str, folder: Path) -> dict[str, list[str]]:
     """Key -> the rows under it, sorted, of a commit's store and its editions."""
     listed = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", f"{RESULTS}/packed/", FROZEN)
-    names = [n for n in listed.decode().split("\0")[:-1] if n.endswith(".parquet") and not BUNDLE.match(n)]
+    names = [
+        n
+        for n in listed.decode().split("\0")[:-1]
+        if f"/{archive.FOLDER}/" in n and n.endswith(".parquet") and not BUNDLE.match(n)
+    ]
     (folder / "packed").mkdir(parents=True)
     (folder / "rows.jsonl").write_bytes(_text(root, commit, f"{RESULTS}/rows.jsonl"))
     for i, name in enumerate(names):

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from tlbench.method import Refusal
 from tlbench.nets import body
 
 Weights = dict[str, Tensor]
@@ -18,10 +20,15 @@ class Weighted:
     What comes before the trunk (scaling, augmentation) has no weights and is done for all episodes together. A batch
     norm takes its moments from the support, for the queries too (MetaBN of Bronskill et al., ICML 2020, section 3.2):
     so no query is judged by the others, as it is where they are normalised together, and no average is kept.
+
+    Raises:
+        Refusal: the network is recurrent, whose layers no two episodes can pass at once with weights of their own.
     """
 
     def __init__(self, net: nn.ModuleDict) -> None:
         self.net = nn.Sequential(body(net).trunk, net["classifier"])
+        if any(isinstance(m, nn.RNNBase) for m in self.net.modules()):
+            raise Refusal("the backbone is recurrent: torch cannot run such layers with weights for each episode")
         self.weights: Weights = dict(self.net.named_parameters())
         self.norms = [m for m in self.net.modules() if isinstance(m, SupportNorm)]
 
@@ -51,16 +58,17 @@ def prepared(net: nn.ModuleDict, x: Tensor) -> Tensor:
 
 
 class SupportNorm(nn.Module):
-    """Batch norm by the moments of the `first` rows of what passes; None takes all rows."""
+    """Batch norm, (b, c) or (b, c, ...), by the moments of the `first` rows of what passes; None takes all rows."""
 
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
+    def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
         self.first: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        var, mean = torch.var_mean(x[: self.first], (0, 2, 3), correction=0, keepdim=True)
-        out: Tensor = (x - mean) * ((var + self.eps).rsqrt() * self.weight[:, None, None]) + self.bias[:, None, None]
+        var, mean = torch.var_mean(x[: self.first], (0, *range(2, x.ndim)), correction=0, keepdim=True)
+        weight, bias = (p.view(-1, *[1] * (x.ndim - 2)) for p in (self.weight, self.bias))
+        out: Tensor = (x - mean) * ((var + self.eps).rsqrt() * weight) + bias
         return out
 
 
@@ -70,7 +78,7 @@ def with_support_norms(net: nn.ModuleDict) -> nn.ModuleDict:
         return net
     for parent in list(net.modules()):
         for name, norm in list(parent.named_children()):
-            if isinstance(norm, nn.BatchNorm2d):
+            if isinstance(norm, _BatchNorm) and norm.affine:
                 after = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]  # timm's fused ones
                 setattr(parent, name, nn.Sequential(SupportNorm(norm), *after) if after else SupportNorm(norm))
     return net

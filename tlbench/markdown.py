@@ -98,8 +98,9 @@ def _provenance(board: Board) -> str:
     dirty = int((rows["dirty"] == True).sum())  # noqa: E712  (null is neither)
     uncommitted = f", {dirty:,} rows with changes uncommitted" if dirty else ""
     dagger = f" {len(board.changed)} methods marked † have changed since." if board.changed else ""
+    made = f"Edition {board.edition.name}. " if board.edition.frozen else "The open edition, in the making. "
     return (
-        f"{len(rows):,} rows ({said}) of {len(board.all):,} in the store; {rows['method'].nunique()} methods, "
+        f"{made}{len(rows):,} rows ({said}) of {len(board.all):,} in the store; {rows['method'].nunique()} methods, "
         f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
         f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters, of the references too.\n"
     )

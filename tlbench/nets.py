@@ -158,6 +158,13 @@ class Float(nn.Module):
         return x.flatten(1).float()
 
 
+class Given(nn.Module):
+    """Inputs as they are, as float32 for a trunk of unknown make; bytes are brought to 0..1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+
+
 class Warp(nn.Module):
     """Random shift, horizontal flip and crop, one per image, as a single bilinear resampling.
 
@@ -230,6 +237,39 @@ def build(spec: dict[str, Any], parts: Sequence[Tensor], seed: int) -> Backbone:
         warnings.simplefilter("ignore")  # timm's own deprecations are not the method's
         torch.manual_seed(seed)
         return BUILDERS[spec["kind"]](spec, parts)
+
+
+def of_module(module: nn.Module, shown: Sequence[Tensor], pretrained: bool = False, maps: bool = False) -> Backbone:
+    """Any module as a backbone; its width is found by running it. One that is a `Backbone` is returned.
+
+    Vectors are an embedding already, which methods on matrices take as it is, unless the module has learnt another.
+
+    Args:
+        shown: some inputs of each shape that it is to take; the last are those of which maps are wanted
+        maps: it gives (b, width, h', w'), of which a feature is the mean over places
+
+    Raises:
+        ValueError: it does not take such inputs, or gives no features.
+    """
+    if isinstance(module, Backbone):
+        return module
+    flat = all(x.ndim == 2 for x in shown) and not pretrained
+    prepare, asked = Float() if flat else Given(), "(n, width, h, w) maps" if maps else "(n, width) features"
+    module.eval()
+    for x in shown:
+        try:
+            with torch.no_grad():
+                out = module(prepare(x))
+        except Exception as error:
+            why = " ".join(str(error).split())
+            raise ValueError(f"backbone: it does not take inputs of shape {tuple(x.shape)}: {why}") from None
+        if not isinstance(out, Tensor) or out.ndim != (4 if maps else 2) or len(out) != len(x):
+            found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            raise ValueError(f"backbone: it gives {found} for inputs of shape {tuple(x.shape)}, not {asked}")
+    trunk: nn.Module = module if any(True for _ in module.children()) else nn.Sequential(module)  # a block has a name
+    if maps:
+        trunk = trunks.Pooled(trunk, round(shown[-1].shape[-1] / out.shape[-1]))
+    return Backbone(prepare, nn.Identity(), trunk, out.shape[1], pretrained=pretrained).train()
 
 
 def _convnet(spec: dict[str, Any], parts: Sequence[Tensor]) -> Backbone:

@@ -5,6 +5,8 @@ Everything here runs methods: only a worker's process may call it.
 
 from __future__ import annotations
 
+import importlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tlbench import loading, nets
+from tlbench import loading, nets, trunks
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.descent import ERM
 from tlbench.meta import HeadLearner
@@ -33,6 +35,7 @@ CHANGES = {  # what is asked of each kind of problem
     "other classes": Change(other_task=True),
     "no source": Change(sources=0),
 }
+CONFIDENT = Recipe(steps=8, batch=16, lr=0.3)  # at which a threshold of confidence is passed
 
 
 def shipped(name: str) -> Answers:
@@ -44,8 +47,10 @@ def shipped(name: str) -> Answers:
 
 
 def toolkit() -> Answers:
-    """Of the plainest method on each part of what methods are built of."""
+    """Of the plainest method on each part of what methods are built of, and of shipped ones on the shared numerics."""
     found: Answers = {"fields": {}, "probes": {}}
+    for name in importlib.import_module("tlbench_baselines._toolkit").RESTING:
+        found["probes"] |= {f"{name}: {probe}": scores for probe, scores in shipped(name)["probes"].items()}
     for part, method, regimes, needs in (
         ("trainer", ERM(), ("classification", "regression", "episodes", "detection"), ()),
         ("fine-tuning", Tuning(), ("classification", "episodes"), ("shots",)),
@@ -55,6 +60,60 @@ def toolkit() -> Answers:
         found["fields"] |= {f"{part}: {name}": value for name, value in own["fields"].items()}
         found["probes"] |= {f"{part}: {name}": scores for name, scores in own["probes"].items()}
     return found
+
+
+def networks() -> Answers:
+    """Features of each kind of network that a card may name, with weights drawn at random, training and not."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(ASKED, 12, generator=draw) * 9
+    images = (torch.rand(ASKED, 3, 32, 32, generator=draw) * 255).to(torch.uint8)
+    bottleneck: dict[str, Any] = {"kind": "bottleneck", "width": 8}
+    pretrained: dict[str, Any] = {
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "size": 32,
+        "args": {},
+        "augment": (),
+        "fixed_norm": False,
+    }
+    timm = {**pretrained, "kind": "timm", "timm": "mobilenetv2_050"}
+    specs: dict[str, tuple[Tensor, dict[str, Any]]] = {
+        **{f"bottleneck, {scale}": (x, {**bottleneck, "scale": scale}) for scale in ("standard", "rows", "none")},
+        **{f"convnet, {kind}": (images, {"kind": "convnet", "augment": (kind,)}) for kind in ("shift", "flip", "crop")},
+        "fieldnet": (images, {"kind": "fieldnet", "augment": ()}),
+        "timm": (images, timm),
+        "timm with a neck": (images, {**timm, "neck": 8, "fixed_norm": True}),
+        "resnet20": (images, {**pretrained, "kind": "resnet20", "augment": ("crop",)}),
+    }
+    found = {}
+    for name, (inputs, spec) in specs.items():
+        net = nets.build(spec, [inputs], SEED)
+        for mode in (True, False):
+            torch.manual_seed(SEED)
+            net.train(mode)
+            with torch.no_grad():
+                found[f"{name}, {'training' if mode else 'as it predicts'}"] = centred(net(inputs)[:, :SHOWN])
+    found["timm from a file, half of it frozen"] = _half_frozen(timm, images)
+    return {"fields": {}, "probes": found}
+
+
+def _half_frozen(spec: dict[str, Any], images: Tensor) -> list[list[float]]:
+    """Features of a pretrained network after a pass in training, its first half frozen; and whether it says that it is
+    pretrained."""
+    from safetensors.torch import save_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/weights.safetensors"
+        state = trunks.timm_trunk(spec).state_dict()
+        save_file({name: value.contiguous() for name, value in state.items()}, file)
+        net = nets.build({**spec, "weights": file}, [images], SEED)
+    parameters = list(net.trunk.parameters())
+    for p in parameters[: len(parameters) // 2]:
+        p.requires_grad_(False)
+    with torch.no_grad():
+        net.train()(images)
+        features = net.eval()(images)[:, :SHOWN]
+    return [*centred(features), [float(net.pretrained)]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +144,10 @@ def _probes(regimes: Sequence[str], needs: frozenset[str]) -> Iterator[tuple[str
         sets = list(specimens([r for r in regimes if r in LOOKS], change))
         for one in [*sets, *(_fields(change) if "detection" in regimes else ())]:
             yield f"{one.name}, {title}", replace(one, train=replace(one.train, recipe=RECIPE), test=one.test[:ASKED])
+    for one in specimens([r for r in regimes if r == "classification"], Change()):
+        if "numbers" in one.name:
+            train = replace(one.train, recipe=CONFIDENT)
+            yield f"{one.name}, a high learning rate", replace(one, train=train, test=one.test[:ASKED])
 
 
 def _fields(change: Change) -> Iterator[Specimen]:

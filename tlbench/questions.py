@@ -99,8 +99,6 @@ def why(
     if found.labelled:
         where = "nowhere" if found.harms_from is None else f"from {wording.labels(found.harms_from)} on"
         print(f"below target_only {where} (measured at {', '.join(map(str, found.labelled))})")
-    if found.checkout:
-        print(f"edition {chosen.name} is frozen; its code: git checkout {found.checkout}")
     print(f"again: {found.again}")
     if found.timed:
         table("Timing passes", ("seed", "fit s", "commit", "time", "session", "key"), [_timed(t) for t in found.timed])

@@ -56,8 +56,7 @@ class Trace:
     reference: str  # what the gain is over
     rows: tuple[Evidence, ...]
     others: int  # rows of the same cells in the store that do not count: other settings, versions, data or weights
-    checkout: str | None  # of a frozen edition: the commit whose code made its rows, to be checked out first
-    again: str  # a command that makes them once more, in a store of their own
+    again: str  # a command that makes them once more, in a store of their own; of a frozen edition with its code
     harms_from: Budget | None  # k*: the smallest budget of labels at which its mean lies below target-only's
     labelled: tuple[Budget, ...]  # the budgets of labels that can tell: those with both
     timed: tuple[Timed, ...]
@@ -103,17 +102,18 @@ def trace(
     gaps = _gaps(index, method, name)
     found, again = _timed(timings, method, name, budget), command(own, method, name, budget)
     repeats = [r for r in own if r.seed in {t.seed for t in found}]
+    timing = command(repeats, method, name, budget).replace("tlbench run", "tlbench time")
     return Trace(
-        line(asked), reference, evidence, others, _checkout(own, edition), f"{again} --results again",
+        line(asked), reference, evidence, others, f"{_checkout(own, edition)}{again} --results again",
         harmful_from(list(gaps), list(gaps.values())), tuple(gaps), found,
-        command(repeats, method, name, budget).replace("tlbench run", "tlbench time") if repeats else None,
+        f"{_checkout(found, edition)}{timing}" if repeats else None,
     )  # fmt: skip
 
 
-def _checkout(rows: Sequence[Row], edition: Edition) -> str | None:
-    """The newest commit that made some of the rows, where today's code may make others."""
-    newest = max((r for r in rows if r.commit), key=lambda r: r.time, default=None)
-    return newest.commit if edition.frozen and newest else None
+def _checkout(made: Sequence[Row | Timed], edition: Edition) -> str:
+    """Of a frozen edition, whose code today's may not be, what precedes a command: the newest commit that made some."""
+    newest = max((r for r in made if r.commit), key=lambda r: r.time, default=None)
+    return f"git checkout {newest.commit} && " if edition.frozen and newest else ""
 
 
 def _gaps(index: Index, method: str, task: str) -> dict[int, float]:

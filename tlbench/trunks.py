@@ -73,6 +73,21 @@ class FieldNet(nn.Module):
         return self.maps(x).mean((2, 3))
 
 
+class Pooled(nn.Module):
+    """Layers that give maps (b, width, h', w'), a place every `stride` pixels; their mean is the feature."""
+
+    def __init__(self, layers: nn.Module, stride: int) -> None:
+        super().__init__()
+        self.layers, self.stride = layers, stride
+
+    def maps(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.maps(x).mean((2, 3))
+
+
 def _normed(conv: nn.Conv2d) -> tuple[nn.Module, nn.Module, nn.Module]:
     return conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()
 

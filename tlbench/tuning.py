@@ -105,6 +105,9 @@ def blocks(trunk: nn.Module) -> list[list[str]]:
     """A trunk's layers in order, each as the names of its modules; a norm goes with what it follows.
 
     Sequences are opened; a residual or attention block is one layer.
+
+    Raises:
+        Refusal: nothing in it has weights.
     """
     found: list[list[str]] = []
     for name, module in _opened(trunk):
@@ -112,6 +115,8 @@ def blocks(trunk: nn.Module) -> list[list[str]]:
             found[-1].append(name)
         else:
             found.append([name])
+    if not found:
+        raise Refusal("the backbone has no layer with weights")
     return found
 
 
@@ -143,11 +148,20 @@ def still(net: Part) -> Part:
 
 @contextmanager
 def tapped(trunk: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """Collects the outputs of named modules, and under '' the trunk's input, while the trunk is called."""
+    """Collects the outputs of named modules, and under '' the trunk's input, while the trunk is called.
+
+    Raises:
+        Refusal: such a module gives no tensor.
+    """
     seen: dict[str, Tensor] = {}
 
     def tap(name: str) -> torch.utils.hooks.RemovableHandle:
-        return trunk.get_submodule(name).register_forward_hook(lambda _, __, out: seen.update({name: out}))
+        def keep(_: nn.Module, __: object, out: object) -> None:
+            if not isinstance(out, Tensor):
+                raise Refusal(f"block {name} of the backbone gives {type(out).__name__} and no tensor")
+            seen[name] = out
+
+        return trunk.get_submodule(name).register_forward_hook(keep)
 
     handles = [tap(name) for name in names]
     handles.append(trunk.register_forward_pre_hook(lambda _, inputs: seen.update({"": inputs[0]})))

@@ -64,6 +64,7 @@ class Verification:
     bundle: Bundle | None = None
     cells: dict[str, Cell] = field(default_factory=dict)  # of a row's key
     edition: Edition = field(default_factory=Edition)  # the bundle's
+    known: Store = field(init=False)  # rows that tell how far seeds lie apart
     earlier: bool = False  # whether it was built on an earlier toolkit than the one that is here
 
     def run(self) -> str:
@@ -81,9 +82,9 @@ class Verification:
             return REJECT
         self.options = replace(self.options, edition=self.edition)
         root = self.store.folder
-        self.store = editions.opened(root, self.edition)
+        self.store = self.known = editions.opened(root, self.edition)
         if not len(self.store.rows):  # of a young open edition nothing tells how far seeds lie apart: the last one does
-            self.store = editions.opened(root, editions.named(root, None))
+            self.known = editions.opened(root, editions.named(root, None))
         self.checks += [*as_written(b), *on_the_board(b, self.store), provenance(b)]
         if worst(self.checks) != REJECT:
             with api.started(self.options) as workers:
@@ -143,7 +144,7 @@ class Verification:
         ran, refused = ([r for r in told if (r.status == "refused") is said] for said in (False, True))
         drawn = [rows[i] for rows in (ran, refused) for i in sorted(draw.permutation(len(rows))[: self.sample])]
         here = self._swept([self.cells[r.key] for r in drawn], bench, workers, scratch / "again")
-        known = plausibility.deviations(self.store.rows.every())
+        known = plausibility.deviations(self.known.rows.every())
         pairs = [(r, here[r.key], self._same(b, r, scratch / "again")) for r in drawn]
         again = plausibility.again(pairs, known)
         self.checks.append(replace(again, verdict=QUESTION) if self.earlier and again.verdict == REJECT else again)

@@ -12,12 +12,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tlbench.mistake import Mistake
+
 FILE = "answers.json"
 TOOLKIT = "(toolkit)"  # what methods of one's own are built of: the trainer, fine-tuning, meta-learning, the networks
 Answers = dict[
     str, Any
 ]  # of one method: 'fields', and 'probes': the name of a set -> its scores, or why there are none
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "POT")  # whose version may move an answer
+NETWORKS = "(networks)"  # that every method is given; where they change, every method gets a new version
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "POT", "timm")  # whose version may move an answer
 
 
 def place() -> Path:
@@ -27,10 +30,14 @@ def place() -> Path:
 
 @cache
 def recorded() -> dict[str, Any]:
-    """All that the file says: 'libraries', name -> version; 'methods', name -> 'version', 'why', 'fields', 'probes'."""
+    """All that the file says: 'libraries', name -> version; 'gone', the last version of what ships no more; 'methods',
+    name -> 'version', 'why', 'fields', 'probes'."""
     file = place()
-    empty: dict[str, Any] = {"libraries": {}, "methods": {}}
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else empty
+    empty: dict[str, Any] = {"libraries": {}, "gone": {}, "methods": {}}
+    try:
+        return {**empty, **json.loads(file.read_text(encoding="utf-8"))} if file.is_file() else empty
+    except ValueError as error:
+        raise Mistake(f"{file}: cannot be read ({error}); mend it, or restore it from version control") from None
 
 
 def of(method: str) -> int | None:
@@ -44,7 +51,7 @@ def toolkit() -> int:
     return of(TOOLKIT) or 0
 
 
-def reasons(method: str, since: int) -> list[str]:
-    """Why a method has had each version after `since`."""
+def reasons(method: str, since: int, until: int) -> list[str]:
+    """Why a method has had each version after `since`, to `until`."""
     entry = recorded()["methods"].get(method)
-    return [why for version, why in entry["why"] if version > since] if entry else []
+    return [why for version, why in entry["why"] if since < version <= until] if entry else []
