@@ -86,6 +86,7 @@ def test_what_changes_no_number_voids_nothing(tmp_path: Path) -> None:
     assert copy.moved(*FEW) == set()
 
 
+@pytest.mark.slow
 def test_what_changes_a_number_voids_the_methods_concerned(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     copy.change("tlbench_baselines/dann.py", "weight: float = 1.0", "weight: float = 0.9")

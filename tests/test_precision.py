@@ -137,6 +137,7 @@ def made(place: Path) -> dict[str, list[Row]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_the_same_rows_on_every_processor(made: dict[str, list[Row]]) -> None:
     for name in ("with bfloat16", "without"):
         assert {(r.status, r.precision, r.default, r.trial) for r in made[name]} == {("ok", "fp32", True, 0)}
@@ -173,6 +174,7 @@ def test_declared_features_are_bfloat16s_and_the_others_float32s(
     assert float(difference.abs().max()) < 0.05 * float(found["fp32"].abs().max())
 
 
+@pytest.mark.slow
 def test_a_plan_states_its_precision_and_a_worker_keeps_to_it(place: Path, tmp_path: Path) -> None:
     words = ("--plan-only", str(tmp_path / "plan.jsonl"), "--results", str(tmp_path / "results"))
     stated = {}

@@ -267,7 +267,7 @@ def test_the_nearest_neighbours_row_is_the_published_one_in_all_twelve_cells(rea
     assert len(again.rows) == 12
     assert document(again, tmp_path / "doc.md")
     assert not document(Store(folder(tmp_path)), tmp_path / "doc.md")
-    assert "| 1-NN (`nearest_neighbor`) | 31.4 | 31.37 |" in (tmp_path / "doc.md").read_text()
+    assert "| 1-NN (`nearest_neighbor`, version 1) | 31.4 | 31.37 |" in (tmp_path / "doc.md").read_text()
 
 
 @pytest.mark.slow

@@ -334,6 +334,7 @@ def test_a_pack_of_the_same_predictions_has_the_same_bytes(tmp_path: Path) -> No
         np.testing.assert_array_equal(predictions.read(tmp_path / "x.npy"), array)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_an_edition_that_was_frozen_since_still_verifies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
