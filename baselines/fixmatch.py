@@ -16,11 +16,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, cross_entropy, dropout
+from torch.nn.functional import avg_pool2d, cross_entropy
 
 from tlbench import Learner, Predictor, Refusal, Train
 from tlbench.descent import Batch, Descent, told
-from tlbench.nets import Backbone
+from tlbench.nets import Backbone, dropped
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class FixMatch(Descent):
 def strong(x: Tensor) -> Tensor:
     """Prepared inputs, distorted: images (b, c, h, w) in tone, sharpness and a hole; features (b, d) in number."""
     if x.ndim == 2:
-        return dropout(x, 0.5)
+        return dropped(x, 0.5)
     if x.ndim != 4:
         raise Refusal(f"inputs of {x.ndim - 1} axes are neither features nor images: nobody knows how to distort them")
     b, _, h, w = x.shape

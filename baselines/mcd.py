@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.descent import Batch, Descent, Turn, network
-from tlbench.nets import body, part
+from tlbench.nets import Dropout, body, part
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def deep(width: int, hidden: int, k: int, dropout: float) -> nn.Sequential:
     """A classifier with two hidden layers: (b, width) -> (b, k)."""
     layers: list[nn.Module] = []
     for d in (width, hidden):
-        layers += [nn.Dropout(dropout), nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(hidden, k))
+        layers += [Dropout(dropout), nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
+    return nn.Sequential(*layers, Dropout(dropout), nn.Linear(hidden, k))
 
 
 class Pair(nn.Module):

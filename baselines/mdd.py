@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.descent import Batch, Descent, network
 from tlbench.losses import ramp
-from tlbench.nets import body, reverse_gradient
+from tlbench.nets import Dropout, body, reverse_gradient
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class MDD(Descent):
 
 def wide(width: int, hidden: int, k: int, dropout: float) -> nn.Sequential:
     """A classifier of two layers: (b, width) -> (b, k)."""
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, k))
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, k))
 
 
 def disparity(scores: Tensor, guess: Tensor, n: int, margin: float) -> Tensor:

@@ -200,6 +200,25 @@ class Warp(nn.Module):
         return out.contiguous(memory_format=torch.channels_last)
 
 
+class Dropout(nn.Module):
+    """Each number is 0 with probability `p` while training, and the others are larger by 1 / (1 - p).
+
+    torch's own draws otherwise on processors of one maker than on those of others; uniform numbers are the same on all.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropped(x, self.p) if self.training else x
+
+
+def dropped(x: Tensor, p: float) -> Tensor:
+    """`x` with each number 0 with probability `p`, and the others divided by 1 - p."""
+    return x * (torch.rand_like(x) >= p) / (1 - p)
+
+
 class GradientReversal(torch.autograd.Function):
     """Identity forwards; times -weight backwards (Ganin et al. 2016, section 4.2)."""
 
