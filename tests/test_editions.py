@@ -222,7 +222,7 @@ def test_commands_read_the_newest_frozen_edition_unless_told(tmp_path: Path, sma
         {None: 82, "2027.03": 72, "open": 92}
     )
     assert found[None][1] == tmp_path / "leaderboard.md"
-    assert found["open"][1] == folder / "editions/open/leaderboard.md"
+    assert found["open"][1] == folder / "boards/open/leaderboard.md"
 
 
 def test_an_edition_that_is_not_there_is_told_with_those_that_are() -> None:

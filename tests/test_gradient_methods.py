@@ -711,9 +711,13 @@ def test_with_linear_classifiers_mcd_puts_the_target_in_one_class_and_mdd_stays_
 
 @pytest.mark.parametrize("method", [MCD(), MDD(weight=1.0)], ids=lambda m: type(m).__name__)
 def test_no_one_function_is_right_before_and_after_the_classes_move_along_their_line(method: Any) -> None:
-    """CAL-4a: what fits the source gets (Phi(3) + Phi(0)) / 2 = 0.749; a map that undoes the move gets Phi(1.5)."""
+    """CAL-4a: what fits the source gets (Phi(3) + Phi(0)) / 2 = 0.749; a map that undoes the move gets Phi(1.5).
+
+    The mean of five seeds: one alone lies 0.045 off.
+    """
     train, test = shifted(shift=1.5, m=1.5, steps=100)
-    assert accuracy(method.fit(train, 0)(test.x), test.y) == pytest.approx(0.749, abs=0.04)
+    found = [float(accuracy(method.fit(train, seed)(test.x), test.y)) for seed in range(5)]
+    assert sum(found) / len(found) == pytest.approx(0.749, abs=0.04)
     assert accuracy(loading.load("coral")().fit(train, 0)(test.x), test.y) == pytest.approx(0.933, abs=0.03)
 
 

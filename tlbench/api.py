@@ -245,7 +245,7 @@ def leaderboard(results: Path | None = None, file: Path | None = None, edition: 
     """Rebuild an edition's leaderboard between its markers from the rows. Returns whether it changed.
 
     Args:
-        file: None takes leaderboard.md beside the store for the newest frozen edition, and its own folder for others
+        file: None takes leaderboard.md beside the store for the newest frozen edition, and boards/ for others
         edition: 'open', or a frozen one; None takes the newest that is frozen, and where there is none the open one
     """
     from tlbench import markdown
@@ -261,6 +261,6 @@ def board_of(folder: Path, file: Path | None, name: str | None) -> tuple[Board, 
 
     edition = editions.named(folder, name)
     shown = editions.named(folder, None) == edition
-    own = folder if shown else folder / editions.FOLDER / edition.name
+    own = folder if shown else folder / "boards" / edition.name  # a frozen edition's own folder is never written to
     place = file or (folder.parent if shown else own) / "leaderboard.md"
     return Board(editions.opened(folder, edition), edition=edition), place, own

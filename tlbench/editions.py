@@ -140,11 +140,6 @@ class Frozen(Edition):
     folder: Path = field(default_factory=Path)
 
     @property
-    def root(self) -> Path:
-        """The store that it lies in."""
-        return self.folder.parent.parent
-
-    @property
     def frozen(self) -> bool:
         return True
 
