@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.descent import seeded
-from tlbench.nets import body
-from tlbench.tuning import Tuning, blocks, frozen, tapped
+from tlbench.training.fine_tuning import Tuning, blocks, frozen, tapped
+from tlbench.training.networks import body
+from tlbench.training.trainer import seeded
 
 
 @dataclass(frozen=True)

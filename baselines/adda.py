@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
-from tlbench.descent import ERM, Batch, Descent, Turn, predictor, seeded
-from tlbench.nets import body, mlp
+from tlbench.training.networks import body, mlp
+from tlbench.training.trainer import ERM, Batch, Descent, Turn, predictor, seeded
 
 
 @dataclass(frozen=True)

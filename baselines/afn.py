@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.descent import Batch, Descent, told
+from tlbench.training.trainer import Batch, Descent, told
 
 
 @dataclass(frozen=True)

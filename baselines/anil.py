@@ -17,8 +17,8 @@ from torch.func import grad, vmap
 from torch.nn.functional import cross_entropy, linear
 
 from tlbench import Train
-from tlbench.meta import HeadLearner
-from tlbench.nets import body
+from tlbench.training.meta import HeadLearner
+from tlbench.training.networks import body
 
 
 @dataclass(frozen=True)

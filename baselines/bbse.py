@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.kernels import Array
-from tlbench.priors import LabelShift, confusion
-from tlbench.shallow import Labels
+from tlbench.training.kernels import Array
+from tlbench.training.label_shift import LabelShift, confusion
+from tlbench.training.shallow import Labels
 
 
 @dataclass(frozen=True)

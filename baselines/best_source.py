@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
-from tlbench.descent import ERM, predictor
-from tlbench.embed import embedded, nothing_of
+from tlbench.training.features import embedded, nothing_of
+from tlbench.training.trainer import ERM, predictor
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.descent import Batch, told
-from tlbench.tuning import Tuning
+from tlbench.training.fine_tuning import Tuning
+from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network, told
-from tlbench.losses import ramp
-from tlbench.nets import body, mlp, part, reverse_gradient
-from tlbench.tuning import blocks, tapped
+from tlbench.training.fine_tuning import blocks, tapped
+from tlbench.training.losses import ramp
+from tlbench.training.networks import body, mlp, part, reverse_gradient
+from tlbench.training.trainer import Batch, Descent, network, told
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
-from tlbench.losses import entropies, ramp
-from tlbench.nets import body, mlp, part, reverse_gradient
+from tlbench.training.losses import entropies, ramp
+from tlbench.training.networks import body, mlp, part, reverse_gradient
+from tlbench.training.trainer import Batch, Descent, network
 
 
 @dataclass(frozen=True)

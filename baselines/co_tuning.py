@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, told
-from tlbench.embed import in_batches
-from tlbench.nets import part
-from tlbench.tuning import Tuning, old_heads
+from tlbench.training.features import in_batches
+from tlbench.training.fine_tuning import Tuning, old_heads
+from tlbench.training.networks import part
+from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)

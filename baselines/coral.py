@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from tlbench import Labeled, Predictor, Train
-from tlbench.descent import ERM
-from tlbench.embed import embedded
-from tlbench.shallow import Ending, ended
+from tlbench.training.features import embedded
+from tlbench.training.shallow import Ending, ended
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

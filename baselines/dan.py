@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.descent import Batch, Descent, told
-from tlbench.losses import discrepancy, gaussian_kernels
+from tlbench.training.losses import discrepancy, gaussian_kernels
+from tlbench.training.trainer import Batch, Descent, told
 
 
 @dataclass(frozen=True)

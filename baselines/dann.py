@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network, told
-from tlbench.losses import ramp
-from tlbench.nets import body, mlp, reverse_gradient
+from tlbench.training.losses import ramp
+from tlbench.training.networks import body, mlp, reverse_gradient
+from tlbench.training.trainer import Batch, Descent, network, told
 
 
 @dataclass(frozen=True)

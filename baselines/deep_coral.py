@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.descent import Batch, Descent
+from tlbench.training.trainer import Batch, Descent
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import NotConverged
-from tlbench.descent import Batch, Descent
-from tlbench.losses import squared_distances
+from tlbench.training.losses import squared_distances
+from tlbench.training.trainer import Batch, Descent
 
 
 @dataclass(frozen=True)

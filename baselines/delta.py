@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.descent import Batch, told
-from tlbench.nets import body, part
-from tlbench.tuning import Tuning, blocks, frozen, still, tapped, transferred
+from tlbench.training.fine_tuning import Tuning, blocks, frozen, still, tapped, transferred
+from tlbench.training.networks import body, part
+from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)

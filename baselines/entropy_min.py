@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Learner, Predictor, Refusal, Train
-from tlbench.descent import Batch, Descent, told
-from tlbench.losses import entropies
+from tlbench.training.losses import entropies
+from tlbench.training.trainer import Batch, Descent, told
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from sklearn.feature_selection import f_classif
 
-from tlbench.kernels import Array, affordable, median_distance, rbf
-from tlbench.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, affordable, median_distance, rbf
+from tlbench.training.shallow import Labels, Move, Moving
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.descent import ERM, network, predictor, seeded
-from tlbench.embed import nothing_of
+from tlbench.training.features import nothing_of
+from tlbench.training.trainer import ERM, network, predictor, seeded
 
 
 @dataclass(frozen=True)

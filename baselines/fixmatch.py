@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from tlbench import Learner, Predictor, Refusal, Train
-from tlbench.descent import Batch, Descent, told
-from tlbench.nets import Backbone, dropped
+from tlbench.training.networks import Backbone, dropped
+from tlbench.training.trainer import Batch, Descent, told
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.kernels import Array, top
-from tlbench.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, top
+from tlbench.training.shallow import Labels, Move, Moving
 
 ORTHOGONAL = 0.995  # D(d) that counts as 1
 

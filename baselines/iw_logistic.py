@@ -15,9 +15,9 @@ from typing import ClassVar
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from tlbench.convergence import scikit_learns
-from tlbench.kernels import Array
-from tlbench.shallow import Weighting
+from tlbench.training.convergence import scikit_learns
+from tlbench.training.kernels import Array
+from tlbench.training.shallow import Weighting
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.descent import Batch, Descent
-from tlbench.losses import discrepancy, gaussian_kernels, ramp
+from tlbench.training.losses import discrepancy, gaussian_kernels, ramp
+from tlbench.training.trainer import Batch, Descent
 
 
 @dataclass(frozen=True)

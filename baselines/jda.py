@@ -16,8 +16,8 @@ from typing import ClassVar
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from tlbench.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
+from tlbench.training.shallow import Labels, Move, Moving
 
 
 @dataclass(frozen=True)

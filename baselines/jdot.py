@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Labeled, Predictor, Train
-from tlbench.descent import ERM, Batch, predictor
-from tlbench.embed import embedded
-from tlbench.kernels import Array, affordable
-from tlbench.shallow import Labels, matrix, pooled
-from tlbench.transport import exact
+from tlbench.training.features import embedded
+from tlbench.training.kernels import Array, affordable
+from tlbench.training.optimal_transport import exact
+from tlbench.training.shallow import Labels, matrix, pooled
+from tlbench.training.trainer import ERM, Batch, predictor
 
 
 @dataclass(frozen=True)

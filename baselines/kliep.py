@@ -16,8 +16,8 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench import NotConverged
-from tlbench.kernels import Array, median_distance, rbf
-from tlbench.shallow import Weighting
+from tlbench.training.kernels import Array, median_distance, rbf
+from tlbench.training.shallow import Weighting
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STEPS = 100  # of the interior-point method

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
-from tlbench.shallow import Weighting
+from tlbench.training.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
+from tlbench.training.shallow import Weighting
 
 
 @dataclass(frozen=True)

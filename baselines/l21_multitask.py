@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tlbench import Labeled, NotConverged, Predictor, Train
-from tlbench.descent import ERM
-from tlbench.embed import embedded
+from tlbench.training.features import embedded
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from typing import ClassVar
 import numpy as np
 from sklearn.linear_model import MultiTaskLasso
 
-from tlbench.convergence import scikit_learns
-from tlbench.kernels import Array
-from tlbench.shallow import Labels, Move, Moving
+from tlbench.training.convergence import scikit_learns
+from tlbench.training.kernels import Array
+from tlbench.training.shallow import Labels, Move, Moving
 
 
 @dataclass(frozen=True)

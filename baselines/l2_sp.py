@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.descent import Batch, label_loss
-from tlbench.nets import part
-from tlbench.tuning import Tuning, still, transferred
+from tlbench.training.fine_tuning import Tuning, still, transferred
+from tlbench.training.networks import part
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import ClassVar
 from torch import nn
 
 from tlbench import Train
-from tlbench.descent import network, seeded
-from tlbench.nets import body
-from tlbench.tuning import Tuning, blocks, frozen, parameters_by_block
+from tlbench.training.fine_tuning import Tuning, blocks, frozen, parameters_by_block
+from tlbench.training.networks import body
+from tlbench.training.trainer import network, seeded
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
-from tlbench.convergence import scikit_learns
-from tlbench.descent import ERM
-from tlbench.embed import Embedding, in_batches, nothing_of
+from tlbench.training.convergence import scikit_learns
+from tlbench.training.features import Embedding, in_batches, nothing_of
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

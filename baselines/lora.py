@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlbench import Train
-from tlbench.descent import seeded
-from tlbench.tuning import Tuning, frozen
+from tlbench.training.fine_tuning import Tuning, frozen
+from tlbench.training.trainer import seeded
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import nn
 
 from tlbench import Train
-from tlbench.tuning import Tuning, frozen
+from tlbench.training.fine_tuning import Tuning, frozen
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, told
-from tlbench.nets import body, part
-from tlbench.tuning import Tuning, old_heads, still, tapped
+from tlbench.training.fine_tuning import Tuning, old_heads, still, tapped
+from tlbench.training.networks import body, part
+from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)

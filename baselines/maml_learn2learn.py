@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.inner import SupportNorm, prepared, with_support_norms
-from tlbench.meta import Drawn, MetaLearner, peer
-from tlbench.nets import body
+from tlbench.training.functional import SupportNorm, prepared, with_support_norms
+from tlbench.training.meta import Drawn, MetaLearner, peer
+from tlbench.training.networks import body
 
 
 @dataclass(frozen=True)

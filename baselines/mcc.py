@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.descent import Batch, Descent
-from tlbench.losses import entropies
+from tlbench.training.losses import entropies
+from tlbench.training.trainer import Batch, Descent
 
 
 @dataclass(frozen=True)

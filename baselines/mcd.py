@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, Turn, network
-from tlbench.nets import Dropout, body, part
+from tlbench.training.networks import Dropout, body, part
+from tlbench.training.trainer import Batch, Descent, Turn, network
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
-from tlbench.nets import body, mlp, part, reverse_gradient
+from tlbench.training.networks import body, mlp, part, reverse_gradient
+from tlbench.training.trainer import Batch, Descent, network
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
-from tlbench.losses import ramp
-from tlbench.nets import Dropout, body, reverse_gradient
+from tlbench.training.losses import ramp
+from tlbench.training.networks import Dropout, body, reverse_gradient
+from tlbench.training.trainer import Batch, Descent, network
 
 
 @dataclass(frozen=True)

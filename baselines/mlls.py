@@ -19,9 +19,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tlbench import NotConverged
-from tlbench.kernels import Array
-from tlbench.priors import LabelShift
-from tlbench.shallow import Labels
+from tlbench.training.kernels import Array
+from tlbench.training.label_shift import LabelShift
+from tlbench.training.shallow import Labels
 
 STEPS = 15_000  # of L-BFGS, scipy's
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
-from tlbench.losses import entropies
-from tlbench.nets import body, reverse_gradient
+from tlbench.training.losses import entropies
+from tlbench.training.networks import body, reverse_gradient
+from tlbench.training.trainer import Batch, Descent, network
 
 
 @dataclass(frozen=True)

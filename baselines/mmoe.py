@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network, told
-from tlbench.nets import body
+from tlbench.training.networks import body
+from tlbench.training.trainer import Batch, Descent, network, told
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
-from tlbench.nets import body, part
+from tlbench.training.networks import body, part
+from tlbench.training.trainer import Batch, Descent, network
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from tlbench.kernels import Array, affordable
-from tlbench.shallow import Labels, Move, Moving
-from tlbench.transport import entropic, exact
+from tlbench.training.kernels import Array, affordable
+from tlbench.training.optimal_transport import entropic, exact
+from tlbench.training.shallow import Labels, Move, Moving
 
 ROUNDS = 10  # of the class regulariser's tangents
 

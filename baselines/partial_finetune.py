@@ -12,8 +12,8 @@ from typing import ClassVar
 from torch import nn
 
 from tlbench import Refusal, Train
-from tlbench.nets import body
-from tlbench.tuning import Tuning, frozen, parameters_by_block
+from tlbench.training.fine_tuning import Tuning, frozen, parameters_by_block
+from tlbench.training.networks import body
 
 
 @dataclass(frozen=True)

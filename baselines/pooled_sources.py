@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 
 from tlbench import Labeled, Learner, Predictor, Train
-from tlbench.descent import ERM
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from tlbench.meta import HeadLearner
+from tlbench.training.meta import HeadLearner
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.meta import HeadLearner, peer
+from tlbench.training.meta import HeadLearner, peer
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
-from tlbench.descent import ERM
-from tlbench.embed import embedded
+from tlbench.training.features import embedded
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from tlbench import Train
-from tlbench.meta import HeadLearner
-from tlbench.nets import part
+from tlbench.training.meta import HeadLearner
+from tlbench.training.networks import part
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from tlbench import Train
-from tlbench.descent import order
-from tlbench.inner import Weighted, Weights, prepared, with_support_norms
-from tlbench.meta import Drawn, MetaLearner
+from tlbench.training.functional import Weighted, Weights, prepared, with_support_norms
+from tlbench.training.meta import Drawn, MetaLearner
+from tlbench.training.trainer import order
 
 
 @dataclass(frozen=True)

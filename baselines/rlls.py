@@ -17,9 +17,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from tlbench import NotConverged
-from tlbench.kernels import Array
-from tlbench.priors import LabelShift, confusion
-from tlbench.shallow import Labels
+from tlbench.training.kernels import Array
+from tlbench.training.label_shift import LabelShift, confusion
+from tlbench.training.shallow import Labels
 
 STEPS = 1000  # of sequential quadratic programming
 

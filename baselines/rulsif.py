@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.kernels import Array, median_distance, rbf
-from tlbench.shallow import Weighting
+from tlbench.training.kernels import Array, median_distance, rbf
+from tlbench.training.shallow import Weighting
 
 WIDTHS = (0.2, 0.5, 1.0, 2.0)
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)

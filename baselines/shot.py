@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from tlbench import Labeled, Predictor, Train
-from tlbench.descent import Batch, Descent, predictor
-from tlbench.embed import in_batches
-from tlbench.losses import entropies
+from tlbench.training.features import in_batches
+from tlbench.training.losses import entropies
+from tlbench.training.trainer import Batch, Descent, predictor
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.descent import ERM
-from tlbench.embed import embedded, nothing_of
-from tlbench.shallow import Ending, ended
+from tlbench.training.features import embedded, nothing_of
+from tlbench.training.shallow import Ending, ended
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

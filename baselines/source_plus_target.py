@@ -8,7 +8,7 @@ source-only, so it needs shots.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.descent import ERM
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

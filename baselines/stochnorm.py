@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from tlbench import Refusal, Train
-from tlbench.tuning import Tuning
+from tlbench.training.fine_tuning import Tuning
 
 
 @dataclass(frozen=True)

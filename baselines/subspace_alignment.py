@@ -12,8 +12,8 @@ the classic tables of these methods.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.kernels import Array, top
-from tlbench.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, top
+from tlbench.training.shallow import Labels, Move, Moving
 
 
 @dataclass(frozen=True)

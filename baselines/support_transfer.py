@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlbench import Train
-from tlbench.descent import network, seeded
-from tlbench.tuning import Tuning, transferred
+from tlbench.training.fine_tuning import Tuning, transferred
+from tlbench.training.trainer import network, seeded
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.descent import ERM
+from tlbench.training.trainer import ERM
 
 APART = 1_000_003  # from the seeds that anybody asks for
 

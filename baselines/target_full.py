@@ -8,7 +8,7 @@ shown beside every budget and never ranked: no method has its labels.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.descent import ERM
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ A(∅, T) of Wang et al., CVPR 2019, equation 2).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.descent import ERM
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

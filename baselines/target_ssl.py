@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.descent import Batch, Descent, told
-from tlbench.losses import entropies
+from tlbench.training.losses import entropies
+from tlbench.training.trainer import Batch, Descent, told
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench import Predictor, Train
-from tlbench.descent import ERM
-from tlbench.embed import embedded
-from tlbench.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
-from tlbench.priors import class_weighted
-from tlbench.shallow import Labels, matrix, pooled
+from tlbench.training.features import embedded
+from tlbench.training.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
+from tlbench.training.label_shift import class_weighted
+from tlbench.training.shallow import Labels, matrix, pooled
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

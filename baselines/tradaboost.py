@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from tlbench import Predictor, Train
-from tlbench.descent import ERM
-from tlbench.embed import embedded
-from tlbench.kernels import Array
-from tlbench.shallow import Labels, linear, matrix, pooled
+from tlbench.training.features import embedded
+from tlbench.training.kernels import Array
+from tlbench.training.shallow import Labels, linear, matrix, pooled
+from tlbench.training.trainer import ERM
 
 
 @dataclass(frozen=True)

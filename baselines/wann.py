@@ -21,8 +21,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss, softplus
 
 from tlbench import Train
-from tlbench.descent import Batch, Descent, network
-from tlbench.nets import body, mlp
+from tlbench.training.networks import body, mlp
+from tlbench.training.trainer import Batch, Descent, network
 
 
 @dataclass(frozen=True)

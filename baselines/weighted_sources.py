@@ -26,9 +26,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from tlbench import NotConverged, Predictor, Train
-from tlbench.convergence import scikit_learns
-from tlbench.descent import ERM, predictor
-from tlbench.embed import embedded, nothing_of
+from tlbench.training.convergence import scikit_learns
+from tlbench.training.features import embedded, nothing_of
+from tlbench.training.trainer import ERM, predictor
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tlbench import PROTOCOL, archive
+from tlbench import PROTOCOL
+from tlbench.results import archive
 
 METHODS, TASKS, BUDGETS, SEEDS, EXAMPLES = 250, 100, (0, 1, 5, 20), 10, 1000
 REFERENCES = ("target_only", "source_only", "source_plus_target", "chance", "target_full", "target_again")
@@ -23,9 +24,9 @@ REBUILD = """
 import json, resource, sys, time
 from pathlib import Path
 from tlbench import core, markdown
-from tlbench.board import Board
-from tlbench.editions import Edition
-from tlbench.store import Store
+from tlbench.board.board import Board
+from tlbench.results.editions import Edition
+from tlbench.results.store import Store
 
 tasks = tuple(f"suite{t % 20:02}/s{t // 20}-d{t // 20}" for t in range(100))
 everything = core.Named(name="core", seeds=10, part=(core.Part(budgets=(0, 1, 5, 20), tasks=tasks),))

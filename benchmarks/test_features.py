@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tlbench import backbone
-from tlbench.features import Frozen, Shape, rows
-from tlbench.inputs import native_bf16
-from tlbench.trunks import timm_trunk
+from tlbench.runner.inputs import native_bf16
+from tlbench.runner.worker.extraction import Frozen, Shape, rows
+from tlbench.tasks.datasets import pretrained
+from tlbench.training.backbones import timm_trunk
 
 IMAGES = 192
 ROUNDS = 3
@@ -28,7 +28,7 @@ ROUNDS = 3
 def _images() -> list[Path]:
     root = Path(os.environ.get("TLBENCH_DATA", "")) / "office_caltech10" / "images"
     files = sorted(root.glob("*/*/*.jpg"))
-    if not files or backbone.weights_file("mobilenetv2_100_coral") is None:
+    if not files or pretrained.weights_file("mobilenetv2_100_coral") is None:
         pytest.skip("needs the Office-Caltech10 images (TLBENCH_DATA) and weights (TLBENCH_WEIGHTS)")
     return files[:: len(files) // IMAGES][:IMAGES]
 
@@ -55,7 +55,7 @@ def ours(files: list[Path], net: Frozen) -> float:
 
 def median_ratio(precision: str, record_property: Callable[[str, object], None]) -> float:
     """Our images a second, in a precision, over the bare float32 loop's."""
-    files, spec = _images(), backbone.at_hand(("mobilenetv2_100_coral",)).spec()
+    files, spec = _images(), pretrained.at_hand(("mobilenetv2_100_coral",)).spec()
     bare_net, own_net = timm_trunk(spec).eval(), Frozen(spec, 224, precision, "cpu")
     ratios = []
     for _ in range(ROUNDS):  # in turn, so that a slow minute of the machine is shared

@@ -14,21 +14,22 @@ from tlbench_baselines.dann import DANN
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tlbench import api, nets
-from tlbench.api import Options
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import batches
-from tlbench.losses import ramp
-from tlbench.stopwatch import StepWatch
-from tlbench.store import Store
-from tlbench.timing import Meter
+from tlbench.results.store import Store
+from tlbench.runner import experiment
+from tlbench.runner.experiment import Options
+from tlbench.runner.worker.stopwatch import StepWatch
+from tlbench.training import networks
+from tlbench.training.losses import ramp
+from tlbench.training.meter import Meter
+from tlbench.training.trainer import batches
 
 STEPS = 60
 
 
 def test_a_cell_costs_at_most_100_ms_beyond_the_methods_own_work(tmp_path: Path) -> None:
     options = Options(results=tmp_path, jobs=1)
-    frame = api.run("digits/fonts-photos", "chance", budgets=[1], seeds=list(range(12)), options=options)
+    frame = experiment.run("digits/fonts-photos", "chance", budgets=[1], seeds=list(range(12)), options=options)
     cost = 1e3 * frame[frame.method == "chance"].overhead_s
     print(f"\noverhead of a cell: median {cost.median():.0f} ms, largest {cost.max():.0f} ms")
     assert cost.median() < 100
@@ -37,12 +38,12 @@ def test_a_cell_costs_at_most_100_ms_beyond_the_methods_own_work(tmp_path: Path)
 def test_a_cell_of_ten_seconds_costs_at_most_2_percent(tmp_path: Path) -> None:
     """The reference's network on digits, with steps enough for some 10 seconds; all that is not `fit` or `predict`."""
     options = Options(results=tmp_path, jobs=1, device="cpu")
-    probe = api.run(
+    probe = experiment.run(
         "digits/fonts-photos", "target_only", budgets=[1], seeds=[0], settings={"steps": 50}, options=options
     )
     steps = int(10 / (float(probe.step_ms[0]) / 1e3))
     for n in (1, steps):  # the first has the arrays in memory
-        frame = api.run("digits/fonts-photos", "target_only", [1], [0], settings={"steps": n}, options=options)
+        frame = experiment.run("digits/fonts-photos", "target_only", [1], [0], settings={"steps": n}, options=options)
     one = frame[frame.method == "target_only"].iloc[0]
     print(f"\n{one.overhead_s:.3f} s beside {one.fit_s + one.predict_s:.1f} s of {steps} steps")
     assert one.overhead_s < 0.02 * (one.fit_s + one.predict_s)
@@ -78,13 +79,13 @@ def digits() -> Train:
     spec: dict[str, Any] = {"kind": "convnet", "augment": ()}
     return Train(
         (Labeled(x[:1000], y[:1000]),), Unlabeled(x[1000:]), Labeled(x[:0], y[:0]), 10,
-        lambda: nets.build(spec, [x], 0), Recipe(STEPS, 32, 0.01, 1e-3),
+        lambda: networks.build(spec, [x], 0), Recipe(STEPS, 32, 0.01, 1e-3),
     )  # fmt: skip
 
 
 def bare_loop(train: Train) -> None:
     """DANN as one writes it by hand in torch."""
-    body, head, critic = train.backbone(), nn.Linear(128, 10), nets.mlp(128, 256, 2)
+    body, head, critic = train.backbone(), nn.Linear(128, 10), networks.mlp(128, 256, 2)
     net = nn.ModuleList([body, head, critic])
     optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=1e-3, foreach=True)
     source, target = train.sources[0], train.target
@@ -95,7 +96,7 @@ def bare_loop(train: Train) -> None:
         optimizer.param_groups[0]["lr"] = 0.01 / (1 + 10 * i / STEPS) ** 0.75
         optimizer.zero_grad()
         f = body(torch.cat([source.x[s], target.x[t]]))
-        guess = critic(nets.reverse_gradient(f, ramp(i / STEPS)))
+        guess = critic(networks.reverse_gradient(f, ramp(i / STEPS)))
         (cross_entropy(head(f[:32]), source.y[s]) + cross_entropy(guess, domain)).backward()
         optimizer.step()
 
@@ -122,7 +123,9 @@ def test_batches_are_drawn_fast(benchmark: BenchmarkFixture) -> None:
 
 
 def test_rows_are_read_fast(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    api.run("digits/fonts-photos", "chance", budgets=[1], seeds=[0], settings={}, options=Options(results=tmp_path))
+    experiment.run(
+        "digits/fonts-photos", "chance", budgets=[1], seeds=[0], settings={}, options=Options(results=tmp_path)
+    )
     store = Store(tmp_path)
     row = next(iter(store.rows.values()))
     many = Store(tmp_path / "many")
@@ -133,7 +136,9 @@ def test_rows_are_read_fast(benchmark: BenchmarkFixture, tmp_path: Path) -> None
 
 def test_rows_are_appended_fast(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """One row, locked and synced, to a store of a thousand."""
-    api.run("digits/fonts-photos", "chance", budgets=[1], seeds=[0], settings={}, options=Options(results=tmp_path))
+    experiment.run(
+        "digits/fonts-photos", "chance", budgets=[1], seeds=[0], settings={}, options=Options(results=tmp_path)
+    )
     row = next(iter(Store(tmp_path).rows.values()))
     many, keys = Store(tmp_path / "many"), iter(range(1_000_000))
     for _ in range(1000):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tlbench import api
-from tlbench.console import table
-from tlbench.request import Request
+from tlbench.cli.commands.console import table
+from tlbench.runner import experiment
+from tlbench.runner.request import Request
 
 if __name__ == "__main__":
-    outcome = api.execute(Request(("digits",), ("dann",)), api.Options())
+    outcome = experiment.execute(Request(("digits",), ("dann",)), experiment.Options())
     console = Console(record=True, width=160, file=StringIO())
     console.print(table(outcome.lines))
     svg = console.export_svg(title="tlbench run --task digits --method dann")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlbench import card as cards
-from tlbench import fetch, frozen, registry
-from tlbench.card import Card, Task
+from tlbench.tasks import card as cards
+from tlbench.tasks import registry, split_digests
+from tlbench.tasks.card import Card, Task
+from tlbench.tasks.datasets import fetch
 
 HEAD = """# Tasks
 
@@ -54,7 +55,7 @@ def _pair(task: Task) -> tuple[object, ...]:
 
 def _count(c: Card, domain: str, what: str) -> str:
     """As frozen; else from the cards where the domain is all of what they count."""
-    known = frozen.sizes(c.name).get(domain, {}).get(what)
+    known = split_digests.sizes(c.name).get(domain, {}).get(what)
     place = c.place(domain)
     view = len(place.view.groups or place.view.keep)
     if known is None and what == "classes":

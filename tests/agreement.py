@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import loading
-from tlbench import method as methods
+from tlbench.methods import loader
+from tlbench.methods import method as methods
 
 HEAD = """# Oracles
 
@@ -97,7 +97,7 @@ def table(found: Iterable[Measured]) -> str:
         place = (m.method, m.oracle, m.test)
         if place not in worst or m.difference > worst[place].difference:
             worst[place] = m
-    rows = sorted(worst.values(), key=lambda m: (FAMILIES.index(loading.load(m.method).family), m.method))
+    rows = sorted(worst.values(), key=lambda m: (FAMILIES.index(loader.load(m.method).family), m.method))
     lines = (
         " | ".join(text.replace("|", "\\|") for text in cells) for cells in (COLUMNS, ["---"] * 7, *map(_row, rows))
     )
@@ -105,7 +105,7 @@ def table(found: Iterable[Measured]) -> str:
 
 
 def _row(m: Measured) -> tuple[str, ...]:
-    cls = loading.load(m.method)
+    cls = loader.load(m.method)
     shown = "exact" if m.difference == 0 else f"{m.difference:.0e}"
     return m.method, cls.family, cls.paper, m.oracle, shown, f"{m.tolerance:.0e}" if m.tolerance else "exact", m.test
 

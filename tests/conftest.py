@@ -16,7 +16,7 @@ from agreement import (
 )
 from shelf import serve
 
-from tlbench import backbone
+from tlbench.tasks.datasets import pretrained
 
 __all__ = [
     "agrees",
@@ -50,7 +50,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def real_weights() -> Path:
     """The file of the small ImageNet weights; a test that needs it is skipped without it."""
-    file = backbone.weights_file("mobilenetv2_100_coral")
+    file = pretrained.weights_file("mobilenetv2_100_coral")
     if file is None:
         pytest.skip("no mobilenetv2_100_coral.safetensors here: TLBENCH_WEIGHTS names no folder that holds it")
     return file

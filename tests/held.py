@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from tlbench import PROTOCOL
-from tlbench.card import Budget
 from tlbench.cli import main
-from tlbench.row import Row, packed_bits
-from tlbench.split import sha
+from tlbench.results.row import Row, packed_bits
+from tlbench.tasks.card import Budget
+from tlbench.tasks.split import sha
 
 N = 100  # test samples
 

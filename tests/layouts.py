@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlbench import registry
+from tlbench.tasks import registry
 
 
 def noise(seed: int, side: int = 40) -> bytes:
@@ -109,9 +109,9 @@ def weights(root: Path, name: str) -> Path:
     import timm
     from safetensors.torch import save_file
 
-    from tlbench import backbone
+    from tlbench.tasks.datasets import pretrained
 
-    model = timm.create_model(str(backbone.read(name).timm))
+    model = timm.create_model(str(pretrained.read(name).timm))
     root.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, root / f"{name}.safetensors")
     return root

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from test_store import row
 
-from tlbench.row import Row, packed_bits
-from tlbench.store import Store
+from tlbench.results.row import Row, packed_bits
+from tlbench.results.store import Store
 
 
 def answered(method: str, seed: int, bits: np.ndarray, *, task: str = "toy/a-b", **changed: Any) -> Row:

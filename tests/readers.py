@@ -18,10 +18,13 @@ from pathlib import Path
 import numpy as np
 from held import row
 
-from tlbench import archive, bundle, dataset, manifest, predictions, registry, scoring, store
-from tlbench.archive import Packed
-from tlbench.mistake import Mistake
-from tlbench.store import Store
+from tlbench.errors import Mistake
+from tlbench.results import archive, bundle, predictions, store
+from tlbench.results.archive import Packed
+from tlbench.results.store import Store
+from tlbench.runner import scoring
+from tlbench.tasks import registry
+from tlbench.tasks.datasets import dataset, manifest
 
 ROOT = Path(__file__).parent.parent
 PLAIN = json.dumps(row("dann", "digits/fonts-photos", 5, 0, 60, key="a" * 64).values()).encode()

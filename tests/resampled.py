@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from tlbench.ranking import Bootstrap, Cube
+from tlbench.results.ranking import Bootstrap, Cube
 
 
 def bootstrap(

@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from tlbench import api, bundle, descriptions, plan, submission
-from tlbench.api import Options
-from tlbench.bench import Bench
-from tlbench.bundle import Bundle
-from tlbench.cell import Cell
-from tlbench.executors.local import Workers
-from tlbench.inspection import as_written, complete, on_the_board, place, rescored, told_again
-from tlbench.method import Description
-from tlbench.store import Store
-from tlbench.submission import Submission
-from tlbench.verdict import Check
+from tlbench.methods.method import Description
+from tlbench.results import bundle
+from tlbench.results.bundle import Bundle
+from tlbench.results.store import Store
+from tlbench.runner import descriptions, experiment, plan
+from tlbench.runner.cell import Cell
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.experiment import Options
+from tlbench.runner.worker.local import Workers
+from tlbench.verification.submissions import submit
+from tlbench.verification.submissions.inspection import as_written, complete, on_the_board, place, rescored, told_again
+from tlbench.verification.submissions.submit import Submission
+from tlbench.verification.submissions.verdict import Check
 
 METHOD = '''
 """Nearest class means."""
@@ -63,7 +65,7 @@ def made(folder: Path, code: str = METHOD, spec: str = "means.py:Means", **chang
         f"{file}:{spec.partition(':')[2]}", (TASK,), (1, 5), (0, 1, 2), partial=True, command="tlbench submit",
         options=Options(results=folder / "results", device="cpu", jobs=1),
     )  # fmt: skip
-    return submission.submit(replace(wanted, **changed))[0]
+    return submit.submit(replace(wanted, **changed))[0]
 
 
 @dataclass
@@ -79,11 +81,11 @@ class Bundled:
     def of(cls, folder: Path) -> Bundled:
         b = bundle.read(folder)
         spec = f"{folder / 'source' / b.about.method.file}:{b.about.method.cls}"
-        bench = api.bench(Options(device="cpu", jobs=1))
+        bench = experiment.bench(Options(device="cpu", jobs=1))
         with Workers() as workers:
             described = descriptions.describe((spec,), {}, workers)
-        made = plan.make(submission.request(spec, b.about.asked), bench, described)
-        cells = submission.owed(made, described[spec])
+        made = plan.make(submit.request(spec, b.about.asked), bench, described)
+        cells = submit.owed(made, described[spec])
         return cls(folder, bench, {(c.task.name, c.budget, c.seed): c for c in cells}, described[spec])
 
     def inspect(self, folder: Path, store: Path) -> list[Check]:
@@ -149,7 +151,7 @@ def changed_correct(f: Path) -> None:
 def changed_predictions(f: Path) -> None:
     answers = answers_of(f)
     key = min(answers)
-    submission.pack(f / "predictions.npz", answers | {key: 1 - answers[key]})
+    submit.pack(f / "predictions.npz", answers | {key: 1 - answers[key]})
     seal(f)
 
 
@@ -178,7 +180,7 @@ def changed_code(f: Path) -> None:
 
 
 def changed_code_and_digest(f: Path) -> None:
-    from tlbench.digest import code_digest
+    from tlbench.methods.digest import code_digest
 
     changed_code(f)
     digest = code_digest((f / "source" / "means.py").rename(f / "source" / "other.py"), "Means")
@@ -200,7 +202,7 @@ def edited(column: str, value: Any) -> Callable[[Path], None]:
 def removed_cell(f: Path) -> None:
     rows = rows_of(f)
     gone = rows.pop(0)["key"]
-    submission.pack(f / "predictions.npz", {k: a for k, a in answers_of(f).items() if k != gone})
+    submit.pack(f / "predictions.npz", {k: a for k, a in answers_of(f).items() if k != gone})
     write_rows(f, rows)
     seal(f, partial=False)
 
@@ -306,7 +308,7 @@ def failed(**columns: Any) -> Callable[[Path], None]:
         rows = rows_of(f)
         gone = {"status": "failed", "reason": "no", "value": None, "correct": None, "fit_s": None, "total_s": None}
         rows[0] |= gone | columns
-        submission.pack(f / "predictions.npz", {k: a for k, a in answers_of(f).items() if k != rows[0]["key"]})
+        submit.pack(f / "predictions.npz", {k: a for k, a in answers_of(f).items() if k != rows[0]["key"]})
         write_rows(f, rows)
 
     return fail
@@ -375,7 +377,7 @@ def true_answers(folder: Path, bench: Bench, found: dict[Any, Cell]) -> None:
         y = split.domain.y[split.partition.test].astype(np.uint8)
         answers[r.key] = y
         values |= {"value": 1.0, "correct": bits(np.ones(len(y), bool))}
-    submission.pack(folder / "predictions.npz", answers)
+    submit.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)
 
 
@@ -388,7 +390,7 @@ def refused_where_it_is_weak(folder: Path) -> None:
         measured = ("value", "correct", "fit_s", "predict_s", "overhead_s", "total_s", "train_samples_per_s", "step_ms",
                     "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib", "arithmetic")  # fmt: skip
         values |= {**dict.fromkeys(measured), "status": "refused", "reason": "it does not fit the task"}
-    submission.pack(folder / "predictions.npz", answers)
+    submit.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)
 
 
@@ -400,5 +402,5 @@ def somebody_elses(folder: Path, bench: Bench, found: dict[Any, Cell], theirs: d
         hits = theirs[place(r)] == split.domain.y[split.partition.test]
         answers[r.key] = theirs[place(r)].astype(np.uint8)
         values |= {"value": float(hits.mean()), "correct": bits(hits)}
-    submission.pack(folder / "predictions.npz", answers)
+    submit.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tlbench
-from tlbench.api import Options
+from tlbench.runner.experiment import Options
 
 
 @pytest.mark.slow

@@ -15,12 +15,13 @@ import pytest
 from layouts import aircraft, cub200, parquet, stanford_cars
 from shelf import Shelf
 
-from tlbench import card, fetch, loaders, registry
 from tlbench.data import Domain
-from tlbench.loaders import annotated
-from tlbench.loaders import parquet as parquets
-from tlbench.mistake import Mistake
-from tlbench.split import split
+from tlbench.errors import Mistake
+from tlbench.tasks import card, loaders, registry
+from tlbench.tasks.datasets import fetch
+from tlbench.tasks.loaders import annotated
+from tlbench.tasks.loaders import parquet as parquets
+from tlbench.tasks.split import split
 
 
 def planes(home: Path) -> Domain:

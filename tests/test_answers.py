@@ -13,10 +13,11 @@ from shutil import copytree, ignore_patterns
 import pytest
 from test_machines import MACHINES
 
-from tlbench import answers, versions
-from tlbench.digest import code_digest
-from tlbench.method import shipped
-from tlbench.versions import NETWORKS, TOOLKIT
+from tlbench.methods import versions
+from tlbench.methods.digest import code_digest
+from tlbench.methods.method import shipped
+from tlbench.methods.versions import NETWORKS, TOOLKIT
+from tlbench.verification import answers
 
 ROOT = Path(__file__).parent.parent
 FEW = ("dann", "mcc", "kmm", TOOLKIT)  # that train
@@ -54,7 +55,7 @@ class Copy:
 
 def renamed(copy: Copy) -> None:
     """A module of the numerics under another name."""
-    (copy.folder / "tlbench/losses.py").rename(copy.folder / "tlbench/penalties.py")
+    (copy.folder / "tlbench/training/losses.py").rename(copy.folder / "tlbench/penalties.py")
     for file in copy.folder.rglob("*.py"):
         text = file.read_text()
         file.write_text(re.sub(r"\btlbench\.losses\b", "tlbench.penalties", text))
@@ -70,7 +71,7 @@ def reformatted(copy: Copy) -> None:
 def faster(copy: Copy) -> None:
     """A loop that does the same with less: the learning rate's factor is computed once a step."""
     copy.change(
-        "tlbench/descent.py",
+        "tlbench/training/trainer.py",
         "        for group in optimizer.param_groups:\n"
         '            group["lr"] = group["rate"] * recipe.lr / (1 + recipe.decay * progress) ** 0.75\n',
         "        now = recipe.lr / (1 + recipe.decay * progress) ** 0.75\n"
@@ -91,21 +92,23 @@ def test_what_changes_a_number_voids_the_methods_concerned(tmp_path: Path) -> No
     copy = Copy(tmp_path)
     copy.change("tlbench_baselines/dann.py", "weight: float = 1.0", "weight: float = 0.9")
     copy.change("tlbench_baselines/mcc.py", "self.weight *", "0.9 * self.weight *")
-    copy.change("tlbench/nets.py", "x.flatten(1).float().log1p()", "x.flatten(1).float().sqrt()")  # of texts
+    copy.change(
+        "tlbench/training/networks.py", "x.flatten(1).float().log1p()", "x.flatten(1).float().sqrt()"
+    )  # of texts
     assert copy.moved(*FEW, NETWORKS) == {"dann", "mcc", NETWORKS}
     refused = copy.run("answers", NETWORKS, "dann", "--update", "a trial")
     assert (refused.returncode, "which all methods are given" in refused.stderr) == (2, True)
-    copy.change("tlbench/descent.py", "momentum=0.9", "momentum=0.8")
+    copy.change("tlbench/training/trainer.py", "momentum=0.9", "momentum=0.8")
     assert copy.moved(*FEW) == set(FEW)
 
 
 MUTATIONS: dict[str, tuple[str, str, str]] = {
-    "momentum 0.9 -> 0.8": ("tlbench/descent.py", "momentum=0.9", "momentum=0.8"),
-    "weight decay, a tenth less": ("tlbench/descent.py", "=recipe.weight_decay", "=0.9 * recipe.weight_decay"),
-    "learning rate, 1 % less": ("tlbench/descent.py", "* recipe.lr /", "* 0.99 * recipe.lr /"),
-    "schedule's power 0.75 -> 0.7": ("tlbench/descent.py", "progress) ** 0.75", "progress) ** 0.7"),
+    "momentum 0.9 -> 0.8": ("tlbench/training/trainer.py", "momentum=0.9", "momentum=0.8"),
+    "weight decay, a tenth less": ("tlbench/training/trainer.py", "=recipe.weight_decay", "=0.9 * recipe.weight_decay"),
+    "learning rate, 1 % less": ("tlbench/training/trainer.py", "* recipe.lr /", "* 0.99 * recipe.lr /"),
+    "schedule's power 0.75 -> 0.7": ("tlbench/training/trainer.py", "progress) ** 0.75", "progress) ** 0.7"),
     "Adam of the meta-learners, beta 0.9 -> 0.8": (
-        "tlbench/meta.py", "if p.requires_grad], self.lr)", "if p.requires_grad], self.lr, (0.8, 0.999))",
+        "tlbench/training/meta.py", "if p.requires_grad], self.lr)", "if p.requires_grad], self.lr, (0.8, 0.999))",
     ),
     "a default of dann": ("tlbench_baselines/dann.py", "weight: float = 1.0", "weight: float = 0.9"),
     "the sign of dann's reversal": ("tlbench_baselines/dann.py", "reverse_gradient(", "(lambda x, w: x)("),
@@ -117,9 +120,11 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "mcc without its weights of certainty": (
         "tlbench_baselines/mcc.py", "w = 1 + torch.exp(-entropies(", "w = 1 + 0 * torch.exp(-entropies(",
     ),
-    "a distance of losses": ("tlbench/losses.py", "2 * st", "1 * st"),
-    "frozen batch norms that learn": ("tlbench/nets.py", "or _is_frozen(module)", "or False"),
-    "the detector's focal loss": ("tlbench/detect.py", "return focal + overlap", "return 0.9 * focal + overlap"),
+    "a distance of losses": ("tlbench/training/losses.py", "2 * st", "1 * st"),
+    "frozen batch norms that learn": ("tlbench/training/networks.py", "or _is_frozen(module)", "or False"),
+    "the detector's focal loss": (
+        "tlbench/training/detector.py", "return focal + overlap", "return 0.9 * focal + overlap",
+    ),
 }  # fmt: skip
 
 
@@ -205,7 +210,7 @@ def test_all_answers_are_as_recorded_and_noise_is_a_tenth_of_the_tolerance(tmp_p
     """On a processor with the least instructions that the libraries can be held to."""
     plain = MACHINES["all of these, one thread"] | {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
     script = (
-        "import json, sys\nfrom tlbench import answers\n"
+        "import json, sys\nfrom tlbench.verification import answers\n"
         "print(json.dumps({n: answers.answered(n) for n in answers.names()}))"
     )
     done = subprocess.run(

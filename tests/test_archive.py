@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store import failed, row, text, write
 
-from tlbench import archive, store
-from tlbench.card import FULL
-from tlbench.mistake import Mistake
-from tlbench.row import Row
-from tlbench.store import Store
+from tlbench.errors import Mistake
+from tlbench.results import archive, store
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.tasks.card import FULL
 
 budgets = st.just(FULL) | st.integers(0, 100)
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)

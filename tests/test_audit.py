@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from test_cli import tlbench
 
-from tlbench import fetch, frozen, registry
-from tlbench.loaders import texts
-from tlbench.split import partition, source_rows
+from tlbench.tasks import registry, split_digests
+from tlbench.tasks.datasets import fetch
+from tlbench.tasks.loaders import texts
+from tlbench.tasks.split import partition, source_rows
 
 ROOT = Path(__file__).parent.parent
 CARD = """
@@ -132,11 +133,11 @@ def test_the_table_of_tasks_is_what_the_cards_say() -> None:
 
 def test_frozen_sizes_are_those_of_frozen_domains() -> None:
     for name in registry.card_files():
-        held = frozen.digests(name)
-        for domain, size in frozen.sizes(name).items():
-            assert frozen.data_place(domain) in held
+        held = split_digests.digests(name)
+        for domain, size in split_digests.sizes(name).items():
+            assert split_digests.data_place(domain) in held
             assert 0 < size.get("tested", 1) <= size["samples"]
-            assert ("tested" in size) == (frozen.place(domain, 0) in held)
+            assert ("tested" in size) == (split_digests.place(domain, 0) in held)
 
 
 def test_every_card_that_uses_data_names_a_dataset_with_terms_and_counts() -> None:

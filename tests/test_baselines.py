@@ -31,13 +31,14 @@ from tlbench_baselines.target_only import TargetOnly
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench import loading, nets
-from tlbench import method as methods
 from tlbench.data import Domain, Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import Descent, batches, network, seeded
-from tlbench.embed import nothing_of
-from tlbench.loaders import embedded
-from tlbench.method import Refusal
+from tlbench.errors import Refusal
+from tlbench.methods import loader
+from tlbench.methods import method as methods
+from tlbench.tasks import builtin
+from tlbench.training import networks
+from tlbench.training.features import nothing_of
+from tlbench.training.trainer import Descent, batches, network, seeded
 
 SMALL = {"steps": 3, "batch": 16, "penalties": 2}  # of whatever fields a method has
 NETS: dict[str, dict[str, Any]] = {
@@ -49,7 +50,7 @@ FAMILIES = {"reference", "feature-based", "model-based", "distribution-based", "
 CLASSIFIERS = [
     name
     for name in sorted(methods.shipped())
-    if "classification" in getattr(loading.load(name), "regimes", {"classification"})
+    if "classification" in getattr(loader.load(name), "regimes", {"classification"})
 ]
 
 every_method = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -68,12 +69,12 @@ def _one_thread() -> Iterator[None]:
 
 def small(name: str) -> Any:
     """A shipped method of few steps."""
-    method = loading.load(name)()
+    method = loader.load(name)()
     return replace(method, **{f.name: SMALL[f.name] for f in fields(method) if f.name in SMALL})
 
 
 def needs(name: str) -> frozenset[str]:
-    return frozenset(loading.load(name).needs)
+    return frozenset(loader.load(name).needs)
 
 
 # training sets of real digits
@@ -81,7 +82,7 @@ def needs(name: str) -> frozenset[str]:
 
 @pytest.fixture(scope="module")
 def digits() -> dict[str, Domain]:
-    return {name: embedded.load(name) for name in ("handwritten", "photos", "fonts")}
+    return {name: builtin.load(name) for name in ("handwritten", "photos", "fonts")}
 
 
 Digits = Callable[..., tuple[Train, Tensor]]
@@ -115,7 +116,7 @@ def train_on(digits: dict[str, Domain]) -> Digits:
             target, test = Unlabeled(target.x.flatten(1)[:, ::13].float()), test.flatten(1)[:, ::13].float()
         shown = [p.x for p in parts] + [x for x in (target.x, shots.x) if len(x)]
         recipe = Recipe(steps=3, batch=16)
-        return Train(tuple(parts), target, shots, 10, lambda: nets.build(NETS[net], shown, seed), recipe), test
+        return Train(tuple(parts), target, shots, 10, lambda: networks.build(NETS[net], shown, seed), recipe), test
 
     return make
 
@@ -143,7 +144,7 @@ def applies(name: str, k: int, net: str = "convnet") -> None:
 
 @every_method
 def test_a_method_is_a_frozen_dataclass_that_says_what_it_is(name: str) -> None:
-    cls = loading.load(name)
+    cls = loader.load(name)
     assert cls.__module__ == f"tlbench_baselines.{name}"
     method = cls()
     assert isinstance(method, methods.Method)
@@ -186,7 +187,7 @@ def test_a_method_gives_finite_scores_twice_the_same_and_changes_no_data(
 
 @every_method
 def test_another_seed_gives_other_scores(name: str, train_on: Digits) -> None:
-    if loading.load(name) is Chance:
+    if loader.load(name) is Chance:
         pytest.skip("chance does not depend on the seed")
     first, second = (small(name).fit(train, seed)(test) for seed in (0, 1) for train, test in [train_on(5, seed=seed)])
     assert not torch.equal(first, second)
@@ -211,7 +212,9 @@ def test_a_method_lives_with_a_class_that_has_no_shot(name: str, train_on: Digit
 
 
 @pytest.mark.parametrize("sources", [("photos", "fonts"), ("photos", "fonts", "photos")], ids=["two", "three"])
-@pytest.mark.filterwarnings("ignore::tlbench.convergence.NotConverged")  # MLLS, of a classifier that learnt 3 steps
+@pytest.mark.filterwarnings(
+    "ignore::tlbench.training.convergence.NotConverged"
+)  # MLLS, of a classifier that learnt 3 steps
 @every_method
 def test_a_method_takes_several_sources(name: str, sources: tuple[str, ...], train_on: Digits) -> None:
     train, test = train_on(1, sources=sources)
@@ -237,7 +240,7 @@ def test_a_method_that_needs_no_source_works_without(name: str, train_on: Digits
 @every_method
 def test_a_method_uses_what_it_says_it_needs(name: str, train_on: Digits) -> None:
     """Other sources, or other shots, where it needs them: other scores. Where it ignores them: the same."""
-    cls = loading.load(name)
+    cls = loader.load(name)
     train, test = train_on(2)
     scores = small(name).fit(train, 0)(test)
     fewer_sources = replace(train, sources=(Labeled(train.sources[0].x[:30], train.sources[0].y[:30]),))
@@ -270,7 +273,7 @@ def easy(
         Unlabeled(target.x),
         shots,
         len(means),
-        lambda: nets.build(spec, shown, 0),
+        lambda: networks.build(spec, shown, 0),
         Recipe(steps=steps, batch=32, lr=0.05),
     )
     return train, test
@@ -285,11 +288,11 @@ def accuracy(scores: Tensor, y: Tensor) -> float:
 
 @every_method
 def test_a_method_learns_an_easy_task(name: str) -> None:
-    if loading.load(name) is Chance:
+    if loader.load(name) is Chance:
         pytest.skip("chance learns nothing")
     applies(name, 5, "bottleneck")
     train, test = easy(THREE, k=5)
-    assert accuracy(loading.load(name)().fit(train, 0)(test.x), test.y) > 0.9
+    assert accuracy(loader.load(name)().fit(train, 0)(test.x), test.y) > 0.9
 
 
 def test_source_only_is_far_above_chance_without_a_target_label() -> None:
@@ -388,7 +391,7 @@ def test_a_reference_is_empirical_risk_minimisation_over_its_labels(name: str, k
     train = replace(train, recipe=replace(train.recipe, body_lr=0.3))
     net = plainly(train, 3, kinds)
     expected = net["classifier"](net["features"](test.x))
-    agrees(name, "Nesterov's steps written out", loading.load(name)().fit(train, 3)(test.x), expected, atol=1e-4)
+    agrees(name, "Nesterov's steps written out", loader.load(name)().fit(train, 3)(test.x), expected, atol=1e-4)
 
 
 # DANN
@@ -431,7 +434,7 @@ def test_dann_is_the_papers_saddle_point(k: int, weight: float, agrees: Agrees) 
 def test_dann_passes_source_and_target_through_batch_norm_together(train_on: Digits) -> None:
     train, test = train_on(2)
     plain = {**NETS["convnet"], "augment": ()}
-    train = replace(train, backbone=lambda: nets.build(plain, [train.target.x], 0))
+    train = replace(train, backbone=lambda: networks.build(plain, [train.target.x], 0))
     net = adversarial(train, 0, 1.0)
     expected = net["classifier"](net["features"](test)).detach()
     torch.testing.assert_close(DANN().fit(train, 0)(test), expected, atol=1e-4, rtol=1e-3)
@@ -503,7 +506,7 @@ def test_recolouring_an_equal_domain_does_nothing_and_keeps_the_type() -> None:
 def test_coral_is_the_cards_classifier_over_each_recoloured_source() -> None:
     train, test = easy(THREE * torch.tensor([1.0, 2, 3, 4]), shift=1.5, k=2, steps=20, sources=2)
     prepare, trunk = (getattr(train.backbone(), part) for part in ("prepare", "trunk"))
-    assert isinstance(prepare, nets.Standardize)
+    assert isinstance(prepare, networks.Standardize)
     target = prepare(train.target.x).double().numpy()
     moved = []
     for source in train.sources:
@@ -514,7 +517,7 @@ def test_coral_is_the_cards_classifier_over_each_recoloured_source() -> None:
     own = replace(
         train, sources=tuple(moved), target=Unlabeled(prepare(train.target.x)),
         shots=Labeled(prepare(train.shots.x), train.shots.y),
-        backbone=lambda: nets.Backbone(nets.Float(), nn.Identity(), train.backbone().trunk, 16),
+        backbone=lambda: networks.Backbone(networks.Float(), nn.Identity(), train.backbone().trunk, 16),
     )  # fmt: skip
     assert torch.equal(own.backbone().trunk[0].weight, trunk[0].weight)
     net = plainly(own, 5, "sl")
@@ -561,7 +564,7 @@ def test_a_neighbours_score_is_minus_its_distance(agrees: Agrees) -> None:
     x = train.backbone().prepare(torch.cat([train.sources[0].x, train.shots.x])).double()
     y, rows = torch.cat([train.sources[0].y, train.shots.y]).numpy(), train.backbone().prepare(test.x).double()
     distances = [NearestNeighbors(n_neighbors=1).fit(x[y == c]).kneighbors(rows)[0] for c in range(3)]
-    found = loading.load("nearest_neighbor")().fit(train, 0)(test.x)
+    found = loader.load("nearest_neighbor")().fit(train, 0)(test.x)
     agrees("nearest_neighbor", f"{peer('scikit-learn')}, NearestNeighbors", found, -np.hstack(distances), atol=1e-4)
     labels = KNeighborsClassifier(1).fit(x, y).predict(rows)
     np.testing.assert_array_equal(found.argmax(1), labels)
@@ -574,7 +577,7 @@ def test_a_prototype_is_the_mean_of_the_shots_or_else_of_the_source(k: int, agre
     prepare = train.backbone().prepare
     centroids = NearestCentroid().fit(prepare(known.x).double(), known.y).centroids_
     expected = -np.square(prepare(test.x).double().numpy()[:, None] - centroids).sum(-1)
-    found = loading.load("prototype")().fit(train, 0)(test.x)
+    found = loader.load("prototype")().fit(train, 0)(test.x)
     agrees("prototype", f"{peer('scikit-learn')}, NearestCentroid", found, expected, atol=1e-4)
 
 
@@ -677,6 +680,6 @@ def test_at_a_vanishing_rate_fine_tuning_keeps_the_sources_features(monkeypatch:
 def test_every_gradient_method_takes_the_cards_recipe_unless_told_otherwise(train_on: Digits) -> None:
     train, _ = train_on(1)
     for name in methods.shipped():
-        method = loading.load(name)()
+        method = loader.load(name)()
         if isinstance(method, Descent):
             assert method.recipe(train) == train.recipe

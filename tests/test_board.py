@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from made import stored, study
 
-from tlbench import core, exports, frozen, markdown
-from tlbench.board import Board
-from tlbench.core import Named, Part
-from tlbench.markdown import BEGIN, END
-from tlbench.rounding import settled
-from tlbench.row import Row
+from tlbench.board import exports, markdown
+from tlbench.board.board import Board
+from tlbench.board.markdown import BEGIN, END
+from tlbench.results.rounding import settled
+from tlbench.results.row import Row
+from tlbench.tasks import grids, split_digests
+from tlbench.tasks.grids import Named, Part
 
 PAIRS = (
     "digits/fonts-photos",
@@ -35,8 +36,8 @@ def _small_core(monkeypatch: pytest.MonkeyPatch) -> None:
     small = Named(
         name="core", seeds=5, part=(Part(budgets=(0, 5), tasks=PAIRS[:3]), Part(budgets=(5,), tasks=PAIRS[3:]))
     )
-    monkeypatch.setattr(core, "named", lambda name: small)
-    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
+    monkeypatch.setattr(grids, "named", lambda name: small)
+    monkeypatch.setattr(split_digests, "differs", lambda suite, where, digest: False)
 
 
 def rows(seeds: int = 5, tasks: tuple[str, ...] = PAIRS) -> list[Row]:

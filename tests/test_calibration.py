@@ -13,19 +13,21 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from tlbench import calibration, loading
-from tlbench.calibration import cells, draw, forms
-from tlbench.calibration.cells import REGRESSION, Cell
-from tlbench.calibration.checks import SEEDS, below_ceiling, ceiling
-from tlbench.calibration.expected import CHECKS
-from tlbench.calibration.winners import HARM, comparisons
 from tlbench.data import Domain, Labeled, Train, Unlabeled
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.methods import loader
+from tlbench.tasks import synthetic
+from tlbench.tasks.synthetic import draw
+from tlbench.verification.known_truth import cells, closed_forms
+from tlbench.verification.known_truth.cells import REGRESSION, Cell
+from tlbench.verification.known_truth.checks import SEEDS, below_ceiling, ceiling
+from tlbench.verification.known_truth.expected import CHECKS
+from tlbench.verification.known_truth.winners import HARM, comparisons
 
 Parts = tuple[Tensor, Tensor]
 RESERVED = 20  # labels of a stratum that are kept out of the unlabelled samples, whatever the budget
 
-every_suite = pytest.mark.parametrize("suite", calibration.SUITES)
+every_suite = pytest.mark.parametrize("suite", synthetic.SUITES)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,7 +54,7 @@ def of(domain: Domain, rows: Any) -> Parts:
 @cache
 def source(suite: str, name: str, seed: int) -> Labeled:
     """What the harness leaves of a source: a tenth of each class is taken off for validation."""
-    domain = calibration.domain(suite, name, seed)
+    domain = synthetic.domain(suite, name, seed)
     strata = [np.flatnonzero(domain.strata == c) for c in range(domain.n_strata)]
     return Labeled(*of(domain, np.concatenate([rows[int(0.1 * len(rows)) :] for rows in strata])))
 
@@ -60,7 +62,7 @@ def source(suite: str, name: str, seed: int) -> Labeled:
 @cache
 def target(suite: str, name: str, seed: int) -> tuple[Parts, Parts, tuple[np.ndarray[Any, Any], ...]]:
     """The pool, the test part, and the pool's rows of each class."""
-    domain = calibration.domain(suite, name, seed)
+    domain = synthetic.domain(suite, name, seed)
     tested = domain.official_test
     assert tested is not None
     strata = domain.strata[~tested]
@@ -83,7 +85,7 @@ def training(cell: Cell, seed: int) -> Train:
 
 
 def learner(cell: Cell) -> Any:
-    return loading.configured(loading.load(cell.method), dict(cell.settings))
+    return loader.configured(loader.load(cell.method), dict(cell.settings))
 
 
 @cache
@@ -172,7 +174,7 @@ def test_another_learner_in_a_cell_is_found() -> None:
 
 
 def test_nothing_beats_a_placebo() -> None:
-    limit = forms.placebo_limit(10_000)
+    limit = closed_forms.placebo_limit(10_000)
     for cell in (c.cell for c in CHECKS if c.cell.target == "placebo"):
         assert max(values(cell)) < limit
 
@@ -234,8 +236,8 @@ def test_other_class_names_mirror_the_prediction() -> None:
 
 @every_suite
 def test_domains_are_drawn_anew_for_every_seed(suite: str) -> None:
-    for name in calibration.SUITES[suite][1]:
-        one, again, other = (calibration.domain(suite, name, seed) for seed in (3, 3, 4))
+    for name in synthetic.SUITES[suite][1]:
+        one, again, other = (synthetic.domain(suite, name, seed) for seed in (3, 3, 4))
         assert one.x is not None
         assert again.x is not None
         assert other.x is not None
@@ -302,7 +304,7 @@ def test_domains_of_a_seed_share_their_parameters() -> None:
 
 
 def test_shuffling_and_renaming_keep_every_sample() -> None:
-    given = calibration.domain("cal10", "target", 0)
+    given = synthetic.domain("cal10", "target", 0)
     moved, swapped = draw.shuffled(given, 1), draw.renamed(given)
     assert given.x is not None
     assert moved.x is not None
@@ -316,20 +318,20 @@ def test_shuffling_and_renaming_keep_every_sample() -> None:
 
 def test_an_unknown_suite_or_domain_is_named() -> None:
     with pytest.raises(Mistake, match="unknown calibration suite 'cal11'; did you mean"):
-        calibration.domain("cal11", "target", 0)
+        synthetic.domain("cal11", "target", 0)
     with pytest.raises(Mistake, match="cal1: unknown domain 'targets'; did you mean 'target'"):
-        calibration.domain("cal1", "targets", 0)
+        synthetic.domain("cal1", "targets", 0)
 
 
 def test_every_learner_is_a_method_by_the_contract() -> None:
     run = {c.cell for c in CHECKS} | {cell for c in comparisons() for cell in (c.better, c.worse)}
     for spec, settings in {(cell.method, cell.settings) for cell in run}:
-        described = loading.describe(spec, dict(settings))
+        described = loader.describe(spec, dict(settings))
         assert described.summary.endswith(".")
         assert described.paper
         assert set(described.needs) <= {"sources", "shots"}
     for cell in run:
-        described = loading.describe(cell.method, dict(cell.settings))
+        described = loader.describe(cell.method, dict(cell.settings))
         assert bool(cell.sources) == ("sources" in described.needs)
         assert cell.k > 0 or "shots" not in described.needs
-        assert loading.load(cell.method).regimes == {"regression" if cell.suite in REGRESSION else "classification"}
+        assert loader.load(cell.method).regimes == {"regression" if cell.suite in REGRESSION else "classification"}

@@ -7,19 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from tlbench.calibration import covariate, forms, risks
-from tlbench.calibration.checks import agrees
+from tlbench.verification.known_truth import closed_forms, covariate, risks
+from tlbench.verification.known_truth.checks import agrees
 
 M, D = 1.5, 20
 
 
 def pooled(k: int, degrees: float) -> float:
-    return forms.fused(2 * k, ((degrees, 1000),), M, D)
+    return closed_forms.fused(2 * k, ((degrees, 1000),), M, D)
 
 
 def harm(k: int, degrees: float) -> float:
     """Negative transfer of pooling, percentage points."""
-    return 100 * (forms.target_only(2 * k, M, D) - pooled(k, degrees))
+    return 100 * (closed_forms.target_only(2 * k, M, D) - pooled(k, degrees))
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def harm(k: int, degrees: float) -> float:
      (100, 0.9286, 0.8806, 13.5, 11.6)],
 )  # fmt: skip
 def test_relatedness_has_its_critical_angle(k: int, own: float, pool: float, angle: float, approximate: float) -> None:
-    assert forms.target_only(2 * k, M, D) == pytest.approx(own, abs=5e-5)
+    assert closed_forms.target_only(2 * k, M, D) == pytest.approx(own, abs=5e-5)
     assert pooled(k, 45) == pytest.approx(pool, abs=5e-5)
-    assert forms.critical_angle(2 * k, 1000, M, D) == pytest.approx(angle, abs=0.05)
-    assert forms.critical_angle_limit(2 * k, M, D) == pytest.approx(approximate, abs=0.06)
+    assert closed_forms.critical_angle(2 * k, 1000, M, D) == pytest.approx(angle, abs=0.05)
+    assert closed_forms.critical_angle_limit(2 * k, M, D) == pytest.approx(approximate, abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,18 @@ def test_pooling_harms_by_so_many_points(k: int, degrees: float, points: float) 
 @pytest.mark.parametrize("k", [1, 5, 20, 100])
 @pytest.mark.parametrize("degrees", [0, 45, 90, 180])
 def test_the_best_alpha_never_harms(k: int, degrees: float) -> None:
-    best = max(forms.fused(2 * k, ((degrees, 1000),), M, D, alpha) for alpha in np.linspace(0, 1, 11))
-    assert best >= forms.target_only(2 * k, M, D)
+    best = max(closed_forms.fused(2 * k, ((degrees, 1000),), M, D, alpha) for alpha in np.linspace(0, 1, 11))
+    assert best >= closed_forms.target_only(2 * k, M, D)
 
 
 def test_label_shift() -> None:
-    assert forms.prior_corrected(0.9, M) == pytest.approx(0.9663, abs=5e-5)
-    assert forms.phi(M) == pytest.approx(0.9332, abs=5e-5)
-    assert forms.mean_matched(0.9, M) == pytest.approx(0.6558, abs=5e-5)
-    assert forms.median_matched(0.9, M) == pytest.approx(0.5996, abs=5e-5)
-    assert forms.prior_corrected(0.5, M) == forms.mean_matched(0.5, M) == pytest.approx(forms.phi(M))
+    assert closed_forms.prior_corrected(0.9, M) == pytest.approx(0.9663, abs=5e-5)
+    assert closed_forms.phi(M) == pytest.approx(0.9332, abs=5e-5)
+    assert closed_forms.mean_matched(0.9, M) == pytest.approx(0.6558, abs=5e-5)
+    assert closed_forms.median_matched(0.9, M) == pytest.approx(0.5996, abs=5e-5)
+    assert (
+        closed_forms.prior_corrected(0.5, M) == closed_forms.mean_matched(0.5, M) == pytest.approx(closed_forms.phi(M))
+    )
 
 
 def test_weights_flip_the_threshold_at_one_half() -> None:
@@ -73,13 +75,13 @@ def test_few_samples_choose_worse_thresholds() -> None:
 
 
 def test_conditional_shift() -> None:
-    assert forms.moved(1.5, M) == pytest.approx(0.7493, abs=5e-5)
-    assert forms.moved(3.0, M) == pytest.approx(0.5334, abs=5e-5)
-    assert forms.turned(60, 2, 5, 10**6) == pytest.approx(0.8413, abs=1e-4)
-    assert forms.coral_turned(60, 2) == pytest.approx(0.6915, abs=5e-5)
-    assert forms.linear_ot_turned(60, 2) == pytest.approx(0.7437, abs=5e-5)
-    assert forms.self_aligned(60, 2) == pytest.approx(0.9772, abs=5e-5)
-    assert forms.self_aligned(140, 2) == pytest.approx(0.0228, abs=5e-5)
+    assert closed_forms.moved(1.5, M) == pytest.approx(0.7493, abs=5e-5)
+    assert closed_forms.moved(3.0, M) == pytest.approx(0.5334, abs=5e-5)
+    assert closed_forms.turned(60, 2, 5, 10**6) == pytest.approx(0.8413, abs=1e-4)
+    assert closed_forms.coral_turned(60, 2) == pytest.approx(0.6915, abs=5e-5)
+    assert closed_forms.linear_ot_turned(60, 2) == pytest.approx(0.7437, abs=5e-5)
+    assert closed_forms.self_aligned(60, 2) == pytest.approx(0.9772, abs=5e-5)
+    assert closed_forms.self_aligned(140, 2) == pytest.approx(0.0228, abs=5e-5)
 
 
 def test_a_few_labels_fix_the_sign() -> None:
@@ -87,10 +89,10 @@ def test_a_few_labels_fix_the_sign() -> None:
     for k in (1, 2):
         half = 0.7 + rng.standard_normal(400_000) / math.sqrt(2 * k)
         right = (half > 0).mean()
-        expected = right * forms.phi(0.7) + (1 - right) * forms.phi(-0.7)
-        assert forms.sign_fixed(0.7, k) == pytest.approx(expected, abs=1e-3)
-        assert forms.sign_fixed_spread(0.7, k) == pytest.approx(
-            np.where(half > 0, forms.phi(0.7), forms.phi(-0.7)).std(), abs=1e-3
+        expected = right * closed_forms.phi(0.7) + (1 - right) * closed_forms.phi(-0.7)
+        assert closed_forms.sign_fixed(0.7, k) == pytest.approx(expected, abs=1e-3)
+        assert closed_forms.sign_fixed_spread(0.7, k) == pytest.approx(
+            np.where(half > 0, closed_forms.phi(0.7), closed_forms.phi(-0.7)).std(), abs=1e-3
         )
 
 
@@ -137,7 +139,7 @@ def test_the_prior_is_best_at_the_ratio_of_variances() -> None:
     [(1, 0.9323), (0.1, 0.8595), (0, 0.5495), (-0.1, 0.1707), (-1, 0.0677), (-0.01, 0.5)],
 )
 def test_flipped_labels(agree: float, accuracy: float) -> None:
-    assert forms.fused(10, ((0, 1000),), M, D, agree=agree) == pytest.approx(accuracy, abs=5e-5)
+    assert closed_forms.fused(10, ((0, 1000),), M, D, agree=agree) == pytest.approx(accuracy, abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -145,20 +147,20 @@ def test_flipped_labels(agree: float, accuracy: float) -> None:
                              ((0, 150, 150), 0.1965)],
 )  # fmt: skip
 def test_several_sources(angles: tuple[int, ...], accuracy: float) -> None:
-    assert forms.fused(10, tuple((t, 500) for t in angles), M, D) == pytest.approx(accuracy, abs=5e-5)
+    assert closed_forms.fused(10, tuple((t, 500) for t in angles), M, D) == pytest.approx(accuracy, abs=5e-5)
 
 
 def test_pooling_beats_the_best_single_source_by_tenths_of_a_point_or_less() -> None:
-    single = [forms.fused(0, ((t, 500),), M, D, 1.0) for t in (0, 20)]
+    single = [closed_forms.fused(0, ((t, 500),), M, D, 1.0) for t in (0, 20)]
     assert single[0] == pytest.approx(0.9314, abs=5e-5)
     for angles, best in (((0, 60, -60), single[0]), ((20, 20, 20), single[1])):
-        assert 0 < forms.fused(10, tuple((t, 500) for t in angles), M, D) - best < 0.003
+        assert 0 < closed_forms.fused(10, tuple((t, 500) for t in angles), M, D) - best < 0.003
 
 
 def test_the_placebo_needs_ten_thousand_test_samples() -> None:
-    power = [forms.placebo_power(n, 0.55) for n in (500, 2000, 10_000)]
+    power = [closed_forms.placebo_power(n, 0.55) for n in (500, 2000, 10_000)]
     assert power == pytest.approx([0.07, 0.77, 1.0], abs=5e-3)
-    assert forms.placebo_limit(10_000) == pytest.approx(0.5186)
+    assert closed_forms.placebo_limit(10_000) == pytest.approx(0.5186)
 
 
 @pytest.mark.parametrize(("degrees", "agree"), [(60, 1.0), (0, 0.4)])
@@ -176,12 +178,12 @@ def test_centroids_and_their_spread_against_simulation(degrees: float, agree: fl
             means[c] = (1 - alpha) * own.mean(0) + alpha * other.mean(0)
         w, b = means[1] - means[0], -(means[1] - means[0]) @ means.mean(0)
         length = float(np.linalg.norm(w))
-        found.append(sum(forms.phi((M * w[0] + s * b) / length) / 2 for s in (-1, 1)))
+        found.append(sum(closed_forms.phi((M * w[0] + s * b) / length) / 2 for s in (-1, 1)))
     law = (n, ((degrees, size),), M, d, alpha, agree)
     error = float(np.std(found)) / math.sqrt(len(found))
-    assert abs(np.mean(found) - forms.fused(*law)) < 4 * error
+    assert abs(np.mean(found) - closed_forms.fused(*law)) < 4 * error
     assert error < 0.001
-    assert forms.fused_spread(*law) == pytest.approx(np.std(found), rel=0.15)
+    assert closed_forms.fused_spread(*law) == pytest.approx(np.std(found), rel=0.15)
 
 
 def test_the_spread_of_least_squares_against_simulation() -> None:

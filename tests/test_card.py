@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import backbone, fetch
-from tlbench.card import CORE_BUDGETS, PARADIGMS, Card, Quick, tasks_of
-from tlbench.mistake import Mistake
-from tlbench.registry import card_files, find, named, read
+from tlbench.errors import Mistake
+from tlbench.tasks.card import CORE_BUDGETS, PARADIGMS, Card, Quick, tasks_of
+from tlbench.tasks.datasets import fetch, pretrained
+from tlbench.tasks.registry import card_files, find, named, read
 
 TASKS = {
     "amazon_reviews": 12, "digits": 6, "office31": 6, "office_caltech10": 12, "office_caltech10_decaf": 12,
@@ -73,7 +73,7 @@ def test_every_shipped_card_names_data_and_backbones_that_there_are(name: str) -
         assert set(card.domains) <= set(fetch.dataset(card.data).counts)
     backbones = (card.backbone,) if isinstance(card.backbone, str) else card.backbone
     assert backbones
-    assert set(backbones) <= {*backbone.BUILT_IN, *backbone.backbone_files()}
+    assert set(backbones) <= {*pretrained.BUILT_IN, *pretrained.backbone_files()}
     random = {"convnet", "fieldnet"}  # frozen, they would be no features
     assert card.trainable or not random & set(backbones)
 
@@ -155,7 +155,7 @@ def test_a_wrong_key_or_value_is_named_with_file_and_line(write: Write, wrong: s
 @pytest.mark.parametrize("key", ["name", "version", "paradigm", "summary", "loader", "backbone", "license", "cite"])
 def test_a_card_that_ships_must_say_every_key(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = re.sub(rf"^{key} = .*\n", "", PLAIN, flags=re.MULTILINE)
-    monkeypatch.setattr("tlbench.registry.ships", lambda file: file.parent == tmp_path)
+    monkeypatch.setattr("tlbench.tasks.registry.ships", lambda file: file.parent == tmp_path)
     (tmp_path / "toy.toml").write_text(text)
     assert complaint(tmp_path / "toy.toml") == f"toy.toml: key '{key}' is missing; every card needs it"
 

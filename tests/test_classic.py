@@ -42,15 +42,25 @@ from tlbench_baselines import (
 )
 from tlbench_baselines.coral import recolored
 
-from tlbench import Labeled, Refusal, Train, Unlabeled, calibration, nets
-from tlbench.calibration import forms
+from tlbench import Labeled, Refusal, Train, Unlabeled
 from tlbench.data import Recipe
-from tlbench.descent import ERM
-from tlbench.embed import embedded
-from tlbench.kernels import LIMIT, affordable, bounded_quadratic, components, contrasts, features_of, median_distance
-from tlbench.priors import confusion, halves
-from tlbench.shallow import Moving, drawn, ended, in_common_place, linear, weighted
-from tlbench.transport import entropic, exact
+from tlbench.tasks import synthetic
+from tlbench.training import networks
+from tlbench.training.features import embedded
+from tlbench.training.kernels import (
+    LIMIT,
+    affordable,
+    bounded_quadratic,
+    components,
+    contrasts,
+    features_of,
+    median_distance,
+)
+from tlbench.training.label_shift import confusion, halves
+from tlbench.training.optimal_transport import entropic, exact
+from tlbench.training.shallow import Moving, drawn, ended, in_common_place, linear, weighted
+from tlbench.training.trainer import ERM
+from tlbench.verification.known_truth import closed_forms
 
 FROZEN = frozen("classic")
 XS, XT, YS = (FROZEN[name] for name in ("xs", "xt", "ys"))
@@ -122,7 +132,7 @@ def test_contrasts_make_the_matrices_of_the_mean_discrepancy() -> None:
 
 
 def test_wide_and_tall_rows_have_the_same_principal_axes() -> None:
-    from tlbench.kernels import top
+    from tlbench.training.kernels import top
 
     x = np.random.default_rng(0).normal(size=(20, 50))
     for rows in (x, x.T):
@@ -431,7 +441,7 @@ def test_l21_coefficients_are_those_of_proximal_gradients(share: float, agrees: 
 
 
 def test_l21_selection_finds_the_shared_support_of_cal6() -> None:
-    source, target = (calibration.domain("cal6", name, 0) for name in ("shared5", "target"))
+    source, target = (synthetic.domain("cal6", name, 0) for name in ("shared5", "target"))
     zs, _ = l21_selection.L21Selection().moved(source.x.astype(float), source.y, target.x.astype(float), 0)
     coefficients = np.linalg.lstsq(target.x.astype(float), target.y, rcond=None)[0]
     support = np.flatnonzero(np.abs(coefficients) > 0.05)
@@ -491,7 +501,7 @@ def test_rulsif_is_its_closed_form(alpha: float, agrees: Agrees) -> None:
 
 def covariate(n: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Source rows, target rows of CAL-3's first coordinate, and the true ratio exp(2 x1) at the source rows."""
-    source, target = (calibration.domain("cal3", name, 0) for name in ("n20000", "target"))
+    source, target = (synthetic.domain("cal3", name, 0) for name in ("n20000", "target"))
     xs, xt = source.x[:n, :1].astype(float), target.x[:n, :1].astype(float)
     return xs, xt, np.exp(2 * xs[:, 0])
 
@@ -574,13 +584,14 @@ def test_samples_of_no_weight_are_not_learnt_from(classifier: Any) -> None:
 
 
 def test_a_known_ratio_turns_the_rule_of_cal3() -> None:
-    source, target = (calibration.domain("cal3", name, 1) for name in ("n20000", "target"))
+    source, target = (synthetic.domain("cal3", name, 1) for name in ("n20000", "target"))
     assert target.official_test is not None
     test = target.official_test
     x, y = torch.from_numpy(source.x), torch.from_numpy(source.y)
     train = Train(
         (Labeled(x, y),), Unlabeled(torch.from_numpy(target.x[~test])), Labeled(x[:0], y[:0]), 2,
-        lambda: nets.Backbone(nets.Float(), torch.nn.Identity(), torch.nn.Identity(), 5), Recipe(steps=300, lr=0.05),
+        lambda: networks.Backbone(networks.Float(), torch.nn.Identity(), torch.nn.Identity(), 5),
+        Recipe(steps=300, lr=0.05),
     )  # fmt: skip
     learner, ratio = ERM(), np.exp(2 * source.x[:, 0].astype(float))
     told = replace(train, sources=(Labeled(train.target.x, torch.from_numpy(target.y[~test])),))
@@ -756,7 +767,7 @@ def test_tars_is_skadas_and_weighs_all_samples_of_a_class_alike(agrees: Agrees) 
 
 
 def test_tars_finds_the_target_shift_of_cal2() -> None:
-    source, target = (calibration.domain("cal2", name, 0) for name in ("source", "prior90"))
+    source, target = (synthetic.domain("cal2", name, 0) for name in ("source", "prior90"))
     xs, xt = source.x[:1500].astype(float), target.x[-1500:].astype(float)
     at = np.random.default_rng(0).permutation(len(target.x))[:1500]
     xt = target.x[at].astype(float)
@@ -765,14 +776,14 @@ def test_tars_finds_the_target_shift_of_cal2() -> None:
 
 
 def label_shift(seed: int) -> tuple[Train, Labeled]:
-    source, target = (calibration.domain("cal2", name, seed) for name in ("source", "prior90"))
+    source, target = (synthetic.domain("cal2", name, seed) for name in ("source", "prior90"))
     test = target.official_test
     assert test is not None
     x, y = torch.from_numpy(source.x), torch.from_numpy(source.y)
     pool = torch.from_numpy(target.x[~test])
 
-    def above() -> nets.Backbone:
-        return nets.Backbone(nets.Float(), torch.nn.Identity(), torch.nn.Identity(), 5)
+    def above() -> networks.Backbone:
+        return networks.Backbone(networks.Float(), torch.nn.Identity(), torch.nn.Identity(), 5)
 
     train = Train(
         (Labeled(x, y),), Unlabeled(pool), Labeled(x[:0], y[:0]), 2, above, Recipe(steps=500, batch=128, lr=0.05)
@@ -787,7 +798,7 @@ def label_shift(seed: int) -> tuple[Train, Labeled]:
     ids=["bbse", "bbse-soft", "mlls", "mlls-retrain", "rlls"],
 )  # fmt: skip
 def test_under_label_shift_a_correction_of_the_prior_reaches_bayes(method: Any) -> None:
-    bayes, alone = forms.prior_corrected(0.9, 1.5), forms.phi(1.5)
+    bayes, alone = closed_forms.prior_corrected(0.9, 1.5), closed_forms.phi(1.5)
     train, test = label_shift(0)
     found = accuracy(method.fit(train, 0)(test.x), test.y)
     assert found > bayes - 0.006  # .9663; four standard errors of 20,000 samples are .005

@@ -244,7 +244,7 @@ def test_a_leaderboard_without_markers_is_a_mistake(results: Path, tmp_path: Pat
 
 def test_python_gives_a_frame_of_rows(results: Path) -> None:
     script = (
-        "import tlbench\nfrom tlbench.api import Options\nfrom pathlib import Path\n"
+        "import tlbench\nfrom tlbench.runner.experiment import Options\nfrom pathlib import Path\n"
         "f = tlbench.run('digits/fonts-photos', method='dann', budgets=[0, 1], seeds=[0], settings={'steps': 3}, "
         f"options=Options(results=Path({str(results)!r})))\n"
         "assert len(f) == 4 and set(f.method) == {'dann', 'source_only', 'target_only'}, f\n"

@@ -14,17 +14,18 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from tlbench.data import Domain
-from tlbench.loaders import clinical, embedded
+from tlbench.tasks import builtin
+from tlbench.tasks.builtin import wdbc
 
 
 @pytest.fixture(scope="module")
 def source() -> Domain:
-    return embedded.load("wdbc_biased")
+    return builtin.load("wdbc_biased")
 
 
 @pytest.fixture(scope="module")
 def target() -> Domain:
-    return embedded.load("wdbc")
+    return builtin.load("wdbc")
 
 
 def tumours(domain: Domain) -> list[int]:
@@ -68,7 +69,7 @@ def test_other_diagnoses_would_choose_the_same_tumours(
     x, y = datasets.load_breast_cancer(return_X_y=True)
     monkeypatch.setattr(datasets, "load_breast_cancer", lambda return_X_y: (x, 1 - y))
     for before in (source, target):
-        after = embedded.load(before.name)
+        after = builtin.load(before.name)
         assert after.ids == before.ids
         np.testing.assert_array_equal(after.y, 1 - before.y)
 
@@ -76,19 +77,19 @@ def test_other_diagnoses_would_choose_the_same_tumours(
 def test_the_order_of_the_rows_chooses_nobody() -> None:
     x, _ = raw()
     order = np.random.default_rng(0).permutation(len(x))
-    np.testing.assert_array_equal(clinical.selected(x[order]), np.array(clinical.selected(x))[order])
+    np.testing.assert_array_equal(wdbc.selected(x[order]), np.array(wdbc.selected(x))[order])
 
 
 def test_distances_are_those_of_standardised_measurements() -> None:
     x, _ = raw()
     z = (x.astype(float) - x.mean(0, dtype=float)) / x.std(0, dtype=float)
-    np.testing.assert_allclose(clinical.squared_distances(x), (z**2).sum(1), rtol=1e-9)
+    np.testing.assert_allclose(wdbc.squared_distances(x), (z**2).sum(1), rtol=1e-9)
 
 
 @pytest.mark.parametrize("hazard", [0.0, 0.3, 1.0, 2.7])
 def test_a_coin_falls_with_the_exponential_probability(hazard: float) -> None:
     coin, n = random.Random(0), 20_000
-    share = sum(clinical._survives(hazard, coin) for _ in range(n)) / n
+    share = sum(wdbc._survives(hazard, coin) for _ in range(n)) / n
     assert share == pytest.approx(exp(-hazard), abs=4 * (exp(-hazard) * (1 - exp(-hazard)) / n) ** 0.5)
 
 
@@ -98,12 +99,12 @@ def test_of_either_diagnosis_as_many_are_chosen_as_their_distances_say(
 ) -> None:
     x, y = raw()
     half = sorted(set(range(569)) - set(tumours(target)))
-    p = np.exp(-np.array(clinical.squared_distances(x[half])) * clinical.SIGMA)[y[half] == diagnosis]
+    p = np.exp(-np.array(wdbc.squared_distances(x[half])) * wdbc.SIGMA)[y[half] == diagnosis]
     assert abs((source.y == diagnosis).sum() - p.sum()) < 3 * (p * (1 - p)).sum() ** 0.5
 
 
 def test_the_source_is_closer_to_the_mean_than_the_target(source: Domain, target: Domain) -> None:
-    distances = np.array(clinical.squared_distances(np.concatenate([source.x, target.x])))
+    distances = np.array(wdbc.squared_distances(np.concatenate([source.x, target.x])))
     ours, theirs = np.split(distances, [len(source)])
     assert ours.mean() < theirs.mean() / 2
     assert ours.max() < np.quantile(theirs, 0.9)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tlbench import command
-from tlbench.mistake import Mistake
-from tlbench.store import Store
+from tlbench.cli.commands import run
+from tlbench.errors import Mistake
+from tlbench.results.store import Store
 
 METHOD = '''
 from __future__ import annotations
@@ -152,14 +152,14 @@ def test_a_line_that_no_worker_can_run_is_a_mistake_that_names_it(
     file.write_text("".join(f"{line}\n" for line, _ in lines.values()))
     for i, (name, (_, said)) in enumerate(lines.items()):
         with pytest.raises(Mistake) as caught:
-            command.worker(file, i, tmp_path / "results")
+            run.worker(file, i, tmp_path / "results")
         assert said in str(caught.value), name
         assert "\n" not in str(caught.value), name
         if not said.startswith(("unknown", "did")):
             assert str(caught.value).startswith(f"{file}:{i + 1}: "), name
     for none, said in ((tmp_path / "none.jsonl", "cannot be read"), (tmp_path, "cannot be read")):
         with pytest.raises(Mistake, match=said):
-            command.worker(none, 0, tmp_path / "results")
+            run.worker(none, 0, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tlbench.backbone import BUILT_IN
-from tlbench.method import shipped
-from tlbench.row import COLUMNS, Row
-from tlbench.store import Store
-from tlbench.timings import Timing, Timings
+from tlbench.methods.method import shipped
+from tlbench.results.row import COLUMNS, Row
+from tlbench.results.store import Store
+from tlbench.results.timings import Timing, Timings
+from tlbench.tasks.datasets.pretrained import BUILT_IN
 
 RESULTS = Path(__file__).parent.parent / "results"
 ROWS, TIMINGS = "# Rows\n", "\n## Timings\n"

@@ -11,11 +11,11 @@ from held import failed, over, references, refused, row, store, tlbench
 from scipy.stats import t as student
 
 import tlbench as facade
-from tlbench.comparison import Comparison, of_index
-from tlbench.frame import OPEN
-from tlbench.index import Index
-from tlbench.mistake import Mistake
-from tlbench.row import Row
+from tlbench.board.comparison import Comparison, of_index
+from tlbench.errors import Mistake
+from tlbench.results.frame import OPEN
+from tlbench.results.index import Index
+from tlbench.results.row import Row
 
 SUITES = ("birds", "cars", "coins", "leaves")  # none ships, so each is a family of its own
 

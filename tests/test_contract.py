@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import descriptions, requirements
-from tlbench import method as methods
-from tlbench.checkup import embedded, on_tasks
-from tlbench.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination
-from tlbench.executors.local import Workers
-from tlbench.mistake import Mistake
-from tlbench.promises import PROMISES
+from tlbench.errors import Mistake
+from tlbench.methods import method as methods
+from tlbench.runner import descriptions, requirements
+from tlbench.runner.worker.local import Workers
+from tlbench.verification.checkup import embedded, on_tasks
+from tlbench.verification.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination
+from tlbench.verification.promises import PROMISES
 
 GOOD = '''
 import os, random, time

@@ -19,8 +19,9 @@ from sklearn.exceptions import ConvergenceWarning
 from tlbench_baselines import iw_logistic, kliep, kmm, l21_multitask, l21_selection, linear_probe, mlls, rlls
 from tlbench_baselines import weighted_sources as ws
 
-from tlbench import kernels, record, shallow, transport
-from tlbench.convergence import NotConverged, heard, scikit_learns
+from tlbench.runner import record
+from tlbench.training import kernels, optimal_transport, shallow
+from tlbench.training.convergence import NotConverged, heard, scikit_learns
 
 RNG = np.random.default_rng(0)
 COST = np.square(RNG.normal(size=(40, 1)) - RNG.normal(size=(1, 30)))
@@ -30,11 +31,13 @@ X, UNEVEN, ONE_HOT = (torch.from_numpy(x) for x in (XS, XS * [1, 10, 100], np.ey
 
 CASES: dict[str, tuple[str, Callable[[], object], Callable[[pytest.MonkeyPatch], object]]] = {
     "network simplex": (
-        "the network simplex", lambda: transport.exact(COST),
-        lambda patch: (patch.setattr(transport, "PIVOTS", 2), transport.exact(COST)),
+        "the network simplex", lambda: optimal_transport.exact(COST),
+        lambda patch: (patch.setattr(optimal_transport, "PIVOTS", 2), optimal_transport.exact(COST)),
     ),
     "Sinkhorn": (
-        "Sinkhorn's", lambda: transport.entropic(COST, 0.5), lambda patch: transport.entropic(COST, 1e-5),
+        "Sinkhorn's",
+        lambda: optimal_transport.entropic(COST, 0.5),
+        lambda patch: optimal_transport.entropic(COST, 1e-5),
     ),
     "quadratic program": (
         "the quadratic program", lambda: kmm.KMM().weights(XS, XT, 0),

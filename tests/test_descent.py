@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tlbench import nets
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import ERM, Batch, Descent, batches, descend, network, order, predictor, seeded
-from tlbench.timing import METER
+from tlbench.training import networks
+from tlbench.training.meter import METER
+from tlbench.training.trainer import ERM, Batch, Descent, batches, descend, network, order, predictor, seeded
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,7 +44,7 @@ def training(k: int = 2, sources: tuple[int, ...] = (21,), target: int = 17, see
     unlabeled = Unlabeled(images(target, 60))
     shown = [s.x for s in parts] + [unlabeled.x]
     net = {"kind": "convnet", "augment": ("shift",)}
-    return Train(parts, unlabeled, shots, 3, lambda: nets.build(net, shown, seed), Recipe(steps=steps, batch=8))
+    return Train(parts, unlabeled, shots, 3, lambda: networks.build(net, shown, seed), Recipe(steps=steps, batch=8))
 
 
 def told(k: int = 3, sources: tuple[int, ...] = (10,), target: int = 7, batch: int = 8, steps: int = 5) -> Train:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from tlbench import detect, jobs, trunks
-from tlbench.bench import padded
-from tlbench.descent import predictor
-from tlbench.metrics import ap50
+from tlbench.runner.cell_job import padded
+from tlbench.runner.worker import child
+from tlbench.tasks.metrics import ap50
+from tlbench.training import backbones, detector
+from tlbench.training.trainer import predictor
 
 
 class Maps(torch.nn.Module):
@@ -55,23 +56,23 @@ def test_a_place_belongs_to_the_smallest_box_around_it() -> None:
     places = torch.tensor([[20.0, 20.0], [55.0, 60.0], [5.0, 5.0], [21.0, 21.0]])
     y = torch.tensor([[0, 1, 2, -1]])
     corners = torch.tensor([[[0, 0, 60, 60], [10, 10, 30, 30], [50, 50, 60, 70], [0, 0, 60, 60]]]).float()
-    assert detect.owners(places, y, corners).tolist() == [[1, 2, -1, 1]]
+    assert detector.owners(places, y, corners).tolist() == [[1, 2, -1, 1]]
 
 
 def test_an_image_without_a_box_owns_no_place_and_has_a_finite_loss() -> None:
-    net = detect.Detector(8, 3, 4)
+    net = detector.Detector(8, 3, 4)
     maps = torch.randn(2, 8, 6, 5)
     y, corners = torch.full((2, 0), -1), torch.zeros(2, 0, 4)
-    assert (detect.owners(net.places(maps), y, corners) == -1).all()
+    assert (detector.owners(net.places(maps), y, corners) == -1).all()
     assert torch.isfinite(net.loss(maps, y, corners))
 
 
 def test_boxes_lie_inside_the_image_and_are_sorted_by_score() -> None:
-    net = detect.Detector(8, 3, 4).eval()
+    net = detector.Detector(8, 3, 4).eval()
     torch.nn.init.constant_(net.kind.bias, 0.0)
     with torch.no_grad():
         out = net.boxes(torch.randn(2, 8, 6, 5), (24, 20))
-    assert out.shape == (2, detect.MOST, 6)
+    assert out.shape == (2, detector.MOST, 6)
     kept = out[out[..., 4] > 0]
     assert len(kept)
     assert kept[:, :4].min() >= 0
@@ -82,17 +83,17 @@ def test_boxes_lie_inside_the_image_and_are_sorted_by_score() -> None:
 
 
 def test_a_detector_whose_training_diverged_is_an_error_and_one_that_finds_nothing_is_not(tmp_path: Path) -> None:
-    top = detect.Detector(4, 2, 8)
+    top = detector.Detector(4, 2, 8)
     net = torch.nn.ModuleDict({"features": Maps(), "classifier": top})
     with torch.no_grad():
         top.kind.bias.fill_(-20.0)
     x = torch.rand(3, 4, 2, 2)
-    assert not jobs.all_scores(predictor(net), x, tmp_path).any()
+    assert not child.all_scores(predictor(net), x, tmp_path).any()
     with torch.no_grad():
         top.kind.bias.fill_(torch.nan)
     assert not predictor(net)(x).any()  # as if nothing were there
     with pytest.raises(ValueError, match=r"scores are not finite .* its training diverged"):
-        jobs.all_scores(predictor(net), x, tmp_path)
+        child.all_scores(predictor(net), x, tmp_path)
     assert not predictor(net)(x).any()  # who asks elsewhere is not watched
 
 
@@ -115,7 +116,7 @@ def test_it_learns_to_find_squares() -> None:
         return torch.from_numpy(x) / 128 - 0.5, truth
 
     torch.manual_seed(0)
-    trunk, head = trunks.FieldNet(1, 16), detect.Detector(16, 2, 4)
+    trunk, head = backbones.FieldNet(1, 16), detector.Detector(16, 2, 4)
     parameters = [*trunk.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=3e-3)
     for _ in range(150):
@@ -129,7 +130,10 @@ def test_it_learns_to_find_squares() -> None:
     with torch.no_grad():
         out = head.boxes(trunk.maps(x), (48, 64)).numpy()
     assert ap50(out, truth) > 0.6  # squares that cover each other cannot all be found
-    blank, untrained = trunks.FieldNet(1, 16).eval(), detect.Detector(16, 2, 4).eval()  # a trained trunk knows squares
+    blank, untrained = (
+        backbones.FieldNet(1, 16).eval(),
+        detector.Detector(16, 2, 4).eval(),
+    )  # a trained trunk knows squares
     with torch.no_grad():
         chance = untrained.boxes(blank.maps(x), (48, 64)).numpy()
     assert ap50(chance, truth) < 0.1

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tlbench.loading import load
-from tlbench.method import shipped
+from tlbench.methods.loader import load
+from tlbench.methods.method import shipped
 
 FINDER = doctest.DocTestFinder(recurse=False)
 

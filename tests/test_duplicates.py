@@ -17,12 +17,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from test_cli import tlbench
 
-from tlbench import duplicates, frozen, loaders, registry
 from tlbench.data import Domain
-from tlbench.duplicates import LIMIT, copies, look, pairs
-from tlbench.loaders import folders
-from tlbench.mistake import Mistake
-from tlbench.split import partition, split, untested
+from tlbench.errors import Mistake
+from tlbench.tasks import duplicates, loaders, registry, split_digests
+from tlbench.tasks.duplicates import LIMIT, copies, look, pairs
+from tlbench.tasks.loaders import folders
+from tlbench.tasks.split import partition, split, untested
 
 CLASSES = ("left", "right")
 
@@ -236,7 +236,7 @@ def test_a_flipped_bit_in_a_source_is_refused_until_it_is_said(
     done = tlbench(*words, "--changed-data")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "results" / "rows.jsonl").read_text().splitlines()]
-    published = frozen.digests("office_caltech10")
+    published = split_digests.digests("office_caltech10")
     assert {r["data"] for r in rows} == {published["data/webcam"]}
     sources = [r["source_data"] for r in rows if r["sources"]]
     assert sources

@@ -12,14 +12,17 @@ import pytest
 from held import over, references, refused, store, tlbench
 from test_answers import Copy
 
-from tlbench import api, changes, core, editions, freezing, frozen, markdown, versions
-from tlbench.board import Board
-from tlbench.card import Budget
-from tlbench.core import Named, Part
-from tlbench.editions import Edition, Frozen
-from tlbench.mistake import Mistake
-from tlbench.row import Row
-from tlbench.store import Store
+from tlbench.board import changes, freezing, markdown
+from tlbench.board.board import Board
+from tlbench.errors import Mistake
+from tlbench.methods import versions
+from tlbench.results import editions
+from tlbench.results.editions import Edition, Frozen
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.tasks import grids, split_digests
+from tlbench.tasks.card import Budget
+from tlbench.tasks.grids import Named, Part
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -30,9 +33,9 @@ GRID = Named(name="core", seeds=5, part=(Part(budgets=(5,), tasks=PAIRS),))
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A grid of two tasks, on splits that nobody froze."""
-    monkeypatch.setattr(core, "named", lambda name: GRID)
-    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
-    monkeypatch.setattr(frozen, "digests", lambda suite: {})
+    monkeypatch.setattr(grids, "named", lambda name: GRID)
+    monkeypatch.setattr(split_digests, "differs", lambda suite, where, digest: False)
+    monkeypatch.setattr(split_digests, "digests", lambda suite: {})
 
 
 def measured(dann: int, version: int | None, budgets: Sequence[Budget] = (5,), **changed: Any) -> list[Row]:
@@ -87,9 +90,9 @@ def test_a_changed_row_is_seen_in_the_digest(tmp_path: Path, small: None) -> Non
 def test_a_frozen_board_is_rebuilt_by_later_code(tmp_path: Path) -> None:
     """A trainer's module is renamed, a card gets a new version, a method another default."""
     copy = Copy(tmp_path)
-    (copy.folder / "tlbench/descent.py").rename(copy.folder / "tlbench/trainer.py")
+    (copy.folder / "tlbench/training/trainer.py").rename(copy.folder / "tlbench/trainer.py")
     for file in copy.folder.rglob("*.py"):
-        text = file.read_text().replace("tlbench.descent", "tlbench.trainer")
+        text = file.read_text().replace("tlbench.training.trainer", "tlbench.trainer")
         file.write_text(text.replace("import descent", "import trainer as descent"))
     copy.change("tlbench_tasks/digits.toml", "version = 1", "version = 7")
     copy.change("tlbench_tasks/grids/core.toml", "seeds = 5", "seeds = 3")
@@ -149,9 +152,9 @@ def test_what_comes_later_changes_nothing_of_a_frozen_edition(
     edition = frozen_at(tmp_path, "2027.03", measured(70, 1))
     before = markdown.text(opened(tmp_path, edition))
     assert "| +11.5 ± " in before
-    monkeypatch.setattr(core, "named", lambda name: replace_seeds(GRID))
+    monkeypatch.setattr(grids, "named", lambda name: replace_seeds(GRID))
     monkeypatch.setattr(editions, "_suite", lambda name: None)
-    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: True)
+    monkeypatch.setattr(split_digests, "differs", lambda suite, where, digest: True)
     monkeypatch.setattr(versions, "of", lambda method: 9)
     after = editions.all_of(tmp_path)["2027.03"]
     assert markdown.text(opened(tmp_path, after)) == before
@@ -186,7 +189,7 @@ def test_the_page_of_changes_says_what_became_of_every_method_and_why(
     held = {"libraries": {}, "methods": {**versions.recorded()["methods"], "dann": entry}}
     monkeypatch.setattr(versions, "recorded", lambda: held)
     other = Named(name="core", seeds=4, part=(Part(budgets=(1, 5), tasks=PAIRS[:1]),))
-    monkeypatch.setattr(core, "named", lambda name: other)
+    monkeypatch.setattr(grids, "named", lambda name: other)
     rows = [r for r in measured(90, 3, (1, 5)) if r.seed < 4]
     rows += [replace(r, method="adda", key=f"adda {r.key}", method_version=1) for r in rows if r.method == "coral"]
     rows += [replace(r, budget=1, key=f"{r.key} 1") for r in rows if r.method == "target_only"]
@@ -216,7 +219,7 @@ def test_commands_read_the_newest_frozen_edition_unless_told(tmp_path: Path, sma
     (tmp_path / "leaderboard.md").write_text(f"{markdown.BEGIN}\n{markdown.END}\n")
     found = {}
     for name in (None, "2027.03", "open"):
-        board, place, _ = api.board_of(folder, None, name)
+        board, place, _ = markdown.board_of(folder, None, name)
         found[name] = next(s for s in board.same_task[5] if s.method == "dann").accuracy, place
     assert {name: accuracy for name, (accuracy, _) in found.items()} == pytest.approx(
         {None: 82, "2027.03": 72, "open": 92}

@@ -14,8 +14,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from tlbench.data import Domain
-from tlbench.loaders import embedded
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.tasks import builtin
 
 # SHA-256 of each domain's inputs, in order, and of its roster: a line a sample, "id class". A change that moves them
 # makes every published number on these domains incomparable with the new ones: bump `embedded.VERSION` with it, then
@@ -42,13 +42,13 @@ ROSTERS = {
 }
 PRINT = """
 from hashlib import sha256
-from tlbench.loaders import embedded
+from tlbench.tasks.loaders import embedded
 for name in embedded.names():
     print(name, sha256(embedded.load(name).x.tobytes()).hexdigest())
 """
 LAZY = """
 import pathlib, sys
-from tlbench.loaders import embedded
+from tlbench.tasks.loaders import embedded
 for name in embedded.names():
     embedded.load(name, pathlib.Path(sys.argv[1]))
 print(sorted({"matplotlib", "sklearn"} & (set(sys.modules) - set(sys.argv[2:]))))
@@ -60,7 +60,7 @@ SHAPES = dict.fromkeys((*DIGITS, "letters"), (3, 20, 20)) | {
     "scripts_base": (1, 28, 28), "scripts_novel": (1, 28, 28), "wdbc_biased": (30,), "wdbc": (30,),
 }  # fmt: skip
 
-each = pytest.mark.parametrize("name", embedded.names())
+each = pytest.mark.parametrize("name", builtin.names())
 each_image = pytest.mark.parametrize("name", IMAGES)
 
 
@@ -72,7 +72,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def domains(cache: Path) -> dict[str, Domain]:
     """Freshly drawn, and kept in `cache` on the way."""
-    return {name: embedded.load(name, cache) for name in embedded.names()}
+    return {name: builtin.load(name, cache) for name in builtin.names()}
 
 
 def digest(domain: Domain) -> str:
@@ -184,7 +184,7 @@ def test_another_process_draws_the_same_bytes(domains: dict[str, Domain]) -> Non
 
 @each
 def test_the_bytes_are_those_of_this_version(domains: dict[str, Domain], name: str) -> None:
-    assert embedded.VERSION == 1, "a new version: freeze its bytes here"
+    assert builtin.VERSION == 1, "a new version: freeze its bytes here"
     assert digest(domains[name]) == FROZEN[name]
     assert roster(domains[name]) == ROSTERS[name]
 
@@ -192,7 +192,7 @@ def test_the_bytes_are_those_of_this_version(domains: dict[str, Domain], name: s
 @each
 def test_the_cached_load_equals_the_fresh_one(domains: dict[str, Domain], cache: Path, name: str) -> None:
     start = time.perf_counter()
-    again = embedded.load(name, cache)
+    again = builtin.load(name, cache)
     assert time.perf_counter() - start < 0.5  # 0.02 s where nothing else runs; drawing takes seconds
     fresh = domains[name]
     assert (again.ids, again.hashes, again.classes) == (fresh.ids, fresh.hashes, fresh.classes)
@@ -215,7 +215,7 @@ def test_a_cached_load_imports_neither_sklearn_nor_matplotlib(cache: Path) -> No
 
 def test_an_unknown_name_is_a_mistake_with_a_suggestion() -> None:
     with pytest.raises(Mistake, match="did you mean 'handwritten'"):
-        embedded.load("handwriten")
+        builtin.load("handwriten")
 
 
 @each_image

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlbench import card, episodes, registry
-from tlbench.bench import write_episodes
 from tlbench.data import Domain
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.runner.cell_job import write_episodes
+from tlbench.tasks import card, episodes, registry
 
 CARD = card.Card(
     name="toy", version=1, paradigm="different-domain-different-task", summary="A toy", loader="embedded",
@@ -113,7 +113,7 @@ def test_episodes_that_cannot_be_are_refused_in_a_line(k: card.Budget, target: D
 
 
 def test_published_episodes_are_taken_as_they_are(real_data: Path) -> None:
-    from tlbench.loaders import load
+    from tlbench.tasks.loaders import load
 
     task = registry.find("omniglot_runs")[0]
     target = load(task.card, task.target, None)
@@ -128,11 +128,12 @@ def test_published_episodes_are_taken_as_they_are(real_data: Path) -> None:
 
 def test_embedded_episodes_are_the_same_in_another_process() -> None:
     script = (
-        "from tlbench import registry; from tlbench.bench import Bench; from tlbench.cell import Conditions\n"
+        "from tlbench.tasks import registry; from tlbench.runner.cell_job import Bench\n"
+        "from tlbench.runner.cell import Conditions\n"
         "print(Bench(Conditions()).split(registry.find('fonts_fewshot')[0], 0).digest)"
     )
     found = {subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout}
-    from tlbench.bench import Bench
-    from tlbench.cell import Conditions
+    from tlbench.runner.cell import Conditions
+    from tlbench.runner.cell_job import Bench
 
     assert found == {Bench(Conditions()).split(registry.find("fonts_fewshot")[0], 3).digest + "\n"}

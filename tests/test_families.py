@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import method, references, registry, selftest
-from tlbench.calibration import forms
-from tlbench.calibration.cells import Cell
-from tlbench.calibration.demands import of_methods
-from tlbench.calibration.rotation import CAL1, CAL8, N_SOURCE, D, M
-from tlbench.calibration.winners import HARM
+from tlbench.methods import method, references
+from tlbench.tasks import registry
+from tlbench.tasks.synthetic.rotation import CAL1, CAL8, N_SOURCE, D, M
+from tlbench.verification.known_truth import closed_forms, selftest
+from tlbench.verification.known_truth.cells import Cell
+from tlbench.verification.known_truth.demands import of_methods
+from tlbench.verification.known_truth.winners import HARM
 
 REFERENCES = (references.SOURCE_ONLY, references.TARGET_ONLY)
 DEAF = """
 from dataclasses import dataclass
 from typing import ClassVar
-from tlbench.descent import ERM
+from tlbench.training.trainer import ERM
 
 @dataclass(frozen=True)
 class Deaf(ERM):
@@ -67,10 +68,10 @@ def test_an_order_is_demanded_only_outside_two_points() -> None:
 def known(cell: Cell, shares: dict[str, float | None]) -> float:
     n = 2 * cell.k
     if cell.learner == "target_only":
-        return forms.target_only(n, M, D)
+        return closed_forms.target_only(n, M, D)
     name, share = cell.sources[0], shares[cell.learner]
     turn, flips = CAL1.get(name, 0), CAL8.get(name, 0.0)
-    return forms.fused(n, ((turn, N_SOURCE),), M, D, share, 1 - 2 * flips)
+    return closed_forms.fused(n, ((turn, N_SOURCE),), M, D, share, 1 - 2 * flips)
 
 
 @pytest.mark.slow

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tlbench import api, inputs, registry
-from tlbench.api import Options
-from tlbench.bench import Bench
-from tlbench.cell import Conditions
-from tlbench.executors.local import Workers
-from tlbench.features import Frozen, Shape, decoded, folded, rows
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.runner import experiment, inputs
+from tlbench.runner.cell import Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.experiment import Options
+from tlbench.runner.worker.extraction import Frozen, Shape, decoded, folded, rows
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import registry
 
 CROP = Shape(256, 224, "crop")
 
@@ -87,9 +88,9 @@ def test_folding_changes_no_answer_and_leaves_the_original_alone(name: str) -> N
 
 
 def test_features_come_in_the_order_of_the_files(tmp_path: Path, real_weights: Path) -> None:
-    from tlbench import backbone
+    from tlbench.tasks.datasets import pretrained
 
-    spec = backbone.at_hand(("mobilenetv2_100_coral",)).spec()
+    spec = pretrained.at_hand(("mobilenetv2_100_coral",)).spec()
     files = []
     for i in range(21):  # not a multiple of the batch
         Image.new("RGB", (64, 64), (12 * i, 255 - 12 * i, 100)).save(tmp_path / f"{i}.png")
@@ -152,7 +153,7 @@ def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path,
     broken = tmp_path / "my" / "there" / "bike" / "3.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
     with Workers() as workers:
-        from tlbench.loaders import folders
+        from tlbench.tasks.loaders import folders
 
         domain = folders.load(tmp_path / "my" / "there", "there")
         bench = Bench(Conditions())
@@ -164,7 +165,7 @@ def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path,
 @pytest.mark.slow
 def test_a_backbone_is_trained_end_to_end_on_real_images(real_data: Path, real_weights: Path, tmp_path: Path) -> None:
     """A few steps from the checkpoint are well above chance: gradients flow, and the norms are in the right mode."""
-    frame = api.run(
+    frame = experiment.run(
         "office_caltech10_trained/dslr-webcam", "source_only", budgets=[0], seeds=[0],
         settings={"steps": 6, "batch": 16}, options=Options(results=tmp_path, jobs=1, data_root=real_data),
     )  # fmt: skip

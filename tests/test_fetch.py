@@ -22,10 +22,10 @@ import platformdirs
 import pytest
 from shelf import Shelf
 
-from tlbench import download, fetch
-from tlbench.dataset import PARTIAL
-from tlbench.manifest import SUMS
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.tasks.datasets import download, fetch
+from tlbench.tasks.datasets.dataset import PARTIAL
+from tlbench.tasks.datasets.manifest import SUMS
 
 DEAD = "http://127.0.0.1:1"  # nobody listens on port 1
 SMALL = {"a/one.bin": b"one" * 500, "a/two words.bin": b"two" * 700, "b/three.bin": random.Random(0).randbytes(300_000)}
@@ -352,7 +352,7 @@ def test_ctrl_c_leaves_a_part_that_the_next_pull_resumes(serve: Callable[..., Sh
     content = os.urandom(2_000_000)
     shelf = serve(files={"big.bin": content}, drip=0.001)
     card = card_of(tmp_path / "cards", files_at(shelf.url), {"big.bin": content})
-    code = "import signal, sys; from pathlib import Path; from tlbench import fetch; "
+    code = "import signal, sys; from pathlib import Path; from tlbench.tasks.datasets import fetch; "
     code += "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs start deaf to it
     code += "fetch.pull(fetch.dataset(sys.argv[1]), Path(sys.argv[2]))"
     arguments = [sys.executable, "-c", code, str(tmp_path / "cards/toy.toml"), str(tmp_path / "root")]

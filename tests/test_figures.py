@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tlbench import charts, figures, gains, heatmap, standings, stats, svg
-from tlbench.card import Budget
-from tlbench.figures import Picture
-from tlbench.grid import Grid
+from tlbench.board import figures
+from tlbench.board.figures import Picture, charts, gains, heatmap, svg
+from tlbench.results import standings, stats
+from tlbench.results.grid import Grid
+from tlbench.tasks.card import Budget
 
 METHODS = ("target_only", "source_only", "good", "better", "harmful", "never_run", "chance", "target_again")
 FAMILIES = (*("reference",) * 2, *("feature-based",) * 2, *("model-based",) * 2, *("reference",) * 2)
@@ -137,7 +138,8 @@ def test_every_picture_is_xml_without_date_and_version_and_is_small(drawn: dict[
 
 def test_another_process_draws_the_same_bytes_whatever_its_own_style(drawn: dict[str, str], tmp_path: Path) -> None:
     script = (
-        "import sys, matplotlib; from pathlib import Path; import test_figures as t; from tlbench import figures\n"
+        "import sys, matplotlib; from pathlib import Path; import test_figures as t\n"
+        "from tlbench.board import figures\n"
         "matplotlib.rcParams.update({'font.size': 30, 'lines.linewidth': 9})\n"
         "figures.draw(t.every(), Path(sys.argv[1]))\n"
         "assert matplotlib.rcParams['font.size'] == 30"
@@ -309,5 +311,5 @@ def test_one_task_and_no_gain_at_all_are_drawn_too(tmp_path: Path) -> None:
 
 
 def test_pictures_need_no_matplotlib_until_they_are_drawn() -> None:
-    script = "import sys; from tlbench import figures; assert not {'matplotlib', 'seaborn'} & set(sys.modules)"
+    script = "import sys; from tlbench.board import figures; assert not {'matplotlib', 'seaborn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlbench.loaders import fonts
-from tlbench.loaders.glyphs import coverage, outline, printed
-from tlbench.loaders.samples import chance
+from tlbench.tasks.builtin import fonts
+from tlbench.tasks.builtin.glyphs import coverage, outline, printed
+from tlbench.tasks.builtin.samples import chance
 
 SIDE = 20
 

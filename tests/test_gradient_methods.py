@@ -39,11 +39,13 @@ from tlbench_baselines.support_transfer import SupportTransfer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench import Refusal, loading, nets
+from tlbench import Refusal
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import Batch, Descent, Turn, batches, network, seeded
-from tlbench.embed import nothing_of
-from tlbench.tuning import Tuning, blocks, parameters_by_block, solution, tapped
+from tlbench.methods import loader
+from tlbench.training import networks
+from tlbench.training.features import nothing_of
+from tlbench.training.fine_tuning import Tuning, blocks, parameters_by_block, solution, tapped
+from tlbench.training.trainer import Batch, Descent, Turn, batches, network, seeded
 
 OURS = [
     "adda", "adapters", "afn", "bss", "can_collaborative", "cdan", "co_tuning", "dan", "deepjdot", "delta",
@@ -68,7 +70,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "args": {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 3},
     },
 }  # fmt: skip
-TUNED = [n for n in OURS if issubclass(loading.load(n), Tuning)]
+TUNED = [n for n in OURS if issubclass(loader.load(n), Tuning)]
 AFRESH = {"layer_transfer", "support_transfer"}  # which do not begin at the source's solution: that is their point
 
 
@@ -95,7 +97,9 @@ def tiny(kind: str, sources: int = 1, classes: int = 3, other: tuple[int, ...] =
     shots, target = Labeled(inputs(kind, 6, 50), torch.arange(6) % classes), Unlabeled(inputs(kind, 11, 60))
     shown = [target.x, shots.x]
     recipe = Recipe(steps=steps, batch=6, adapt_steps=2)
-    return Train(parts, target, shots, classes, lambda: nets.build(KINDS[kind], shown, 0), recipe, source_classes=other)
+    return Train(
+        parts, target, shots, classes, lambda: networks.build(KINDS[kind], shown, 0), recipe, source_classes=other
+    )
 
 
 def gaussians(n: int, means: Tensor, seed: int) -> Labeled:
@@ -115,7 +119,7 @@ def shifted(shift: float = 3.0, m: float = 1.5, steps: int = 300, k: int = 0, wi
     recipe = Recipe(steps=steps, batch=32, lr=0.05)
     train = Train(
         (source,), Unlabeled(target.x + away), Labeled(shots.x + away, shots.y), 2,
-        lambda: nets.build(spec, shown, 0), recipe,
+        lambda: networks.build(spec, shown, 0), recipe,
     )  # fmt: skip
     return train, Labeled(test.x + away, test.y)
 
@@ -138,7 +142,7 @@ def state(net: nn.Module) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_search_space_names_fields_and_holds_their_defaults(name: str) -> None:
-    cls = loading.load(name)
+    cls = loader.load(name)
     defaults = {f.name: f.default for f in fields(cls)}
     assert 1 <= len(cls.search) <= 4
     for knob, (kind, *values) in cls.search.items():
@@ -159,34 +163,34 @@ def test_a_method_fits_every_kind_of_backbone(name: str, kind: str) -> None:
     if name == "stochnorm" and kind in ("bottleneck", "vit"):
         pytest.skip("there is no batch norm")
     train = tiny(kind)
-    scores = loading.load(name)().fit(train, 0)(train.target.x)
+    scores = loader.load(name)().fit(train, 0)(train.target.x)
     assert scores.shape == (11, 3)
     assert torch.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if "same task" not in loading.load(n).needs])
+@pytest.mark.parametrize("name", [n for n in OURS if "same task" not in loader.load(n).needs])
 def test_a_method_takes_sources_of_another_task_unless_it_says_not(name: str) -> None:
     train = tiny("convnet", other=(4, 2))
-    scores = loading.load(name)().fit(train, 0)(train.target.x)
+    scores = loader.load(name)().fit(train, 0)(train.target.x)
     assert scores.shape == (11, 3)
     assert torch.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if "regression" in getattr(loading.load(n), "regimes", ())])
+@pytest.mark.parametrize("name", [n for n in OURS if "regression" in getattr(loader.load(n), "regimes", ())])
 def test_a_method_predicts_numbers_where_it_says_so(name: str) -> None:
     train = tiny("convnet")
     parts = [Labeled(p.x, p.y.float()) for p in (*train.sources, train.shots)]
     train = replace(train, sources=(parts[0],), shots=parts[1], n_classes=1, regime="regression")
-    scores = loading.load(name)().fit(train, 0)(train.target.x)
+    scores = loader.load(name)().fit(train, 0)(train.target.x)
     assert scores.shape == (11, 1)
     assert torch.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if "episodes" in getattr(loading.load(n), "regimes", ())])
+@pytest.mark.parametrize("name", [n for n in OURS if "episodes" in getattr(loader.load(n), "regimes", ())])
 def test_a_method_learns_each_episode_anew_where_it_says_so(name: str) -> None:
     train = replace(tiny("convnet", other=(5,)), episodes=Episodes(3, 2, 4), regime="episodes")
     train = replace(train, shots=nothing_of(train.shots))
-    learn = loading.load(name)().fit(train, 0)
+    learn = loader.load(name)().fit(train, 0)
     first, second = (Labeled(inputs("convnet", 6, s), torch.arange(6) % 3) for s in (70, 71))
     x = inputs("convnet", 12, 72)
     scores = learn(first, x)
@@ -195,23 +199,23 @@ def test_a_method_learns_each_episode_anew_where_it_says_so(name: str) -> None:
     assert torch.equal(learn(first, x), scores)  # nothing of another episode is left
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if "detection" in getattr(loading.load(n), "regimes", ())])
+@pytest.mark.parametrize("name", [n for n in OURS if "detection" in getattr(loader.load(n), "regimes", ())])
 def test_a_method_finds_objects_where_it_says_so(name: str) -> None:
     train = tiny("fieldnet", other=(4,))
     boxes = torch.tensor([[2.0, 2, 10, 10]]).expand(6, 1, 4)
     shots = Labeled(train.shots.x, train.shots.y[:, None], boxes)
     train = replace(train, shots=shots, regime="detection")
-    found = loading.load(name)().fit(train, 0)(train.target.x)
+    found = loader.load(name)().fit(train, 0)(train.target.x)
     assert found.shape[0] == 11
     assert found.shape[2] == 6
     assert torch.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if "sources" not in loading.load(n).needs])
+@pytest.mark.parametrize("name", [n for n in OURS if "sources" not in loader.load(n).needs])
 def test_a_method_starts_from_a_checkpoint(name: str) -> None:
     """Where there are no samples of a source, the backbone's initial weights are the source."""
     train = headed(replace(tiny("resnet20"), sources=()))
-    plain, other = (loading.load(name)().fit(t, 0)(train.target.x) for t in (train, _moved(train)))
+    plain, other = (loader.load(name)().fit(t, 0)(train.target.x) for t in (train, _moved(train)))
     assert torch.isfinite(plain).all()
     assert not torch.equal(plain, other)
 
@@ -229,7 +233,7 @@ def headed(train: Train) -> Train:
 
 @pytest.mark.parametrize("name", ["lwf", "co_tuning"])
 def test_a_checkpoints_answers_are_those_of_the_classifier_it_came_with(name: str) -> None:
-    bare, method = replace(tiny("resnet20"), sources=()), loading.load(name)()
+    bare, method = replace(tiny("resnet20"), sources=()), loader.load(name)()
     train = headed(bare)
     begun = method.begun(solution(method, train, 0), train, 0)
     heads = begun["old"] if name == "lwf" else begun["old"].heads
@@ -259,7 +263,7 @@ def _moved(train: Train) -> Train:
 def test_at_step_zero_the_network_is_the_sources(name: str, kind: str) -> None:
     if name == "stochnorm" and kind in ("bottleneck", "vit"):
         pytest.skip("there is no batch norm")
-    train, method = tiny(kind), loading.load(name)()
+    train, method = tiny(kind), loader.load(name)()
     net = solution(method, train, 3)
     w0, x = copy.deepcopy(net).eval(), train.target.x
     begun = method.begun(net, train, 3).eval()
@@ -269,7 +273,7 @@ def test_at_step_zero_the_network_is_the_sources(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", TUNED)
 def test_the_sources_solution_is_that_of_fine_tuning(name: str) -> None:
-    train, method = tiny("convnet"), loading.load(name)()
+    train, method = tiny("convnet"), loader.load(name)()
     alone = replace(train, shots=nothing_of(train.shots))
     expected = FineTune().trained(alone, 5)
     torch.testing.assert_close(state(solution(method, train, 5)), state(expected))
@@ -361,7 +365,7 @@ def test_addas_source_features_and_classifier_stay_as_they_were(monkeypatch: pyt
 
 @pytest.mark.parametrize("kind", ["convnet", "resnet20", "fieldnet", "vit"])
 @pytest.mark.parametrize(
-    "method", [LoRA(), loading.load("adapters")(), PartialFineTune()], ids=lambda m: type(m).__name__
+    "method", [LoRA(), loader.load("adapters")(), PartialFineTune()], ids=lambda m: type(m).__name__
 )
 def test_frozen_weights_and_statistics_stay(method: Any, kind: str) -> None:
     train = tiny(kind, steps=3)
@@ -511,7 +515,7 @@ def linear(d: int, n: int, seed: int, lr: float, steps: int) -> tuple[Train, Ten
     source = Labeled(xs, xs @ ws + 0.1 * torch.randn(200, generator=made))
     shots = Labeled(x, x @ (ws + 0.3 * wt) + torch.randn(n, generator=made))
     recipe = Recipe(steps=steps, batch=n, lr=lr, weight_decay=0.0)
-    backbone = lambda: nets.Backbone(nets.Float(), nn.Identity(), nn.Identity(), d)  # noqa: E731
+    backbone = lambda: networks.Backbone(networks.Float(), nn.Identity(), nn.Identity(), d)  # noqa: E731
     return Train((source,), Unlabeled(x), shots, 1, backbone, recipe, regime="regression"), wt
 
 
@@ -571,7 +575,7 @@ def test_deltas_attention_is_the_first_order_rise_of_the_loss_without_a_channel(
 def test_delta_and_lwf_compare_both_networks_on_the_same_augmented_inputs() -> None:
     train = tiny("convnet")
     spec = {"kind": "convnet", "augment": ("shift", "flip")}
-    train = replace(train, backbone=lambda: nets.build(spec, [train.target.x], 0))
+    train = replace(train, backbone=lambda: networks.build(spec, [train.target.x], 0))
     batch = next(batches(train, train.recipe, 0, "l"))
     delta = DELTA().begun(network(train), train, 0)
     delta["features"].eval().training = True  # augment, with the norms as in the copy
@@ -675,15 +679,15 @@ def spurious() -> tuple[Train, Labeled]:
     recipe = Recipe(steps=300, batch=32, lr=0.05)
     shown = [source.x, target.x]
     return Train(
-        (source,), Unlabeled(target.x), nothing_of(source), 2, lambda: nets.build(spec, shown, 0), recipe
+        (source,), Unlabeled(target.x), nothing_of(source), 2, lambda: networks.build(spec, shown, 0), recipe
     ), test  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "method",
     [
-        DAN(), loading.load("jan")(), DeepJDOT(alpha=0.1, weight=0.1), M3SDA(), MDAN(weight=1.0), CAN(), ADDA(),
-        loading.load("cdan")(), loading.load("dann")(), MCC(), SHOT(), MCD(), MDD(weight=1.0),
+        DAN(), loader.load("jan")(), DeepJDOT(alpha=0.1, weight=0.1), M3SDA(), MDAN(weight=1.0), CAN(), ADDA(),
+        loader.load("cdan")(), loader.load("dann")(), MCC(), SHOT(), MCD(), MDD(weight=1.0),
     ],
     ids=lambda m: type(m).__name__,
 )  # fmt: skip
@@ -718,13 +722,13 @@ def test_no_one_function_is_right_before_and_after_the_classes_move_along_their_
     train, test = shifted(shift=1.5, m=1.5, steps=100)
     found = [float(accuracy(method.fit(train, seed)(test.x), test.y)) for seed in range(5)]
     assert sum(found) / len(found) == pytest.approx(0.749, abs=0.04)
-    assert accuracy(loading.load("coral")().fit(train, 0)(test.x), test.y) == pytest.approx(0.933, abs=0.03)
+    assert accuracy(loader.load("coral")().fit(train, 0)(test.x), test.y) == pytest.approx(0.933, abs=0.03)
 
 
 def test_a_collaborative_network_of_one_block_is_dann() -> None:
     train, test = spurious()
     train = replace(train, recipe=replace(train.recipe, steps=20))
-    dann = loading.load("dann")().fit(train, 0)(test.x)
+    dann = loader.load("dann")().fit(train, 0)(test.x)
     torch.testing.assert_close(CAN().fit(train, 0)(test.x), dann, atol=1e-5, rtol=1e-4)
 
 
@@ -745,7 +749,7 @@ def test_the_shared_support_is_worth_more_than_the_values() -> None:
     x, xt, xq = (torch.randn(k, d, generator=made) for k in (1000, n, 2000))
     source = Labeled(x, x @ ws + 0.5 * torch.randn(1000, generator=made))
     shots = Labeled(xt, xt @ wt + 0.5 * torch.randn(n, generator=made))
-    backbone = lambda: nets.Backbone(nets.Float(), nn.Identity(), nn.Identity(), d)  # noqa: E731
+    backbone = lambda: networks.Backbone(networks.Float(), nn.Identity(), nn.Identity(), d)  # noqa: E731
     recipe = Recipe(steps=400, batch=60, lr=0.03, weight_decay=0.0)
     train = Train((source,), Unlabeled(xt), shots, 1, backbone, recipe, regime="regression")
 
@@ -753,7 +757,7 @@ def test_the_shared_support_is_worth_more_than_the_values() -> None:
         return float((method.fit(train, 0)(xq)[:, 0] - xq @ wt).square().mean())
 
     structure, alone, values = (
-        risk(m) for m in (SupportTransfer(kept=s / d), loading.load("target_only")(), SourceOnly())
+        risk(m) for m in (SupportTransfer(kept=s / d), loader.load("target_only")(), SourceOnly())
     )
     assert structure < 0.1  # sigma^2 s / (n - s - 1) = 0.023 on average
     assert structure < alone / 3  # 0.53

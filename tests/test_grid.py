@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from made import answered, failure, stored, study
 
-from tlbench import frame, grid, report, store, versions
-from tlbench.grid import Grid
-from tlbench.row import Row
-from tlbench.stats import two_way
-from tlbench.store import Store
+from tlbench.methods import versions
+from tlbench.results import frame, grid, run_table, store
+from tlbench.results.grid import Grid
+from tlbench.results.row import Row
+from tlbench.results.stats import two_way
+from tlbench.results.store import Store
 
 TASKS = ("toy/a-b", "toy/b-a", "other/x+y-z")
 SEEDS, N = 5, 37
@@ -43,7 +44,7 @@ def test_gains_are_those_of_the_rows_taken_one_by_one(tmp_path: Path) -> None:
         for t, task in enumerate(found.tasks):
             own = place(rows, method, task, 0 if method == "source_only" else 5)
             alone = f"{task.partition('/')[0]}/{task.rpartition('-')[2]}"
-            paired = report.paired(own, place(rows, "target_only", alone, 5))
+            paired = run_table.paired(own, place(rows, "target_only", alone, 5))
             assert paired is not None
             expected, n = paired
             assert n == SEEDS
@@ -88,7 +89,7 @@ def test_a_method_with_fewer_seeds_is_compared_on_those_it_has(tmp_path: Path) -
     found = made(tmp_path, rows)
     i = found.methods.index("dann")
     assert np.isnan(found.value[i, :, 3:]).all()
-    expected = report.paired(place(rows, "dann", "toy/a-b", 5), place(rows, "target_only", "toy/b", 5)[:3])
+    expected = run_table.paired(place(rows, "dann", "toy/a-b", 5), place(rows, "target_only", "toy/b", 5)[:3])
     assert expected is not None
     t = found.tasks.index("toy/a-b")
     assert found.mean[i, t] == pytest.approx(expected[0].mean)
@@ -100,7 +101,7 @@ def test_of_episodes_an_example_is_an_episode(tmp_path: Path) -> None:
     answers = {m: random.random((1, SEEDS, 40)) < 0.5 for m in ("target_only", "dann")}
     rows = study(answers, ("toy/a-b",), episodes=8, regime="episodes")
     found = made(tmp_path, rows)
-    expected = report.paired(place(rows, "dann", "toy/a-b", 5), place(rows, "target_only", "toy/b", 5))
+    expected = run_table.paired(place(rows, "dann", "toy/a-b", 5), place(rows, "target_only", "toy/b", 5))
     assert expected is not None
     i = found.methods.index("dann")
     assert (found.mean[i, 0], found.se[i, 0]) == (pytest.approx(expected[0].mean), pytest.approx(expected[0].se))

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from held import over, store, tlbench
 
-from tlbench.guard import guard
-from tlbench.markdown import BEGIN, END
-from tlbench.mistake import Mistake
-from tlbench.store import Store, pack
-from tlbench.verdict import worst
+from tlbench.board.markdown import BEGIN, END
+from tlbench.errors import Mistake
+from tlbench.results.store import Store, pack
+from tlbench.verification.submissions.pull_request import guard
+from tlbench.verification.submissions.verdict import worst
 
 NEW = "results/submissions/mine"
 OLD = "results/submissions/old"
@@ -142,7 +142,7 @@ def both(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
         (edit(f"{OLD}/more.py"), "is added to a bundle that is there"),
         (both(bundle, edit(f"{NEW}/verification.json")), "a verdict on itself"),
         (both(bundle, edit("results/submissions/second/bundle.json")), "2 bundles at once"),
-        (both(bundle, edit("tlbench/scoring.py")), "changes tlbench/scoring.py too"),
+        (both(bundle, edit("tlbench/runner/scoring.py")), "changes tlbench/runner/scoring.py too"),
         (both(bundle, edit(".github/workflows/submission.yml")), "submission.yml too"),
         (both(bundle, edit("results/board.csv")), "board.csv too"),
         (both(bundle, edit("leaderboard.md", f"Ours.\n{BEGIN}\nafter\n{END}\n")), "outside its markers"),

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, mse_loss
 
-from tlbench import Labeled, Train, Unlabeled, nets
+from tlbench import Labeled, Train, Unlabeled
 from tlbench.data import Episodes, Recipe
-from tlbench.descent import ERM, Batch, label_loss, network, told
+from tlbench.training import networks
+from tlbench.training.trainer import ERM, Batch, label_loss, network, told
 
 RECIPE = Recipe(steps=30, batch=8, lr=0.05)
 
@@ -27,7 +28,7 @@ def train(sources: int = 2, k: int = 3, classes: tuple[int, ...] = (4, 5)) -> Tr
     parts = [s.x for s in held] + [shots.x]
     return Train(
         sources=held, target=Unlabeled(torch.randn(20, 6, generator=draw)), shots=shots, n_classes=3,
-        backbone=lambda: nets.build({"kind": "bottleneck", "width": 16, "scale": "standard"}, parts, 0),
+        backbone=lambda: networks.build({"kind": "bottleneck", "width": 16, "scale": "standard"}, parts, 0),
         recipe=RECIPE, source_classes=classes[:sources],
     )  # fmt: skip
 

@@ -13,23 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import api, jail
-from tlbench.api import Options
-from tlbench.cell import Cell
-from tlbench.descriptions import absolute, described
-from tlbench.jail import Limits
-from tlbench.method import Description
-from tlbench.request import Request
-from tlbench.row import Row
-from tlbench.store import Store
-from tlbench.sweep import Sweep
+from tlbench.methods.method import Description
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.runner import experiment
+from tlbench.runner.cell import Cell
+from tlbench.runner.descriptions import absolute, described
+from tlbench.runner.experiment import Options
+from tlbench.runner.request import Request
+from tlbench.runner.sandbox import sandbox
+from tlbench.runner.sandbox.sandbox import Limits
+from tlbench.runner.sweep import Sweep
 
 HERE = Path(__file__).parent / "hostile"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "security.md"
 MARKS = "<!-- hostile methods -->", "<!-- end -->"
 LIMITS = Limits(seconds=60, memory_mib=300, file_mib=8, scratch_mib=64, threads=100)
 TASK = "wdbc_shift/wdbc_biased-wdbc"
-needs_level_1 = pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
+needs_level_1 = pytest.mark.skipif(bool(sandbox.missing()), reason=f"no level 1 here: {sandbox.missing()}")
 
 
 def deeds() -> dict[str, tuple[Path, str]]:
@@ -96,7 +97,7 @@ class Tried:
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
     rows, places, methods = {}, {}, dict[str, Description]()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        for level in (0,) if jail.missing() else (0, 1):
+        for level in (0,) if sandbox.missing() else (0, 1):
             places[level] = tmp_path_factory.mktemp(f"level{level}")
             rows |= {(name, level): row for name, row in attempts(places[level], level, listening, methods).items()}
     return Tried(rows, places)
@@ -108,8 +109,8 @@ def attempts(place: Path, level: int, listening: socket.socket, methods: dict[st
     (place / "secret.csv").write_text("tumour")
     where = {"Connects": str(listening.getsockname()[1])}
     options = Options(place / "results", device="cpu", jail=str(level))
-    with api.started(options, ["sklearn.datasets"]) as workers:
-        plan, bench = api.prepared(Request((TASK,), ("chance",), (5,), (0,)), options, workers)
+    with experiment.started(options, ["sklearn.datasets"]) as workers:
+        plan, bench = experiment.prepared(Request((TASK,), ("chance",), (5,), (0,)), options, workers)
         task, cells = next(c.task for c in plan.cells if c.method.name == "chance"), {}
         for name, (file, _) in deeds().items():
             if name not in methods:  # once for all levels
@@ -191,12 +192,12 @@ def test_the_table_of_the_document_is_what_happens(tried: Tried) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(jail.missing()) or not shutil.which("bwrap"), reason="no level 2 here")
+@pytest.mark.skipif(bool(sandbox.missing()) or not shutil.which("bwrap"), reason="no level 2 here")
 def test_at_level_2_what_is_hidden_cannot_even_be_asked_for(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("")
     options = Options(tmp_path, device="cpu", jail="2")
-    with api.started(options) as workers:
-        plan, bench = api.prepared(Request((TASK,), ("chance",), (5,), (0,)), options, workers)
+    with experiment.started(options) as workers:
+        plan, bench = experiment.prepared(Request((TASK,), ("chance",), (5,), (0,)), options, workers)
         honest = next(c for c in plan.cells if c.method.name == "chance")
         method = described(f"{HERE / 'hidden.py'}:Stats", {}, workers)
         hostile = replace(honest, method=replace(method, config={"place": str(tmp_path)}))

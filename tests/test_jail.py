@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import admitted, api, bubblewrap, honesty, jail, landlock, seccomp, worker
-from tlbench.api import Options
-from tlbench.executors.local import Ended, Workers
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.files import CHECKOUT
+from tlbench.runner import clock_check, experiment
+from tlbench.runner.experiment import Options
+from tlbench.runner.sandbox import bubblewrap, file_rules, landlock, sandbox, seccomp
+from tlbench.runner.worker import server
+from tlbench.runner.worker.local import Ended, Workers
 
 ALLOW, EPERM, ENOSYS = seccomp.ALLOW, seccomp.REFUSE, seccomp.MISSING
 
@@ -77,18 +80,20 @@ def test_everything_beside_what_is_hidden_is_admitted(tmp_path: Path) -> None:
     for name in ("a/x", "a/b/secret", "a/b/y", "c/z"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    found = admitted.all_but(tmp_path, [tmp_path / "a/b/secret"])
+    found = file_rules.all_but(tmp_path, [tmp_path / "a/b/secret"])
     assert [str(p.relative_to(tmp_path)) for p in found] == ["a/b/y", "a/x", "c"]
-    assert admitted.all_but(tmp_path / "c", [tmp_path / "a"]) == [tmp_path / "c"]
-    assert admitted.all_but(tmp_path, [tmp_path]) == []
+    assert file_rules.all_but(tmp_path / "c", [tmp_path / "a"]) == [tmp_path / "c"]
+    assert file_rules.all_but(tmp_path, [tmp_path]) == []
 
 
 def test_neither_data_nor_results_nor_generators_are_admitted() -> None:
-    root = Path(admitted.__file__).parent.parent
-    found = {path for path, rights in admitted.rules(Path("/scratch"), [], None, "cpu") if rights & landlock.READ_FILE}
-    for place in (root / "results", root / "tests", root / "tlbench" / "calibration", Path.home(), Path("/tmp")):
+    root = CHECKOUT
+    found = {
+        path for path, rights in file_rules.rules(Path("/scratch"), [], None, "cpu") if rights & landlock.READ_FILE
+    }
+    for place in (root / "results", root / "tests", root / "tlbench/tasks/synthetic", Path.home(), Path("/tmp")):
         assert not any(p == place or p in place.parents for p in found), place
-    assert {root / "tlbench" / "worker.py", root / "baselines"} <= {p.resolve() for p in found}
+    assert {root / "tlbench/runner", root / "baselines"} <= {p.resolve() for p in found}
 
 
 def test_a_job_admits_the_files_that_it_names_and_no_other() -> None:
@@ -96,15 +101,15 @@ def test_a_job_admits_the_files_that_it_names_and_no_other() -> None:
         "pool": "/p", "unlabeled": None, "test": "/t", "net": {"weights": "/w"}, "sources": [{"x": "/x", "y": "/y"}],
         "kept": {"source_val": ["/v"], "oracle_val": []}, "method": "dann", "files": "/listed", "out": "/out",
     }  # fmt: skip
-    assert sorted(map(str, admitted.inputs_of(job))) == ["/p", "/t", "/v", "/w", "/x", "/y"]
-    assert admitted.inputs_of({"kind": "describe", "method": "dann", "settings": {}}) == []
+    assert sorted(map(str, file_rules.inputs_of(job))) == ["/p", "/t", "/v", "/w", "/x", "/y"]
+    assert file_rules.inputs_of({"kind": "describe", "method": "dann", "settings": {}}) == []
 
 
 def test_a_file_of_a_method_is_admitted_with_what_it_imports_beside_it_and_not_its_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import other\n")
     (tmp_path / "other.py").write_text("")
     (tmp_path / "third.py").write_text("")
-    found = admitted.code_of(f"{tmp_path}/mine.py:Mine")
+    found = file_rules.code_of(f"{tmp_path}/mine.py:Mine")
     assert {p.name for p in found if p.parent == tmp_path} == {"mine.py", "other.py"}
     assert tmp_path not in found
 
@@ -112,34 +117,34 @@ def test_a_file_of_a_method_is_admitted_with_what_it_imports_beside_it_and_not_i
 @pytest.mark.parametrize("level", ["3", "", "-1", "yes"])
 def test_a_level_that_there_is_not_is_a_mistake(level: str) -> None:
     with pytest.raises(Mistake, match="choose auto, 0, 1 or 2"):
-        jail.resolve(level)
+        sandbox.resolve(level)
 
 
 def test_a_kernel_without_landlock_is_said_once_and_refused_where_level_1_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 0)
-    monkeypatch.setattr(jail.sys, "platform", "linux")
-    level, note = jail.resolve("auto")
-    assert (level, jail.resolve("0")) == (0, (0, ""))
+    monkeypatch.setattr(sandbox.sys, "platform", "linux")
+    level, note = sandbox.resolve("auto")
+    assert (level, sandbox.resolve("0")) == (0, (0, ""))
     assert "run at jail level 0" in note
     with pytest.raises(Mistake, match=r"--jail 1: .*Landlock"):
-        jail.resolve("1")
+        sandbox.resolve("1")
 
 
 def test_bubblewrap_that_is_not_installed_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jail, "missing", lambda: "")
+    monkeypatch.setattr(sandbox, "missing", lambda: "")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Mistake, match=r"bubblewrap .* is not installed"):
-        jail.resolve("2")
+        sandbox.resolve("2")
 
 
 def test_what_cannot_be_locked_up_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise OSError("Landlock: Function not implemented")
 
-    monkeypatch.setattr(jail, "lock", refused)
-    assert worker.lock({"kind": "describe"}, tmp_path) == (
+    monkeypatch.setattr(sandbox, "lock", refused)
+    assert server.lock({"kind": "describe"}, tmp_path) == (
         "it could not be locked up, so it was not run: Landlock: Function not implemented"
     )
 
@@ -185,7 +190,7 @@ def told(**seconds: float) -> Ended:
     ],
 )
 def test_honest_clocks_are_believed(ended: Ended) -> None:
-    honesty.check(ended, threads=1)
+    clock_check.check(ended, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +207,10 @@ def test_honest_clocks_are_believed(ended: Ended) -> None:
 )
 def test_a_clock_that_does_not_count_what_was_seen_fails_the_row(ended: Ended, said: str) -> None:
     with pytest.raises(ValueError, match=said.replace(".", r"\.")):
-        honesty.check(ended, threads=1)
+        clock_check.check(ended, threads=1)
 
 
-@pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
+@pytest.mark.skipif(bool(sandbox.missing()), reason=f"no level 1 here: {sandbox.missing()}")
 def test_a_process_that_is_locked_up_keeps_to_its_folder(tmp_path: Path) -> None:
     own, other = tmp_path / "own", tmp_path / "other"
     own.mkdir()
@@ -213,7 +218,7 @@ def test_a_process_that_is_locked_up_keeps_to_its_folder(tmp_path: Path) -> None
     pid = os.fork()
     if not pid:
         try:
-            jail.lock([(own, landlock.OWN)], own, "cpu")
+            sandbox.lock([(own, landlock.OWN)], own, "cpu")
             (own / "file").write_text("written")
             other.read_text()
         except PermissionError as error:
@@ -225,12 +230,12 @@ def test_a_process_that_is_locked_up_keeps_to_its_folder(tmp_path: Path) -> None
     assert (own / "file").read_text() == "written"
 
 
-@pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
+@pytest.mark.skipif(bool(sandbox.missing()), reason=f"no level 1 here: {sandbox.missing()}")
 def test_a_gpus_driver_may_name_its_threads(tmp_path: Path) -> None:
     """It opens their names to be cut off and written, and gives up where that is refused."""
     script = (
-        "import os, sys, threading; from pathlib import Path; from tlbench import admitted, landlock\n"
-        "landlock.apply(admitted.rules(Path(sys.argv[1]), [], 'chance', sys.argv[2]))\n"
+        "import os, sys, threading; from pathlib import Path; from tlbench.runner.sandbox import file_rules, landlock\n"
+        "landlock.apply(file_rules.rules(Path(sys.argv[1]), [], 'chance', sys.argv[2]))\n"
         "name = f'/proc/self/task/{threading.get_native_id()}/comm'\n"
         "os.write(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), b'cuda')\n"
     )
@@ -242,11 +247,11 @@ def test_a_gpus_driver_may_name_its_threads(tmp_path: Path) -> None:
     assert ends("cpu") == 1
 
 
-@pytest.mark.skipif(bool(jail.missing()), reason=f"no level 1 here: {jail.missing()}")
+@pytest.mark.skipif(bool(sandbox.missing()), reason=f"no level 1 here: {sandbox.missing()}")
 def test_a_gpu_that_the_jail_shuts_out_is_used_without_it_and_that_is_said() -> None:
     with Workers(jail=1) as workers:
-        assert api.settled(Options(), "cpu", workers) == ""
+        assert experiment.settled(Options(), "cpu", workers) == ""
         assert workers.jail == 1
-        said = api.settled(Options(), "cuda:99", workers)
+        said = experiment.settled(Options(), "cuda:99", workers)
         assert "cuda:99 cannot be used at jail level 1" in said
         assert workers.jail == 0

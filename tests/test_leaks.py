@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import api, card, inputs, loading, registry, scoring
-from tlbench import plan as plans
-from tlbench.bench import Bench
-from tlbench.card import Budget, Card, Task
-from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
-from tlbench.episodes import Episode, EpisodicSplit
-from tlbench.executors.local import Workers, forget
-from tlbench.jail import Limits
-from tlbench.split import Split
+from tlbench.methods import loader
+from tlbench.runner import experiment, inputs, scoring
+from tlbench.runner import plan as plans
+from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.sandbox.sandbox import Limits
+from tlbench.runner.worker.local import Workers, forget
+from tlbench.tasks import card, registry
+from tlbench.tasks.card import Budget, Card, Task
+from tlbench.tasks.episodes import Episode, EpisodicSplit
+from tlbench.tasks.split import Split
 
 CELLS: dict[str, tuple[str, str, dict[str, str], Budget]] = {  # regime -> suite, method, settings, budget
     "classification": ("wdbc_shift", "coral", {"steps": "20"}, 0),
@@ -120,13 +122,13 @@ def asked(regime: str) -> tuple[Bench, Cell]:
     c = registry.find(suite)[0].card
     few = c.model_copy(update={"episodes": c.episodes.model_copy(update={"count": 20})})
     kind = Squares if regime == "detection" else Bench
-    cell = plans.cell(card.tasks_of(few)[0], loading.describe(method, settings), budget, 0)
+    cell = plans.cell(card.tasks_of(few)[0], loader.describe(method, settings), budget, 0)
     return kind(Conditions(changed_data=True)), cell
 
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    with Workers(modules=api.preloaded([method for _, method, _, _ in CELLS.values()])) as started:
+    with Workers(modules=experiment.preloaded([method for _, method, _, _ in CELLS.values()])) as started:
         yield started
 
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import loaders, registry
-from tlbench.loaders import folders, matfolder, tables
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.tasks import loaders, registry
+from tlbench.tasks.loaders import folders, matfolder, tables
 
 
 def image(file: Path, shade: int, size: tuple[int, int] = (40, 30)) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlbench import textencoding
 from tlbench.data import Domain
-from tlbench.loaders import idx, lists, medmnist, omniglot, parquet, texts, voc
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.runner.worker import text_encoding
+from tlbench.tasks.loaders import idx, lists, medmnist, omniglot, parquet, texts, voc
 
 BCCD = ("RBC", "WBC", "Platelets")
 SUBJ = ("subjective", "objective")
@@ -485,14 +485,14 @@ def test_a_wrong_line_of_text_is_named(tmp_path: Path) -> None:
 
 
 def test_hashed_counts_are_what_the_words_give(real_data: Path) -> None:
-    counts = textencoding.hashed(["Red cell RED", "red cell red", "a " * 9, "word " * 300])
+    counts = text_encoding.hashed(["Red cell RED", "red cell red", "a " * 9, "word " * 300])
     assert (counts.shape, counts.dtype) == ((4, 4096), np.uint8)
     assert np.array_equal(counts[0], counts[1])
     assert counts.sum(1).tolist() == [3 + 2, 3 + 2, 0, 255 + 255]
     folder = real_data / "sent_conv" / "data"
     trec = texts.lines({"train": folder / "TREC.train.all", "test": folder / "TREC.test.all"}, "trec")
-    x = textencoding.hashed(trec.texts)
-    assert np.array_equal(x[1000:1100], textencoding.hashed(trec.texts[1000:1100])), "a text's row is its own"
+    x = text_encoding.hashed(trec.texts)
+    assert np.array_equal(x[1000:1100], text_encoding.hashed(trec.texts[1000:1100])), "a text's row is its own"
     from sklearn.naive_bayes import MultinomialNB
 
     assert trec.official_test is not None
@@ -503,7 +503,7 @@ def test_hashed_counts_are_what_the_words_give(real_data: Path) -> None:
 def test_sentence_vectors_without_their_library_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
     with pytest.raises(Mistake, match=r"pip install 'tlbench\[text\]'"):
-        textencoding.sentences(["a"], "anything")
+        text_encoding.sentences(["a"], "anything")
 
 
 @pytest.fixture
@@ -526,15 +526,15 @@ def encoder(tmp_path: Path) -> Path:
 @pytest.mark.filterwarnings("default")  # the libraries' own
 def test_a_sentence_encoder_in_a_folder_gives_vectors(encoder: Path) -> None:
     said = ["red blood cells", "white blood cells", "red blood cells", "Red Blood CELLS"]
-    x = textencoding.sentences(said, str(encoder), batch=2)
+    x = text_encoding.sentences(said, str(encoder), batch=2)
     assert (x.shape, x.dtype) == ((4, 16), np.float32)
     assert np.allclose(x[0], x[2], atol=1e-6)
     assert np.allclose(x[0], x[3], atol=1e-6)
     assert not np.allclose(x[0], x[1], atol=1e-3)
-    assert np.array_equal(x, textencoding.sentences(said, str(encoder), batch=2))
+    assert np.array_equal(x, text_encoding.sentences(said, str(encoder), batch=2))
     (encoder / "config.json").write_text("{")
     with pytest.raises(Mistake, match="no sentence encoder can be loaded"):
-        textencoding.sentences(said, str(encoder))
+        text_encoding.sentences(said, str(encoder))
 
 
 # Parquet and lists

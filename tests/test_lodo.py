@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tlbench import lodo, registry
-from tlbench.cell import Cell
-from tlbench.method import Description, Field
-from tlbench.row import Row
+from tlbench.methods.method import Description, Field
+from tlbench.results.row import Row
+from tlbench.runner.cell import Cell
+from tlbench.runner.selection import leave_one_dataset_out
+from tlbench.tasks import registry
 
 LR = [0.01, 0.02, 0.04]
 
@@ -56,39 +57,39 @@ KNOWN = [
 
 
 def test_a_trials_gain_is_its_mean_over_seeds_then_tasks_then_groups() -> None:
-    found, keys = lodo.gains(own(), trials("wdbc_shift", "wdbc", [0.1, 0.1, 0.1]), KNOWN)
+    found, keys = leave_one_dataset_out.gains(own(), trials("wdbc_shift", "wdbc", [0.1, 0.1, 0.1]), KNOWN)
     assert found == pytest.approx([(-5 + 30) / 2, (10 + 20) / 2, (20 - 10) / 2])
     assert keys == sorted(r.key for r in KNOWN)
     seeds = [reference("digits", "fonts", 0.5, seed=1), *trials("digits", "fonts", [0.7, 0.7, 0.7], seed=1)]
-    found, _ = lodo.gains(own(), trials("wdbc_shift", "wdbc", [0.1, 0.1, 0.1]), [*KNOWN, *seeds])
+    found, _ = leave_one_dataset_out.gains(own(), trials("wdbc_shift", "wdbc", [0.1, 0.1, 0.1]), [*KNOWN, *seeds])
     assert found[2] == pytest.approx(((0 + (40 + 20) / 2) / 2 - 10) / 2)
 
 
 def test_rows_of_the_same_samples_under_another_name_are_not_looked_at() -> None:
     mine = trials("digits", "photos", [0.1, 0.1, 0.1])
-    found, keys = lodo.gains(own("digits_multi"), mine, KNOWN)
+    found, keys = leave_one_dataset_out.gains(own("digits_multi"), mine, KNOWN)
     assert found == pytest.approx([30, 20, -10])
     assert keys == sorted(r.key for r in KNOWN if r.suite == "pacs")
     better = [replace(r, value=1.0) if r.suite == "digits" else r for r in KNOWN]
-    assert lodo.gains(own("letters_to_digits"), mine, better)[0] == found
+    assert leave_one_dataset_out.gains(own("letters_to_digits"), mine, better)[0] == found
 
 
 def test_only_whole_searches_count_and_a_failed_trial_is_last() -> None:
     mine = trials("wdbc_shift", "wdbc", [0.1, 0.1, 0.1])
     part = [r for r in KNOWN if not (r.suite == "digits" and r.trial == 2)]
-    assert lodo.gains(own(), mine, part)[0] == pytest.approx([30, 20, -10])
+    assert leave_one_dataset_out.gains(own(), mine, part)[0] == pytest.approx([30, 20, -10])
     failed = [replace(r, status="failed", value=None) if r.key == KNOWN[-1].key else r for r in KNOWN]
-    assert lodo.gains(own(), mine, failed)[0][2] == -math.inf
+    assert leave_one_dataset_out.gains(own(), mine, failed)[0][2] == -math.inf
     for more in ({"budget": 1}, {"method_digest": "older"}, {"metric": "neg_mse"}, {"rule": "cv"}, {"suite": "cal1"}):
         other = [replace(r, **more) if r.method == "m" else r for r in KNOWN]
-        assert lodo.gains(own(), mine, other) == ([], [])
+        assert leave_one_dataset_out.gains(own(), mine, other) == ([], [])
 
 
 def test_without_labels_the_gain_is_over_source_only_on_the_same_task() -> None:
     mine = trials("wdbc_shift", "wdbc", [0.1, 0.1, 0.1], budget=0)
     source = row("pacs", "sketch", 0.3, "source_only", budget=0)
     known = [replace(r, budget=0) for r in KNOWN] + [source]
-    assert lodo.gains(own(budget=0), mine, known)[0] == pytest.approx([20, 10, -20])
+    assert leave_one_dataset_out.gains(own(budget=0), mine, known)[0] == pytest.approx([20, 10, -20])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_without_labels_the_gain_is_over_source_only_on_the_same_task() -> None:
     ],
 )
 def test_cards_on_the_same_samples_are_one_group(suites: tuple[str, ...], group: str | None) -> None:
-    assert {lodo.group_of(suite) for suite in suites} == {group}
+    assert {leave_one_dataset_out.group_of(suite) for suite in suites} == {group}
 
 
 def test_every_dataset_is_in_one_group() -> None:

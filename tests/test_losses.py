@@ -33,8 +33,8 @@ from tlbench_baselines import (
 )
 from torch import Tensor
 
-from tlbench.losses import discrepancy, entropies, gaussian_kernels, ramp, squared_distances
-from tlbench.nets import reverse_gradient
+from tlbench.training.losses import discrepancy, entropies, gaussian_kernels, ramp, squared_distances
+from tlbench.training.networks import reverse_gradient
 
 FROZEN = frozen("pytorch_adapt")
 THEIRS = {name: torch.from_numpy(value) for name, value in FROZEN.items() if name != "versions"}

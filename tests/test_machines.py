@@ -18,7 +18,8 @@ import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__ as DISPATCHED
 from numpy._core._multiarray_umath import __cpu_features__ as FEATURES
 
-from tlbench import api, grid, markdown
+from tlbench.board import markdown
+from tlbench.results import grid
 
 ROOT = Path(__file__).parent.parent
 PLAIN = {"NPY_DISABLE_CPU_FEATURES": " ".join(name for name in DISPATCHED if FEATURES[name])}
@@ -90,7 +91,7 @@ def test_noise_of_a_billionth_of_a_point_moves_nothing_of_the_board(
 
     monkeypatch.setattr(grid.Sheet, "of", classmethod(noisy))
     monkeypatch.setattr(grid.Sheet, "estimates", estimates)
-    board, place, folder = api.board_of(ROOT / "results", None, None)
+    board, place, folder = markdown.board_of(ROOT / "results", None, None)
     assert (board.grids[5].value != np.round(board.grids[5].value, 10)).any()
     assert markdown.rebuild(board, place, folder, write=False) == []
 

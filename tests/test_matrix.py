@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, descriptions, loading, registry
-from tlbench import method as methods
-from tlbench import plan as plans
-from tlbench.bench import Bench
-from tlbench.cell import Conditions
-from tlbench.executors.local import Workers
-from tlbench.row import Row
-from tlbench.store import Store
-from tlbench.sweep import Sweep
+from tlbench.methods import loader
+from tlbench.methods import method as methods
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.runner import descriptions
+from tlbench.runner import plan as plans
+from tlbench.runner.cell import Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.sweep import Sweep
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import card, registry
 
 TASKS = {  # one of each embedded suite, what guessing gets, and the steps
     "digits/photos-handwritten": (0.1, "100"),
@@ -39,7 +41,7 @@ Rows = dict[str, Row]
 
 def runnable() -> list[str]:
     """Every shipped method whose extra is installed."""
-    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(loading.load(n), "requires", ()))]
+    return [n for n in methods.shipped() if all(find_spec(m) for m in getattr(loader.load(n), "requires", ()))]
 
 
 def run(task: str, results: Path) -> Rows:

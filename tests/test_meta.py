@@ -29,11 +29,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 from torch.nn.functional import cross_entropy, one_hot
 
-from tlbench import jobs, nets
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
-from tlbench.inner import SupportNorm, Weighted, with_support_norms
-from tlbench.meta import Drawn, HeadLearner, Learnt, MetaLearner, episodes, shape
-from tlbench.method import Refusal
+from tlbench.errors import Refusal
+from tlbench.runner.worker import child
+from tlbench.training import networks
+from tlbench.training.functional import SupportNorm, Weighted, with_support_norms
+from tlbench.training.meta import Drawn, HeadLearner, Learnt, MetaLearner, episodes, shape
 
 CONVNET = {"kind": "convnet", "augment": ("shift",)}
 HEADS = (ANIL, ProtoNet, R2D2)
@@ -55,7 +56,7 @@ def few_shot(*sources: Labeled, ways: int = 3, shots: int = 2, queries: int = 4,
     shown = [s.x for s in sources]
     nothing = Labeled(shown[0][:0], torch.zeros(0).long())
     return Train(
-        sources, Unlabeled(nothing.x), nothing, ways, lambda: nets.build(CONVNET, shown, 0), Recipe(steps=steps),
+        sources, Unlabeled(nothing.x), nothing, ways, lambda: networks.build(CONVNET, shown, 0), Recipe(steps=steps),
         regime="episodes", source_classes=tuple(int(s.y.max()) + 1 for s in sources),
         episodes=Episodes(ways, shots, queries),
     )  # fmt: skip
@@ -72,7 +73,7 @@ def one_task(k: int, classes: int = 3, d: int = 6, steps: int = 3) -> Train:
 
     source, shots = part(20), part(k)
     spec = {"kind": "bottleneck", "width": 8, "scale": "standard"}
-    backbone = lambda: nets.build(spec, [source.x], 0)  # noqa: E731
+    backbone = lambda: networks.build(spec, [source.x], 0)  # noqa: E731
     return Train((source,), Unlabeled(shots.x), shots, classes, backbone, Recipe(steps=steps, batch=8))
 
 
@@ -209,9 +210,9 @@ def test_a_worker_scores_several_episodes_at_once_or_one_by_one_alike(tmp_path: 
         support_y=np.tile([0, 0, 1, 1, 2, 2], (5, 1)),
     )  # fmt: skip
     learn = ProtoNet().fit(train, 0)
-    alone = jobs.episode_scores(lambda support, x: learn(support, x), pool.x, tmp_path)
+    alone = child.episode_scores(lambda support, x: learn(support, x), pool.x, tmp_path)
     assert alone.shape == (40, 3)
-    np.testing.assert_allclose(jobs.episode_scores(learn, pool.x, tmp_path), alone, atol=1e-4)
+    np.testing.assert_allclose(child.episode_scores(learn, pool.x, tmp_path), alone, atol=1e-4)
 
 
 @pytest.mark.parametrize("cls", HEADS)
@@ -251,7 +252,7 @@ def test_a_support_norm_takes_its_moments_from_the_first_rows() -> None:
 
 
 def test_every_batch_norm_of_a_network_is_replaced_but_a_frozen_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    features = nets.build(CONVNET, [torch.zeros(2, 1, 12, 12, dtype=torch.uint8)], 0)
+    features = networks.build(CONVNET, [torch.zeros(2, 1, 12, 12, dtype=torch.uint8)], 0)
     net = with_support_norms(nn.ModuleDict({"features": copy.deepcopy(features)}))
     assert sum(isinstance(m, SupportNorm) for m in net.modules()) == 2
     assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
@@ -271,7 +272,7 @@ def linear(seed: int, outputs: int = 1) -> nn.ModuleDict:
     head = nn.Linear(D, outputs, dtype=torch.float64)
     head.weight.data, head.bias.data = torch.from_numpy(random.normal(size=(outputs, D))), torch.zeros(outputs).double()
     return nn.ModuleDict(
-        {"features": nets.Backbone(nn.Identity(), nn.Identity(), nn.Identity(), D), "classifier": head}
+        {"features": networks.Backbone(nn.Identity(), nn.Identity(), nn.Identity(), D), "classifier": head}
     )
 
 
@@ -481,7 +482,7 @@ def same_network() -> nn.ModuleDict:
     trunk = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(weights["0.3.weight"].shape[1], width))
     body = nn.Sequential(trunk, nn.Linear(width, ways)).double()
     body.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
-    features = nets.Backbone(nn.Identity(), nn.Identity(), body[0], width)
+    features = networks.Backbone(nn.Identity(), nn.Identity(), body[0], width)
     return nn.ModuleDict({"features": features, "classifier": body[1]})
 
 
@@ -532,7 +533,7 @@ def double() -> Iterator[None]:
 def test_maml_learns_what_learn2learns_does(first_order: bool, agrees: Agrees) -> None:
     pytest.importorskip("learn2learn.algorithms", exc_type=ImportError)
     train = few_shot(images(7, 9, 0), steps=5)
-    still = replace(train, backbone=lambda: nets.build({**CONVNET, "augment": ()}, [train.sources[0].x], 0))
+    still = replace(train, backbone=lambda: networks.build({**CONVNET, "augment": ()}, [train.sources[0].x], 0))
     drawn = next(episodes(still, shape(still), 1, 3, 9))
     same = {"inner_lr": 0.1, "inner_steps": 2, "test_steps": 3}
     own = (FOMAML if first_order else MAML)(**same)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tlbench import loading, nets, trunks
-from tlbench import method as methods
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import ERM, Descent, network, rates, seeded
+from tlbench.methods import loader
+from tlbench.methods import method as methods
+from tlbench.training import backbones, networks
+from tlbench.training.trainer import ERM, Descent, network, rates, seeded
 
 CONVNET = {"kind": "convnet", "augment": ("shift",)}
 BOTTLENECK = {"kind": "bottleneck", "width": 16, "scale": "standard"}
@@ -60,7 +61,7 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 7.5])
 def test_a_reversed_gradient_is_minus_the_weight_times_the_gradient(weight: float) -> None:
     x, g = random(5, 3).requires_grad_(), random(5, 3, seed=1)
-    out = nets.reverse_gradient(x, weight)
+    out = networks.reverse_gradient(x, weight)
     assert torch.equal(out, x)
     out.backward(g)
     assert x.grad is not None
@@ -68,10 +69,10 @@ def test_a_reversed_gradient_is_minus_the_weight_times_the_gradient(weight: floa
 
 
 def test_a_reversal_is_of_the_features_and_not_of_the_critic() -> None:
-    x, critic = random(6, 4).requires_grad_(), nets.mlp(4, 8, 2)
+    x, critic = random(6, 4).requires_grad_(), networks.mlp(4, 8, 2)
     grads = [
         torch.autograd.grad(critic(f).square().sum(), [x, *critic.parameters()])
-        for f in (x, nets.reverse_gradient(x, 0.25))
+        for f in (x, networks.reverse_gradient(x, 0.25))
     ]
     torch.testing.assert_close(grads[1][0], -0.25 * grads[0][0])
     for plain, behind in zip(grads[0][1:], grads[1][1:], strict=True):
@@ -79,7 +80,7 @@ def test_a_reversal_is_of_the_features_and_not_of_the_critic() -> None:
 
 
 def test_a_perceptron_has_one_hidden_layer() -> None:
-    net, x = nets.mlp(4, 8, 2), random(6, 4)
+    net, x = networks.mlp(4, 8, 2), random(6, 4)
     first, _, second = net
     hidden = (x @ first.weight.T + first.bias).clamp(min=0)
     torch.testing.assert_close(net(x), hidden @ second.weight.T + second.bias)
@@ -100,7 +101,7 @@ def test_standardized_features_have_zero_mean_and_unit_variance_over_all_parts(
     whole = np.concatenate(parts)
     std = whole.std(0)
     expected = (whole - whole.mean(0)) / np.where(std > 1e-6, std, 1)
-    out = nets.Standardize.of([torch.from_numpy(p) for p in parts])(torch.from_numpy(whole))
+    out = networks.Standardize.of([torch.from_numpy(p) for p in parts])(torch.from_numpy(whole))
     assert out.dtype == torch.float32
     np.testing.assert_allclose(out.numpy(), expected, atol=2e-4)
     assert not out[:, 0].any()
@@ -108,7 +109,7 @@ def test_standardized_features_have_zero_mean_and_unit_variance_over_all_parts(
 
 def test_standardization_is_by_the_training_inputs_and_takes_any_shape() -> None:
     shown = random(30, 2, 3)
-    net = nets.Standardize.of([shown.flatten(1)])
+    net = networks.Standardize.of([shown.flatten(1)])
     new = random(4, 2, 3, seed=1) * 9
     expected = (new.flatten(1) - shown.flatten(1).mean(0)) / shown.flatten(1).std(0, correction=0)
     torch.testing.assert_close(net(new), expected)
@@ -120,28 +121,28 @@ def test_rows_are_logs_of_counts_of_one_length() -> None:
     logs = np.log1p(counts)
     norms = np.sqrt((logs**2).sum(1, keepdims=True))
     expected = logs / np.where(norms > 0, norms, 1) * np.sqrt(10)
-    out = nets.Rows()(torch.from_numpy(counts)).numpy()
+    out = networks.Rows()(torch.from_numpy(counts)).numpy()
     np.testing.assert_allclose(out, expected, atol=1e-6)
     assert not out[2].any()
 
 
 def test_floats_are_the_features_as_they_are() -> None:
     x = images(2, 4)
-    assert torch.equal(nets.Float()(x), x.flatten(1).float())
-    assert nets.Float()(random(2, 3).double()).dtype == torch.float32
+    assert torch.equal(networks.Float()(x), x.flatten(1).float())
+    assert networks.Float()(random(2, 3).double()).dtype == torch.float32
 
 
 def test_pixels_are_normalised_by_channel() -> None:
     mean, std = np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.25, 0.125])
     x = images(2, 5)
     expected = (x.numpy() / 255 - mean[:, None, None]) / std[:, None, None]
-    np.testing.assert_allclose(nets.Pixels(mean.tolist(), std.tolist())(x).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(networks.Pixels(mean.tolist(), std.tolist())(x).numpy(), expected, atol=1e-5)
 
 
 def test_pixels_are_cropped_in_the_centre_unless_a_random_crop_follows() -> None:
     x = images(2, 12)
     for later in (False, True):
-        prepare = nets.Pixels([0.0] * 3, [1.0] * 3, size=8, cropped_later=later)
+        prepare = networks.Pixels([0.0] * 3, [1.0] * 3, size=8, cropped_later=later)
         torch.testing.assert_close(prepare.eval()(x), x[..., 2:10, 2:10] / 255)
         assert prepare.train()(x).shape[-1] == (12 if later else 8)
 
@@ -152,7 +153,7 @@ def test_pixels_are_cropped_in_the_centre_unless_a_random_crop_follows() -> None
 def warped(kind: str, x: Tensor, size: int | None = None) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        out: Tensor = nets.Warp((kind,) if kind else (), size)(x)
+        out: Tensor = networks.Warp((kind,) if kind else (), size)(x)
     return out
 
 
@@ -204,7 +205,7 @@ def test_a_crop_is_a_part_of_the_image_in_the_asked_size() -> None:
 
 
 def test_images_are_warped_while_training_and_only_then() -> None:
-    net, x = nets.build(CONVNET, [images(2)], 0), images(7)
+    net, x = networks.build(CONVNET, [images(2)], 0), images(7)
     torch.manual_seed(0)
     training = [net.train()(x) for _ in range(2)]
     evaluating = [net.eval()(x) for _ in range(2)]
@@ -219,25 +220,25 @@ def test_images_are_warped_while_training_and_only_then() -> None:
 @pytest.mark.parametrize("side", [3, 4, 5, 8, 13, 16, 20, 28, 32, 33])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_convnet_takes_images_of_any_side(channels: int, side: int) -> None:
-    assert trunks.convnet(channels, side)(random(2, channels, side, side)).shape == (2, 128)
+    assert backbones.convnet(channels, side)(random(2, channels, side, side)).shape == (2, 128)
 
 
 @pytest.mark.parametrize("spec", [CONVNET, BOTTLENECK, TIMM], ids=lambda s: s["kind"])
 def test_the_initial_weights_are_the_same_for_everyone_and_disturb_nobody(spec: dict[str, Any]) -> None:
     parts = [images(4, 8)]
     torch.manual_seed(1)
-    first = nets.build(spec, parts, 0)
+    first = networks.build(spec, parts, 0)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    second = nets.build(spec, parts, 0)
+    second = networks.build(spec, parts, 0)
     assert torch.equal(state, torch.get_rng_state())
     assert same(first, second)
-    assert not same(first, nets.build(spec, parts, 1))
+    assert not same(first, networks.build(spec, parts, 1))
     assert first(images(4, 8 if spec["kind"] != "timm" else 64)).shape == (4, first.width)
 
 
 def gradient_methods() -> list[str]:
-    return [name for name in methods.shipped() if issubclass(loading.load(name), Descent)]
+    return [name for name in methods.shipped() if issubclass(loader.load(name), Descent)]
 
 
 @pytest.mark.parametrize("spec", [CONVNET, BOTTLENECK], ids=lambda s: s["kind"])
@@ -245,10 +246,10 @@ def gradient_methods() -> list[str]:
 def test_every_method_starts_from_the_same_backbone_and_classifier(name: str, spec: dict[str, Any]) -> None:
     parts = [images(4, 8)]
     labeled = Labeled(parts[0], torch.arange(4) % 2)
-    train = Train((labeled,), Unlabeled(parts[0]), labeled, 2, lambda: nets.build(spec, parts, 3))
-    erm, own = (seeded(lambda m=m: m.networks(train), 3) for m in (ERM(), loading.load(name)()))
+    train = Train((labeled,), Unlabeled(parts[0]), labeled, 2, lambda: networks.build(spec, parts, 3))
+    erm, own = (seeded(lambda m=m: m.networks(train), 3) for m in (ERM(), loader.load(name)()))
     assert same(own["features"], erm["features"])
-    assert same(own["features"], nets.build(spec, parts, 3))
+    assert same(own["features"], networks.build(spec, parts, 3))
     if isinstance(own["classifier"], nn.Linear):
         assert same(own["classifier"], erm["classifier"])
     else:  # a committee has it as its first member; cosines, gates and deeper classifiers have none
@@ -257,11 +258,11 @@ def test_every_method_starts_from_the_same_backbone_and_classifier(name: str, sp
 
 
 @pytest.mark.parametrize(
-    ("scale", "prepare"), [("standard", nets.Standardize), ("rows", nets.Rows), ("none", nets.Float)]
+    ("scale", "prepare"), [("standard", networks.Standardize), ("rows", networks.Rows), ("none", networks.Float)]
 )
 def test_a_bottleneck_is_a_linear_layer_and_a_relu_over_scaled_features(scale: str, prepare: type[nn.Module]) -> None:
     x = random(9, 5).abs()
-    net = nets.build({**BOTTLENECK, "scale": scale}, [x[:4], x[4:]], 0)
+    net = networks.build({**BOTTLENECK, "scale": scale}, [x[:4], x[4:]], 0)
     assert isinstance(net.prepare, prepare)
     scaled = net.prepare(x)
     assert torch.equal(net(x), net.trunk[0](scaled).clamp(min=0))
@@ -280,7 +281,7 @@ def pictures(fixed_norm: bool, steps: int = 2) -> Train:
     labeled = Labeled(parts[0], torch.arange(8) % 2)
     return Train(
         (labeled,), Unlabeled(parts[1]), Labeled(parts[0][:0], torch.zeros(0).long()), 2,
-        lambda: nets.build(spec, parts, 0), Recipe(steps=steps, batch=4),
+        lambda: networks.build(spec, parts, 0), Recipe(steps=steps, batch=4),
     )  # fmt: skip
 
 
@@ -305,23 +306,23 @@ def test_a_timm_model_trains_end_to_end_with_its_norms_in_the_right_mode(fixed_n
 
 
 def test_fixed_norms_stay_fixed_whoever_calls_for_training() -> None:
-    net = nn.ModuleDict({"features": nets.build({**TIMM, "fixed_norm": True}, [], 0)}).train()
+    net = nn.ModuleDict({"features": networks.build({**TIMM, "fixed_norm": True}, [], 0)}).train()
     modes = {type(m).__name__: m.training for m in net["features"].trunk.modules()}
     assert not any(m.training for m in net.modules() if isinstance(m, nn.BatchNorm2d))
     assert modes["Conv2d"]
 
 
 def test_a_models_weights_come_from_its_file_and_a_file_that_lacks_some_is_refused(tmp_path: Path) -> None:
-    made = nets.build(TIMM, [], 5)
+    made = networks.build(TIMM, [], 5)
     state = {name: value.contiguous() for name, value in made.trunk.state_dict().items()}
     save_file({**state, "classifier.weight": torch.zeros(3)}, tmp_path / "whole.safetensors")
-    read = nets.build({**TIMM, "weights": str(tmp_path / "whole.safetensors")}, [], 0)
+    read = networks.build({**TIMM, "weights": str(tmp_path / "whole.safetensors")}, [], 0)
     assert same(read.trunk, made.trunk)
-    assert not same(nets.build(TIMM, [], 0).trunk, made.trunk)
+    assert not same(networks.build(TIMM, [], 0).trunk, made.trunk)
     state.pop("conv_head.weight")
     save_file(state, tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match=r"part\.safetensors: lacks 1 tensors of mobilenetv2_100, conv_head.weight"):
-        nets.build({**TIMM, "weights": str(tmp_path / "part.safetensors")}, [], 0)
+        networks.build({**TIMM, "weights": str(tmp_path / "part.safetensors")}, [], 0)
 
 
 def test_prediction_looks_at_the_centre_and_training_at_any_part() -> None:
@@ -338,14 +339,14 @@ def test_prediction_looks_at_the_centre_and_training_at_any_part() -> None:
 
 def test_a_model_without_augmentation_trains_on_larger_images_too() -> None:
     train = pictures(fixed_norm=False, steps=1)
-    plain = replace(train, backbone=lambda: nets.build(TIMM, [], 0))
+    plain = replace(train, backbone=lambda: networks.build(TIMM, [], 0))
     assert ERM().fit(plain, 0)(images(2, 72)).shape == (2, 2)
 
 
 def test_a_neck_is_a_new_layer_over_a_pretrained_network_that_learns_at_the_heads_rate() -> None:
     train = pictures(fixed_norm=False)
     plain, spec = train.backbone(), {**TIMM, "neck": 24}
-    necked = nets.build(spec, [], 0)
+    necked = networks.build(spec, [], 0)
     assert same(necked.trunk.body, plain.trunk)  # the same initial weights under it
     assert (necked.width, necked.eval()(images(3, 72)).shape) == (24, (3, 24))
     net = network(replace(train, backbone=lambda: necked))
@@ -353,28 +354,28 @@ def test_a_neck_is_a_new_layer_over_a_pretrained_network_that_learns_at_the_head
     assert len(shares) == len(list(net.parameters()))
     for part, rate in ((necked.trunk.body, 0.1), (necked.trunk.neck, 1.0), (net["classifier"], 1.0)):
         assert {shares[id(p)] for p in part.parameters()} == {rate}
-    assert ERM().fit(replace(train, backbone=lambda: nets.build(spec, [], 0)), 0)(images(2, 72)).shape == (2, 2)
+    assert ERM().fit(replace(train, backbone=lambda: networks.build(spec, [], 0)), 0)(images(2, 72)).shape == (2, 2)
 
 
 def test_a_checkpoints_own_classifier_is_read_where_its_file_has_one(tmp_path: Path) -> None:
-    made = nets.build(TIMM, [], 5)
+    made = networks.build(TIMM, [], 5)
     file = tmp_path / "whole.safetensors"
     state = {name: value.contiguous() for name, value in made.trunk.state_dict().items()}
     weight, bias = torch.randn(7, made.width), torch.randn(7)
     save_file({**state, "classifier.weight": weight, "classifier.bias": bias}, file)
-    head = nets.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head()
+    head = networks.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head()
     assert head is not None
     assert torch.equal(head.weight, weight)
     assert torch.equal(head.bias, bias)
     assert made.checkpoint_head() is None
-    assert nets.build({**TIMM, "weights": str(file), "neck": 8}, [], 0).checkpoint_head() is None
+    assert networks.build({**TIMM, "weights": str(file), "neck": 8}, [], 0).checkpoint_head() is None
     save_file(state, file)
-    assert nets.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head() is None
+    assert networks.build({**TIMM, "weights": str(file)}, [], 0).checkpoint_head() is None
 
 
 def test_a_frozen_neck_keeps_its_statistics_and_a_fresh_one_over_a_folded_checkpoint_does_not() -> None:
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5))
-    net = nets.Backbone(nets.Float(), nn.Identity(), trunks.necked(body, 5, 6), 6, fixed_norm=True)
+    net = networks.Backbone(networks.Float(), nn.Identity(), backbones.necked(body, 5, 6), 6, fixed_norm=True)
     norms = {type(m): m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)}
     net.train()
     assert not norms[nn.BatchNorm2d].training

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import newmethod
-from tlbench.mistake import Mistake
+from tlbench.cli.commands import newmethod
+from tlbench.errors import Mistake
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,7 +89,8 @@ def test_a_bad_name_is_a_mistake_and_writes_nothing(name: str, tmp_path: Path, m
 
 
 def test_the_pytest_plugin_loads_nothing_slow() -> None:
-    code = "import sys, tlbench.pytest_plugin; assert not {'torch', 'numpy', 'pandas', 'pydantic'} & {*sys.modules}"
+    code = "import sys, tlbench.verification.pytest_plugin\n"
+    code += "assert not {'torch', 'numpy', 'pandas', 'pydantic'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

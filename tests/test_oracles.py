@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from agreement import COLUMNS, Agrees, Measured, largest, table
 
-from tlbench import loading
-from tlbench import method as methods
+from tlbench.methods import loader
+from tlbench.methods import method as methods
 
 TESTS = Path(__file__).parent
 WRITE = "run: uv run --isolated --extra meta pytest --oracle-table=docs/oracles.md"
@@ -27,7 +27,7 @@ def lines() -> list[dict[str, str]]:
 def test_every_method_has_an_oracle() -> None:
     assert {row["method"] for row in lines()} == set(methods.shipped()), WRITE
     for row in lines():
-        cls = loading.load(row["method"])
+        cls = loader.load(row["method"])
         assert (row["family"], row["paper"]) == (cls.family, cls.paper), WRITE
 
 

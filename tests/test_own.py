@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import loaders, newcard, registry
-from tlbench.card import Card
-from tlbench.mistake import Mistake
-from tlbench.registry import card_files
+from tlbench.cli.commands import newcard
+from tlbench.errors import Mistake
+from tlbench.tasks import loaders, registry
+from tlbench.tasks.card import Card
+from tlbench.tasks.registry import card_files
 
 TWO = 'source = "photos/"\ntarget = "xrays/"\n'
 Write = Callable[[str], Path]

@@ -13,8 +13,8 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from tlbench.data import Domain
-from tlbench.loaders import npz, table
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
+from tlbench.tasks.loaders import npz, table
 
 ROWS = "".join(f"{i},{i / 2},{'yes' if i % 2 else 'no'}\n" for i in range(12))
 PLAIN = "size,age,label\n" + ROWS
@@ -245,7 +245,7 @@ def test_an_array_is_never_whole_in_memory(tmp_path: Path) -> None:
     del x
     np.save(tmp_path / "big" / "y.npy", np.arange(100_000) % 10)
     script = (
-        "import re, sys; from pathlib import Path; from tlbench.loaders import npz\n"
+        "import re, sys; from pathlib import Path; from tlbench.tasks.loaders import npz\n"
         "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) / 1024\n"
         "before = peak(); domain = npz.folder(Path(sys.argv[1]), 'big')\n"
         "assert len(set(domain.hashes)) == 10_000 and domain.x.shape == (100_000, 3, 32, 32)\n"

@@ -13,8 +13,9 @@ from agreement import Agrees
 from torch import Tensor, nn
 from written import Batch, batch, logs, some, wrong
 
-from tlbench import Train, loading
-from tlbench.descent import network, seeded
+from tlbench import Train
+from tlbench.methods import loader
+from tlbench.training.trainer import network, seeded
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +82,7 @@ SETTINGS = {"bss": {"weight": 5.0, "k": 2}, "delta": {"weight": 0.8, "beta": 0.3
 @pytest.mark.parametrize("other", [False, True], ids=["same", "other"])
 @pytest.mark.parametrize("name", PENALTIES)
 def test_a_penalty_and_its_gradient_are_the_papers(name: str, other: bool, agrees: Agrees) -> None:
-    (train, b), method = start(other), loading.load(name)(**SETTINGS.get(name, {}))
+    (train, b), method = start(other), loader.load(name)(**SETTINGS.get(name, {}))
     begun = method.begun(seeded(lambda: network(train), 0), train, 0).train()
     w0, moved = (
         copy.deepcopy(begun),

@@ -16,7 +16,8 @@ from tlbench_baselines import fixmatch
 from torch import Tensor, nn
 from written import PROGRESS, D, Seen, batch, trunk
 
-from tlbench import loading, nets
+from tlbench.methods import loader
+from tlbench.training import networks
 
 SETTINGS: dict[str, dict[str, float]] = {  # large enough to be seen
     "afn": {"weight": 0.7, "step": 0.5}, "deepjdot": {"alpha": 0.3, "weight": 0.7}, "fixmatch": {"threshold": 0.4},
@@ -44,7 +45,7 @@ def slopes(value: Tensor, part: nn.Module) -> list[Tensor]:
 def test_a_player_goes_down_its_own_objective(name: str, monkeypatch: pytest.MonkeyPatch, agrees: Agrees) -> None:
     monkeypatch.setattr(fixmatch, "strong", lambda x: 0.5 * x)
     torch.manual_seed(3)
-    (train, b), method = batch(), loading.load(name)(**SETTINGS.get(name, {}))
+    (train, b), method = batch(), loader.load(name)(**SETTINGS.get(name, {}))
     net = method.networks(train).train()
     if name == "can_collaborative":
         net["critics"].weights = torch.tensor([0.4, -0.2, -1.0])
@@ -66,10 +67,10 @@ def test_a_player_goes_down_its_own_objective(name: str, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", ["adda", "mcd"])
 def test_players_who_take_turns_each_go_down_their_own_objective(name: str, agrees: Agrees) -> None:
     torch.manual_seed(3)
-    (train, b), method = batch(), loading.load(name)(**({"dropout": 0.0} if name == "mcd" else {}))
+    (train, b), method = batch(), loader.load(name)(**({"dropout": 0.0} if name == "mcd" else {}))
     net = method.networks(train).train()
     if name == "adda":
-        net["source"], net["critic"] = trunk(), nets.mlp(D, 7, 2)
+        net["source"], net["critic"] = trunk(), networks.mlp(D, 7, 2)
     expected = getattr(objectives, name)(Seen(net, b), method)
     ours, theirs = [], []
     for (loss, movers), (objective, players) in zip(method.loss(net, b, PROGRESS), expected, strict=True):

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import catalog, descriptions, digest, plugins
-from tlbench import method as methods
-from tlbench.api import Options, run
-from tlbench.digest import code_digest
-from tlbench.executors.local import Workers
-from tlbench.mistake import Mistake
+from tlbench.cli.commands import catalog
+from tlbench.errors import Mistake
+from tlbench.methods import digest, plugins
+from tlbench.methods import method as methods
+from tlbench.methods.digest import code_digest
+from tlbench.runner import descriptions
+from tlbench.runner.experiment import Options, run
+from tlbench.runner.worker.local import Workers
 
 GOOD = '''
 from dataclasses import dataclass

@@ -17,15 +17,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tlbench import api, frame, inputs, jobs, loaders, planfile, registry, requirements
-from tlbench.api import Options
-from tlbench.bench import Bench
-from tlbench.card import Task
-from tlbench.cell import Cell, Conditions
-from tlbench.descriptions import described
-from tlbench.executors.local import Workers
-from tlbench.mistake import Mistake
-from tlbench.row import Row, read_row
+from tlbench.errors import Mistake
+from tlbench.results import frame
+from tlbench.results.row import Row, read_row
+from tlbench.runner import experiment, inputs, planfile, requirements
+from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.descriptions import described
+from tlbench.runner.experiment import Options
+from tlbench.runner.worker import child
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import loaders, registry
+from tlbench.tasks.card import Task
 
 PROCESSORS = {  # as /proc/cpuinfo tells of them
     "with bfloat16": "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_bf16 amx_bf16\n",
@@ -77,7 +80,7 @@ def task_of(place: Path) -> Task:
 
 def ran(place: Path, results: Path, *, bf16: bool) -> list[Row]:
     options = Options(results=results, device="cpu", jobs=2, bf16_features=bf16)
-    made = api.run(str(place / "my.toml"), "source_only", [0], [0], options=options)
+    made = experiment.run(str(place / "my.toml"), "source_only", [0], [0], options=options)
     return [read_row({**r, "sources": list(r["sources"])}) for r in _plain(made.to_json(orient="records"))]
 
 
@@ -250,7 +253,7 @@ def test_there_is_no_third_precision() -> None:
 
 def test_extraction_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flags, which tell without a GPU too; a job's process ends with the job."""
-    from tlbench import features
+    from tlbench.runner.worker import extraction
 
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     seen = []
@@ -259,10 +262,10 @@ def test_extraction_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> N
         seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
         return {}
 
-    monkeypatch.setattr(features, "extract", told)
+    monkeypatch.setattr(extraction, "extract", told)
     try:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-        jobs.extract({"threads": torch.get_num_threads(), "net": {"kind": "timm"}}, Path())
+        child.extract({"threads": torch.get_num_threads(), "net": {"kind": "timm"}}, Path())
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
     assert seen == [(False, False)]

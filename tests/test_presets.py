@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from layouts import LAYOUTS, weights
 
-from tlbench import backbone, loading, published
-from tlbench.api import Options
-from tlbench.backbone import BackboneCard
-from tlbench.published import Entry, Table
-from tlbench.reproduce import Reproduction
+from tlbench.methods import loader
+from tlbench.runner.experiment import Options
+from tlbench.tasks.datasets import pretrained
+from tlbench.tasks.datasets.pretrained import BackboneCard
+from tlbench.verification import published
+from tlbench.verification.published import Entry, Table
+from tlbench.verification.reproduce import Reproduction
 
 GPU = [name for name in published.tables() if published.read(name).gpu]
 ADAPTATION = ("office31", "office_home", "visda2017")
@@ -48,7 +50,7 @@ def test_every_row_is_held_to_three_points_but_what_nobody_verified() -> None:
 
 def test_a_row_sets_fields_of_its_method_and_a_column_is_a_task() -> None:
     for table, entry in entries():
-        loading.configured(loading.load(entry.method), {k: str(v) for k, v in entry.settings.items()})
+        loader.configured(loader.load(entry.method), {k: str(v) for k, v in entry.settings.items()})
         tasks = {task.name for task, _ in (table.task_of(entry, c) for c in table.columns)}
         assert tasks == {f"{table.name}_published/{c.partition('@')[0]}" for c in table.columns}
 
@@ -98,7 +100,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_a_preset_runs_with_one_command(
     name: str, small: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, read = small(name), backbone.read
+    root, read = small(name), pretrained.read
 
     def tiny(which: str) -> BackboneCard:
         return read(which).model_copy(update={"resize": 37, "crop": 32})
@@ -106,7 +108,7 @@ def test_a_preset_runs_with_one_command(
     table = published.read(name)
     (row,) = (e for e in table.row if e.label == ROWS[name])
     cut = table.model_copy(update={"row": (row,), "columns": table.columns[:1]})
-    monkeypatch.setattr(backbone, "read", tiny)
+    monkeypatch.setattr(pretrained, "read", tiny)
     monkeypatch.setenv("TLBENCH_WEIGHTS", str(root / "weights"))
     options = Options(results=tmp_path / "results", data_root=root, device="cpu", jobs=2)  # a thread each
     work = Reproduction([cut], options, {"steps": "2", "batch": "4"})

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from resampled import bootstrap
 from scipy import stats as scipy_stats
 
-from tlbench.ranking import (
+from tlbench.results.ranking import (
     Bootstrap,
     holm,
     iqm,

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import PLAIN, TARGETS
 
-from tlbench import registry
-from tlbench.mistake import Mistake
-from tlbench.row import read_row
-from tlbench.scoring import read_scores
+from tlbench.errors import Mistake
+from tlbench.results.row import read_row
+from tlbench.runner.scoring import read_scores
+from tlbench.tasks import registry
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 

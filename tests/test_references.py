@@ -20,22 +20,27 @@ from tlbench_baselines.target_only import TargetOnly
 from tlbench_baselines.target_ssl import TargetSSL
 from torch import nn
 
-from tlbench import api, catalog, core, loading, markdown, method, nets, references, registry, requirements
-from tlbench import plan as plans
-from tlbench.api import Options
-from tlbench.bench import Bench
-from tlbench.board import Board
-from tlbench.card import FULL
-from tlbench.cell import Conditions
+from tlbench.board import markdown
+from tlbench.board.board import Board
+from tlbench.cli.commands import catalog
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
-from tlbench.descent import batches
-from tlbench.mistake import Mistake
-from tlbench.report import Asked, line, suite_lines
-from tlbench.request import Request
+from tlbench.errors import Mistake
+from tlbench.methods import loader, method, references
+from tlbench.results.run_table import Asked, line, suite_lines
+from tlbench.runner import experiment, requirements
+from tlbench.runner import plan as plans
+from tlbench.runner.cell import Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.experiment import Options
+from tlbench.runner.request import Request
+from tlbench.tasks import grids, registry
+from tlbench.tasks.card import FULL
+from tlbench.training import networks
+from tlbench.training.trainer import batches
 
 TASK = registry.find("digits/fonts-handwritten")[0]
 EPISODIC = registry.find("fonts_fewshot")[0]
-SKYLINE, TARGET_ONLY, SOURCE_ONLY = (loading.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
+SKYLINE, TARGET_ONLY, SOURCE_ONLY = (loader.describe(n, {}) for n in ("target_full", "target_only", "source_only"))
 
 
 # the skyline
@@ -59,14 +64,14 @@ def test_of_episodes_nothing_can_be_taken_away_and_a_refusal_has_its_row() -> No
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> api.Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> experiment.Outcome:
     request = Request(
         ("digits/fonts-handwritten",), ("target_full", "finetune"), (0, 1), (0, 1), {"steps": "2", "batch": "4"}
     )
-    return api.execute(request, Options(tmp_path_factory.mktemp("results"), device="cpu", jobs=1))
+    return experiment.execute(request, Options(tmp_path_factory.mktemp("results"), device="cpu", jobs=1))
 
 
-def test_a_skyline_is_run_once_and_shown_beside_every_budget(outcome: api.Outcome) -> None:
+def test_a_skyline_is_run_once_and_shown_beside_every_budget(outcome: experiment.Outcome) -> None:
     rows = [r for r in outcome.rows if r.method == "target_full"]
     assert [(r.budget, r.seed) for r in rows] == [("full", 0), ("full", 1)]
     assert all(r.ok and r.sources == () for r in rows)
@@ -79,7 +84,7 @@ def test_a_skyline_is_run_once_and_shown_beside_every_budget(outcome: api.Outcom
     assert lines[0].over_source is not None
 
 
-def test_the_board_shows_a_skyline_at_the_budgets_of_the_others(outcome: api.Outcome, tmp_path: Path) -> None:
+def test_the_board_shows_a_skyline_at_the_budgets_of_the_others(outcome: experiment.Outcome, tmp_path: Path) -> None:
     held = stored(tmp_path, [replace(r, default=True) for r in outcome.rows])
     found = Board(held)
     assert set(found.grids) == {0, 1}
@@ -89,7 +94,7 @@ def test_the_board_shows_a_skyline_at_the_budgets_of_the_others(outcome: api.Out
     assert markdown.text(found).count("| target_full |") == 2
 
 
-def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
+def test_a_skyline_is_never_counted_as_harm(outcome: experiment.Outcome) -> None:
     rows = [r for r in outcome.rows if r.method == "target_full"]
     none = [None, None]
     asked = [Asked(f"toy/{name}", 1, "target_full", rows, none, none) for name in ("a", "b")]
@@ -99,7 +104,7 @@ def test_a_skyline_is_never_counted_as_harm(outcome: api.Outcome) -> None:
 
 def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
     names = ("chance", *references.REFERENCES, *references.BESIDE)
-    described = {n: loading.describe(n, {}) for n in names}
+    described = {n: loader.describe(n, {}) for n in names}
     for full in (True, False):
         request = Request(("digits/fonts-handwritten",), ("chance",), (1,), (0,), full=full)
         made = plans.make(request, Bench(Conditions()), described)
@@ -108,7 +113,7 @@ def test_a_full_run_has_the_skyline_and_a_quick_one_has_not() -> None:
 
 def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_refused() -> None:
     names = ("dann", "finetune", "maml", "maml_learn2learn")
-    described = {n: loading.describe(n, {}) for n in (*names, *references.REFERENCES, *references.BESIDE)}
+    described = {n: loader.describe(n, {}) for n in (*names, *references.REFERENCES, *references.BESIDE)}
     described["maml_learn2learn"] = replace(described["maml_learn2learn"], requires=("nobody_has_this",))
     request = Request(("digits/fonts-handwritten",), names, (0, 5), (0,), every=True)
     made = plans.make(request, Bench(Conditions()), described)
@@ -121,9 +126,9 @@ def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_ref
 
 def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
     names = ("chance", *references.REFERENCES, *references.BESIDE)
-    described = {n: loading.describe(n, {}) for n in names}
+    described = {n: loader.describe(n, {}) for n in names}
     made = plans.make(Request((), ("chance",), grid="core"), Bench(Conditions()), described)
-    grid = core.named("core")
+    grid = grids.named("core")
     mine = [e for e in made.entries if e.method.name == "chance" and e.task.card.name == "wdbc_shift"]
     assert [e.budget for e in mine] == list(grid.budgets("wdbc_shift/wdbc_biased-wdbc"))
     assert {len(e.cells) for e in mine} == {grid.seeds}
@@ -135,10 +140,10 @@ def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
     "grid", [p.stem for p in sorted((Path(plans.__file__).parents[1] / "tasks/grids").glob("*.toml"))]
 )
 def test_a_grids_tasks_are_ranked_and_have_its_budgets(grid: str) -> None:
-    held = core.named(grid)
+    held = grids.named(grid)
     assert held.name == grid
-    assert [t.name for t in core.tasks(held)] == list(held.tasks)
-    for task in core.tasks(held):
+    assert [t.name for t in grids.tasks(held)] == list(held.tasks)
+    for task in grids.tasks(held):
         assert task.card.ranked
         assert set(held.budgets(task.name)) <= set(task.card.budgets)
         assert held.seeds <= task.card.seeds
@@ -160,7 +165,7 @@ def test_a_second_copy_of_a_reference_differs_in_its_fortunes_only(
     x, y = torch.randn((60, 4), generator=random), torch.arange(60) % 2
     train = Train(
         (Labeled(x[:40], y[:40]),), Unlabeled(x), Labeled(x[40:], y[40:]), 2,
-        lambda: nets.build({"kind": "bottleneck", "width": 8, "scale": "standard"}, [x], 0), Recipe(20, 8),
+        lambda: networks.build({"kind": "bottleneck", "width": 8, "scale": "standard"}, [x], 0), Recipe(20, 8),
     )  # fmt: skip
     mine = again().fit(train, 3)(x)
     agrees(name, f"{once.__name__} with another seed", mine, once().fit(train, 3 + APART)(x), atol=0)
@@ -173,7 +178,7 @@ def test_target_ssl_is_the_shots_loss_and_the_unlabelled_targets_entropy_and_has
     x, y = torch.randn((60, 4), generator=random), torch.arange(20) % 2
     train = Train(
         (), Unlabeled(x[20:]), Labeled(x[:20], y), 2,
-        lambda: nets.build({"kind": "bottleneck", "width": 8, "scale": "standard"}, [x], 0), Recipe(20, 8),
+        lambda: networks.build({"kind": "bottleneck", "width": 8, "scale": "standard"}, [x], 0), Recipe(20, 8),
     )  # fmt: skip
     method, (batch,) = TargetSSL(weight=0.7), batches(train, replace(train.recipe, steps=1), 3, TargetSSL.takes)
     net = method.networks(train)
@@ -185,7 +190,7 @@ def test_target_ssl_is_the_shots_loss_and_the_unlabelled_targets_entropy_and_has
     written = -own[torch.arange(len(own)), batch.yl].mean() - 0.7 * (rest.exp() * rest).sum(1).mean()
     agrees("target_ssl", "the loss written out", method.loss(net, batch, 0.5), written, atol=1e-6)
     assert (len(batch.xs), len(batch.xl), len(batch.xt)) == (0, 8, 8)
-    described = loading.load("target_ssl")
+    described = loader.load("target_ssl")
     assert described.ignores == {"sources"}
     assert described.needs == {"shots"}
 
@@ -209,7 +214,7 @@ def test_chance_of_a_number_is_the_mean() -> None:
 
 @pytest.mark.parametrize("name", sorted(method.shipped()))
 def test_every_method_says_where_its_hyperparameters_are_searched(name: str) -> None:
-    described = loading.describe(name, {})
+    described = loader.describe(name, {})
     again = method.Description.of(json.loads(json.dumps(described.__dict__, default=lambda f: f.__dict__)))
     assert again.search == described.search
     assert (described.search == {}) == (name == "chance")
@@ -241,7 +246,7 @@ def test_a_search_that_makes_no_sense_is_a_mistake_in_a_line(search: str, said: 
         f"    weight: float = 1.0\n    search: ClassVar[dict] = {search}\n    def fit(self, train, seed): ...\n"
     )
     with pytest.raises(Mistake, match=said):
-        loading.describe(f"{file}:Mine", {})
+        loader.describe(f"{file}:Mine", {})
 
 
 def test_show_tells_the_search_space(capsys: pytest.CaptureFixture[str]) -> None:

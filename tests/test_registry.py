@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tlbench import card, descriptions, loaders, registry, requirements
-from tlbench import plan as plans
-from tlbench.bench import Bench
-from tlbench.card import Card, Task
-from tlbench.cell import Cell, Conditions
-from tlbench.executors.local import Workers
-from tlbench.mistake import Mistake
-from tlbench.row import Row
-from tlbench.store import Store
-from tlbench.sweep import Sweep
+from tlbench.errors import Mistake
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.runner import descriptions, requirements
+from tlbench.runner import plan as plans
+from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.sweep import Sweep
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import card, loaders, registry
+from tlbench.tasks.card import Card, Task
 
 SUITES = sorted(registry.card_files())
 LONG = {  # images by the hundred
@@ -34,7 +35,7 @@ LONG = {  # images by the hundred
 }
 CHEAPEST = {
     "classification": ("prototype", {"steps": "20"}),
-    "regression": ("tlbench.calibration.regression:TargetLeastSquares", {}),
+    "regression": ("tlbench.verification.known_truth.regression:TargetLeastSquares", {}),
     "detection": ("target_only", {"steps": "5"}),
     "episodes": ("prototype", {"steps": "20"}),
 }
@@ -51,7 +52,7 @@ class Rig:
         c = task.card
         name, settings = CHEAPEST[c.regime]
         if c.name.startswith("cal") and c.regime == "classification":
-            name, settings = "tlbench.calibration.centroid:SourceCentroid", {}
+            name, settings = "tlbench.verification.known_truth.centroid:SourceCentroid", {}
         bench = Bench(Conditions())
         budget = 0 if "SourceCentroid" in name else next(k for k in c.budgets if k)
         cell = plans.cell(task, descriptions.described(name, settings, self.workers), budget, 0)

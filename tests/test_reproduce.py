@@ -16,19 +16,21 @@ from hypothesis import strategies as st
 from test_split import domain, task
 from test_store import row
 
-from tlbench import card as cards
-from tlbench import loading, published, registry, reproduction, schema
-from tlbench import method as methods
-from tlbench.api import Options
-from tlbench.executors.local import Workers
-from tlbench.inputs import standardized
-from tlbench.method import Description
-from tlbench.mistake import Mistake
-from tlbench.published import Entry, Table
-from tlbench.reproduce import Reproduction, described, document, folder
-from tlbench.row import Row, packed_bits
-from tlbench.split import Split, split
-from tlbench.store import Store
+from tlbench.errors import Mistake
+from tlbench.methods import loader
+from tlbench.methods import method as methods
+from tlbench.methods.method import Description
+from tlbench.results.row import Row, packed_bits
+from tlbench.results.store import Store
+from tlbench.runner.experiment import Options
+from tlbench.runner.inputs import standardized
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import card as cards
+from tlbench.tasks import registry, schema
+from tlbench.tasks.split import Split, split
+from tlbench.verification import published, reproduction
+from tlbench.verification.published import Entry, Table
+from tlbench.verification.reproduce import Reproduction, described, document, folder
 
 # the published protocols
 
@@ -103,7 +105,7 @@ def test_a_table_names_tasks_and_methods_that_are_there(name: str) -> None:
     assert table.name == name
     for entry in table.row:
         methods.check_name(entry.method)
-        known = {f.name for f in fields(loading.load(entry.method))}
+        known = {f.name for f in fields(loader.load(entry.method))}
         assert set(entry.settings) <= known
         for column in table.columns:
             found, _ = table.task_of(entry, column)

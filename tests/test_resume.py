@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.store import Store
+from tlbench.results.store import Store
 
 ASKED = ["-t", "digits", "-m", "chance", "-m", "source_only", "--set", "steps=2", "--budgets", "0,1", "--seeds"]
 CELLS = 21  # a seed: chance at two budgets and source-only once on 6 pairs, target-only once on 3 targets

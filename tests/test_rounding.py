@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlbench.rounding import DECIMALS, fixed, settled, significant, steady, tiers, weighted
+from tlbench.results.rounding import DECIMALS, fixed, settled, significant, steady, tiers, weighted
 
 NOISE = 1e-9
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tlbench.data import Domain
-from tlbench.loaders import embedded, scripts
-from tlbench.loaders.glyphs import coverage, outline
+from tlbench.tasks import builtin
+from tlbench.tasks.builtin import scripts
+from tlbench.tasks.builtin.glyphs import coverage, outline
 
 ALIKE = 0.7  # the share of common ink from which two characters look alike
 SIDE = 20
@@ -64,7 +65,7 @@ def unlike_all_before() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def novel() -> Domain:
-    return embedded.load("scripts_novel")
+    return builtin.load("scripts_novel")
 
 
 @pytest.mark.slow
@@ -91,7 +92,7 @@ def test_a_class_is_named_by_unicode_and_belongs_to_its_script() -> None:
     for script, alphabet in SCRIPTS.items():
         assert set(alphabet) <= set(ALPHABETS[script])
         assert all(unicodedata.name(character).startswith(f"{script} ") for character in alphabet)
-    assert "CYRILLIC CAPITAL LETTER ZHE" in embedded.load("scripts_base").classes
+    assert "CYRILLIC CAPITAL LETTER ZHE" in builtin.load("scripts_base").classes
 
 
 def test_every_font_named_for_a_script_has_all_of_it() -> None:

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from tlbench import loading, search
-from tlbench import method as methods
-from tlbench.method import Description, Field
+from tlbench.methods import loader
+from tlbench.methods import method as methods
+from tlbench.methods.method import Description, Field
+from tlbench.runner.selection import search
 
-DESCRIBED = {name: loading.describe(name, {}) for name in methods.shipped()}
+DESCRIBED = {name: loader.describe(name, {}) for name in methods.shipped()}
 
 FROZEN = [
     (0.03068, 4.389, 256), (0.01148, 0.1228, 64), (0.001006, 1.831, 256), (0.002671, 0.6047, 1024),
@@ -37,7 +38,7 @@ def test_trial_0_is_the_published_default_and_every_trial_is_in_its_space(name: 
     assert search.trials_of(d) == (1 if not d.search else 8 if "steps" in d.config else 20)
     assert len({json.dumps(t.config) for t in found}) == len(found)
     assert len(found) == search.trials_of(d) or all(kind == "choice" for kind, *_ in d.search.values())
-    cls = loading.load(name)
+    cls = loader.load(name)
     for trial in found[1:]:
         assert {k for k in d.config if trial.config[k] != d.config[k]} <= set(d.search)
         cls(**trial.config)  # the method takes it
@@ -93,7 +94,7 @@ def test_whole_numbers_stay_whole_and_a_linear_range_of_them_is_shared_out_evenl
 
 
 def test_what_was_set_stays_and_a_method_with_nothing_to_search_has_one_trial() -> None:
-    d = loading.describe("dann", {"lr": "0.5"})
+    d = loader.describe("dann", {"lr": "0.5"})
     assert {t.config["lr"] for t in search.design(d, 8)} == {0.5}
     assert len({t.config["weight"] for t in search.design(d, 8)}) == 8
     assert search.design(DESCRIBED["chance"], 8) == (DESCRIBED["chance"],)

@@ -10,24 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlbench import api, card, descriptions, registry, search, selection, trials
-from tlbench import plan as plans
-from tlbench import validators as v
-from tlbench.api import Options
-from tlbench.bench import Bench
-from tlbench.card import Card
-from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
-from tlbench.executors.local import Workers
-from tlbench.loading import describe
-from tlbench.method import Description
-from tlbench.mistake import Mistake
-from tlbench.request import Request
-from tlbench.row import Row
-from tlbench.selection import RULES, Evidence, Reduction
-from tlbench.split import Split
-from tlbench.store import Store
-from tlbench.sweep import Sweep
+from tlbench.errors import Mistake
+from tlbench.methods.loader import describe
+from tlbench.methods.method import Description
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.runner import descriptions, experiment
+from tlbench.runner import plan as plans
+from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.experiment import Options
+from tlbench.runner.request import Request
+from tlbench.runner.selection import rules, search, trials
+from tlbench.runner.selection import validators as v
+from tlbench.runner.selection.rules import RULES, Evidence, Reduction
+from tlbench.runner.sweep import Sweep
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import card, registry
+from tlbench.tasks.card import Card
+from tlbench.tasks.split import Split
 
 TASK = "wdbc_shift"
 LOCAL = [name for name in RULES if name != "lodo"]
@@ -40,22 +42,22 @@ def asked(rules: tuple[str, ...], **more: Any) -> Request:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> api.Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> experiment.Outcome:
     """DANN and its references under every rule, on measurements of cells."""
     folder = tmp_path_factory.mktemp("selection") / "results"
-    return api.execute(asked(tuple(LOCAL)), Options(results=folder, device="cpu", jobs=1))
+    return experiment.execute(asked(tuple(LOCAL)), Options(results=folder, device="cpu", jobs=1))
 
 
-def of(outcome: api.Outcome, rule: str, method: str = "dann") -> Row:
+def of(outcome: experiment.Outcome, rule: str, method: str = "dann") -> Row:
     return next(r for r in outcome.rows if r.rule == rule and r.method == method)
 
 
-def of_trials(outcome: api.Outcome, method: str = "dann") -> list[Row]:
+def of_trials(outcome: experiment.Outcome, method: str = "dann") -> list[Row]:
     rows = [r for r in outcome.rows if r.method == method and r.rule in ("default", "trial")]
     return sorted(rows, key=lambda r: r.trial or 0)
 
 
-def kept(outcome: api.Outcome, row: Row) -> dict[str, Array]:
+def kept(outcome: experiment.Outcome, row: Row) -> dict[str, Array]:
     with np.load(trials.file(outcome.store.folder, row.key), allow_pickle=False) as held:
         return dict(held)
 
@@ -104,7 +106,7 @@ def test_numbers_are_judged_by_their_squared_errors() -> None:
     assert RULES["cv"].score(e) == -2.5
 
 
-def test_the_references_are_chosen_by_the_same_rule_from_as_many_trials(outcome: api.Outcome) -> None:
+def test_the_references_are_chosen_by_the_same_rule_from_as_many_trials(outcome: experiment.Outcome) -> None:
     for method in ("dann", "target_only", "source_only"):
         assert [r.trial for r in of_trials(outcome, method)] == [0, 1, 2]
         assert of(outcome, "im", method).trials == 3
@@ -115,7 +117,7 @@ def test_the_references_are_chosen_by_the_same_rule_from_as_many_trials(outcome:
     assert any("under rule cv source_only keeps its default" in text for text in outcome.plan.notices)
 
 
-def test_cross_validation_is_what_the_kept_predictions_say(outcome: api.Outcome) -> None:
+def test_cross_validation_is_what_the_kept_predictions_say(outcome: experiment.Outcome) -> None:
     rows, bench = of_trials(outcome), Bench(Conditions())
     task = registry.find(TASK)[0]
     split = bench.split(task, 0)
@@ -133,7 +135,7 @@ def test_cross_validation_is_what_the_kept_predictions_say(outcome: api.Outcome)
     assert len({r.key for r in outcome.rows}) == len(outcome.rows)
 
 
-def test_what_is_kept_has_a_row_a_sample_and_no_label(outcome: api.Outcome) -> None:
+def test_what_is_kept_has_a_row_a_sample_and_no_label(outcome: experiment.Outcome) -> None:
     task = registry.find(TASK)[0]
     split = Bench(Conditions()).split(task, 0)
     held = kept(outcome, of_trials(outcome)[1])
@@ -147,7 +149,7 @@ def test_what_is_kept_has_a_row_a_sample_and_no_label(outcome: api.Outcome) -> N
     assert set(kept(outcome, of_trials(outcome, "target_only")[0])) == {*set(held) - {"source_val"}}
 
 
-def test_the_oracle_is_apart_and_its_gap_is_to_every_rule(outcome: api.Outcome) -> None:
+def test_the_oracle_is_apart_and_its_gap_is_to_every_rule(outcome: experiment.Outcome) -> None:
     assert [name for name, rule in RULES.items() if not rule.ranked] == ["oracle_last"]
     gap = next(g for g in outcome.gaps if g.method == "dann")
     assert set(gap.below) == {*LOCAL} - {"oracle_last"}
@@ -157,17 +159,17 @@ def test_the_oracle_is_apart_and_its_gap_is_to_every_rule(outcome: api.Outcome) 
 
 def test_trial_0_is_the_default_cell_and_is_run_again_only_for_its_predictions(tmp_path: Path) -> None:
     options = Options(results=tmp_path / "results", device="cpu", jobs=1)
-    plain = api.execute(asked(("default",), trials=None), options)
+    plain = experiment.execute(asked(("default",), trials=None), options)
     assert (plain.computed, (tmp_path / "results" / "trials").exists()) == (3, False)
-    chosen = api.execute(asked(("cv",), trials=2), options)
+    chosen = experiment.execute(asked(("cv",), trials=2), options)
     assert chosen.computed == 6  # the three defaults' predictions were not kept
     lines = chosen.store.file.read_text().splitlines()
-    again = api.execute(asked(("cv",), trials=2), options)
+    again = experiment.execute(asked(("cv",), trials=2), options)
     assert (again.computed, again.store.file.read_text().splitlines()) == (0, lines)
     first = next(r for r in plain.rows if r.method == "dann")
     assert chosen.store.rows[first.key] == first  # the first row stands
     trials.file(options.results or tmp_path, first.key).unlink()
-    assert api.execute(asked(("cv",), trials=2), options).computed == 1
+    assert experiment.execute(asked(("cv",), trials=2), options).computed == 1
 
 
 DAWDLER = """
@@ -202,7 +204,7 @@ def test_a_trial_far_slower_than_its_reference_is_ended_and_not_chosen(
     monkeypatch.setattr(trials, "PATIENCE", 2.0)
     (tmp_path / "dawdler.py").write_text(DAWDLER)
     wanted = asked(("im",), methods=("dann", f"{tmp_path}/dawdler.py:Dawdler"), budgets=(1,), trials=2)
-    outcome = api.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
+    outcome = experiment.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
     slow = next(r for r in outcome.store.rows.values() if r.config.get("pause"))
     assert slow.status == "failed"
     assert "2 times what its reference takes" in str(slow.reason)
@@ -214,7 +216,7 @@ def test_a_trial_whose_kept_scores_are_none_fails_and_its_row_says_how_it_was_co
     told = DAWDLER.replace("sleep(self.pause)", "calls = []").replace("torch.zeros(len(x), train.n_classes)", answers)
     (tmp_path / "turncoat.py").write_text(told)
     wanted = asked(("im",), methods=("dann", f"{tmp_path}/turncoat.py:Dawdler"), budgets=(1,), trials=1)
-    outcome = api.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
+    outcome = experiment.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
     failed = next(r for r in outcome.store.rows.values() if "pause" in r.config)
     assert (failed.status, failed.value, failed.fit_s) == ("failed", None, None)
     assert "owed" in str(failed.reason)
@@ -252,7 +254,7 @@ def test_permuted_test_labels_move_no_prediction_and_no_choice(tmp_path: Path) -
     for kind in (Bench, Permuted):
         bench = kind(Conditions(changed_data=True))
         store = Store(tmp_path / kind.__name__)
-        with Workers(modules=api.preloaded(["dann"])) as workers:
+        with Workers(modules=experiment.preloaded(["dann"])) as workers:
             described = descriptions.describe(["dann"], {"steps": "3"}, workers)
             own = plans.trials_of(plans.cell(task, described["dann"], 5, 0, 0), 3)
             Sweep(own, bench, store, workers).run()
@@ -288,7 +290,7 @@ CANNOT: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_rule_that_cannot_be_asked_is_a_mistake_in_one_line(name: str, tmp_path: Path) -> None:
     more, said = CANNOT[name]
     with pytest.raises(Mistake) as error:
-        api.execute(asked(**{"rules": ("cv",), **more}), Options(results=tmp_path, device="cpu", jobs=1))
+        experiment.execute(asked(**{"rules": ("cv",), **more}), Options(results=tmp_path, device="cpu", jobs=1))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "rows.jsonl").exists()
@@ -296,13 +298,13 @@ def test_a_rule_that_cannot_be_asked_is_a_mistake_in_one_line(name: str, tmp_pat
 
 def test_a_rule_that_can_be_asked_at_some_budgets_is_left_out_at_the_others(tmp_path: Path) -> None:
     options = Options(results=tmp_path, device="cpu", jobs=1)
-    found = api.execute(asked(("cv",), budgets=(1, 2), trials=1), options)
+    found = experiment.execute(asked(("cv",), budgets=(1, 2), trials=1), options)
     assert {x.budget for x in found.lines} == {2}
     assert any(text.startswith("left out under rule cv") for text in found.plan.notices)
 
 
 def description(*fields: str) -> Description:
-    from tlbench.method import Field
+    from tlbench.methods.method import Field
 
     known = tuple(Field(name, "int", 1) for name in fields)
     return Description("m", "m", "o", "", "", (), (), ("classification",), (), "", known, {}, {}, "d")
@@ -343,7 +345,7 @@ def test_what_was_kept_is_read_only_as_plain_arrays_of_the_right_length(tmp_path
 
 
 def test_rules_are_listed_with_the_labels_that_they_touch(capsys: pytest.CaptureFixture[str]) -> None:
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     catalog.show_list("rules", as_json=False)
     said = capsys.readouterr().out.splitlines()
@@ -352,4 +354,4 @@ def test_rules_are_listed_with_the_labels_that_they_touch(capsys: pytest.Capture
     for rule in RULES.values():
         assert set(rule.labels) <= set(rule.looks) or rule.score is None
         assert (rule.touches.startswith("none")) == (not rule.labels)
-    assert selection.named("snd").labels == ()
+    assert rules.named("snd").labels == ()

@@ -23,7 +23,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from tlbench.selection import RULES, Evidence
+from tlbench.runner.selection.rules import RULES, Evidence
 
 Array = NDArray[np.float64]
 D, M, N_S, N_V, N_U = 20, 1.5, 1000, 100, 500

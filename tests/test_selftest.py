@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tlbench import record, selftest
-from tlbench.calibration.demands import of_learners
-from tlbench.mistake import Mistake
-from tlbench.scoring import scored
+from tlbench.errors import Mistake
+from tlbench.runner import record
+from tlbench.runner.scoring import scored
+from tlbench.verification.known_truth import selftest
+from tlbench.verification.known_truth.demands import of_learners
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ import pytest
 from resampled import bootstrap
 from scipy import stats as scipy_stats
 
-from tlbench.stats import harm, over_families, over_seeds, p_greater, pooled_t, rate, two_way_packed
+from tlbench.results.stats import harm, over_families, over_seeds, p_greater, pooled_t, rate, two_way_packed
 
 TASKS = 24
 REPLICATES = 400  # METHODOLOGY 1.4

@@ -20,9 +20,10 @@ from tlbench_baselines.weighted_sources import WeightedSources, mixture, told_ap
 from torch import Tensor
 from torch.nn.functional import softmax
 
-from tlbench import calibration, nets
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
-from tlbench.embed import nothing_of
+from tlbench.tasks import synthetic
+from tlbench.training import networks
+from tlbench.training.features import nothing_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,12 +41,12 @@ SPEC = {"kind": "bottleneck", "width": 32, "scale": "standard"}
 
 def turned(names: tuple[str, ...], k: int, seed: int = 0, steps: int = 300) -> tuple[Train, Labeled]:
     """CAL-9: sources whose classes lie along axes at an angle to the target's; k shots a class, and test samples."""
-    parts = [calibration.domain("cal9", name, seed) for name in (*names, "target")]
+    parts = [synthetic.domain("cal9", name, seed) for name in (*names, "target")]
     labeled = [Labeled(torch.from_numpy(np.array(d.x)), torch.from_numpy(d.y)) for d in parts]
     official = torch.from_numpy(np.array(parts[-1].official_test))
     test, pool = (Labeled(labeled[-1].x[rows], labeled[-1].y[rows]) for rows in (official, ~official))
     shown = torch.cat([torch.nonzero(pool.y == c)[:k, 0] for c in range(2)])
-    backbone = lambda: nets.build(SPEC, [p.x for p in labeled[:-1]] + [pool.x], seed)  # noqa: E731
+    backbone = lambda: networks.build(SPEC, [p.x for p in labeled[:-1]] + [pool.x], seed)  # noqa: E731
     train = Train(
         tuple(labeled[:-1]), Unlabeled(pool.x[len(shown) :]), Labeled(pool.x[shown], pool.y[shown]), 2, backbone,
         Recipe(steps=steps),
@@ -163,7 +164,7 @@ def test_the_mixture_is_the_one_that_a_general_solver_finds(agrees: Agrees) -> N
     agrees("weighted_sources", "the likelihood by scipy's SLSQP", mixture(torch.from_numpy(likely), 2000), best.x, 1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::tlbench.convergence.NotConverged")  # two sources nearly alike: EM is slow
+@pytest.mark.filterwarnings("ignore::tlbench.training.convergence.NotConverged")  # two sources nearly alike: EM is slow
 def test_a_score_is_the_hypotheses_mixed_by_how_likely_the_input_is_under_each_source(agrees: Agrees) -> None:
     train, test = turned(("rot0", "rot60", "rot20a"), 0, steps=20)
     alone = [SourceOnly().fit(replace(train, sources=(s,)), 2)(test.x) for s in train.sources]
@@ -199,7 +200,7 @@ def test_each_input_goes_to_the_hypothesis_of_its_source(k: int) -> None:
     sources = place(300, -4, 1), place(300, 4, -1)
     both = [torch.cat(pair) for pair in zip(*((p.x, p.y) for p in (place(200, -4, 1), place(200, 4, -1))), strict=True)]
     shots = Labeled(both[0][:k], both[1][:k])
-    backbone = lambda: nets.build(SPEC, [s.x for s in sources], 0)  # noqa: E731
+    backbone = lambda: networks.build(SPEC, [s.x for s in sources], 0)  # noqa: E731
     train = Train(sources, Unlabeled(both[0]), shots, 2, backbone, Recipe(steps=200))
     scores = WeightedSources().fit(train, 0)(both[0])
     assert accuracy(scores, both[1]) > 0.9

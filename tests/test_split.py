@@ -17,21 +17,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlbench import loaders, registry
-from tlbench.card import CORE_BUDGETS, FULL, Card, Task
 from tlbench.data import Domain
-from tlbench.loaders import embedded
-from tlbench.mistake import Mistake
-from tlbench.split import Draw, Partition, Split, hash_order, partition, source_rows, split, untested
+from tlbench.errors import Mistake
+from tlbench.tasks import builtin, loaders, registry
+from tlbench.tasks.card import CORE_BUDGETS, FULL, Card, Task
+from tlbench.tasks.split import Draw, Partition, Split, hash_order, partition, source_rows, split, untested
 
 # SHA-256 of the manifest of digits/photos, seed 0. It names the published test set and shots, so a change of it makes
 # old and new numbers incomparable: bump `split.ALGORITHM` (or `embedded.VERSION`) with it, then freeze anew.
 FROZEN = "0c883a4aec2ae4c6b05ed6d0fc5efeb43348985506b02a2fdb5a4c52cbeea287"
 PRINT = """
 import pathlib, sys
-from tlbench.registry import find
-from tlbench.loaders import embedded
-from tlbench.split import split
+from tlbench.tasks.registry import find
+from tlbench.tasks.loaders import embedded
+from tlbench.tasks.split import split
 photos = embedded.load("photos", pathlib.Path(sys.argv[1]))
 print(split(find("digits/fonts-photos")[0], photos, 0).digest)
 """
@@ -422,7 +421,7 @@ def test_the_digest_tells_seeds_data_and_modes_apart() -> None:
 
 
 def test_the_split_of_digits_is_the_published_one_in_every_process(tmp_path: Path) -> None:
-    photos = embedded.load("photos", tmp_path)
+    photos = builtin.load("photos", tmp_path)
     assert split(registry.find("digits/handwritten-photos")[0], photos, 0).digest == FROZEN
     done = subprocess.run(
         [sys.executable, "-c", PRINT, str(tmp_path)],

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from made import failure, stored, study
 from resampled import bootstrap
 
-from tlbench import frame, grid, ranking, standings, stats, tables
-from tlbench.grid import Grid
-from tlbench.standings import Standing
+from tlbench.board import tables
+from tlbench.results import frame, grid, ranking, standings, stats
+from tlbench.results.grid import Grid
+from tlbench.results.standings import Standing
 
 TASKS = ("toy/a-b", "toy/b-a", "other/x-y", "third/u-v")
 

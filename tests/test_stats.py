@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import optimize
 from scipy import stats as scipy_stats
 
-from tlbench import stats
-from tlbench.stats import (
+from tlbench.results import stats
+from tlbench.results.stats import (
     MARGIN,
     SEEDS_TO_TEST,
     Estimate,

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from tlbench import energy
-from tlbench.energy import Energy, rapl
-from tlbench.machine import busy_seconds, machine_class, other_runs, rates, score
-from tlbench.stopwatch import StepWatch, arithmetic, latencies, loops_of, step_gflops, step_seconds
-from tlbench.timing import Meter
+from tlbench.runner.machine import busy_seconds, machine_class, other_runs, rates, score
+from tlbench.runner.worker import energy
+from tlbench.runner.worker.energy import Energy, rapl
+from tlbench.runner.worker.stopwatch import StepWatch, arithmetic, latencies, loops_of, step_gflops, step_seconds
+from tlbench.training.meter import Meter
 
 
 def looped(meter: Meter, steps: int, turns: int, told: bool = True) -> nn.Linear:
@@ -148,9 +148,9 @@ def test_other_runs_are_told_from_ones_own_and_from_their_children(tmp_path: Pat
 
     process(tmp_path, 1, 0, "init")
     process(tmp_path, os.getpid(), 1, "python", "-m", "tlbench.cli")
-    process(tmp_path, 99990001, os.getpid(), "python", "-m", "tlbench.worker")
-    process(tmp_path, 99990002, 1, "python", "-m", "tlbench.worker")
-    process(tmp_path, 99990003, 99990002, "python", "-m", "tlbench.worker")
+    process(tmp_path, 99990001, os.getpid(), "python", "-m", "tlbench.runner.worker.server")
+    process(tmp_path, 99990002, 1, "python", "-m", "tlbench.runner.worker.server")
+    process(tmp_path, 99990003, 99990002, "python", "-m", "tlbench.runner.worker.server")
     assert other_runs(tmp_path) == 1
 
 

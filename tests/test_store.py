@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlbench import store
-from tlbench.mistake import Mistake
-from tlbench.row import COLUMNS, LATER, Row, packed_bits
-from tlbench.store import Store
+from tlbench.errors import Mistake
+from tlbench.results import store
+from tlbench.results.row import COLUMNS, LATER, Row, packed_bits
+from tlbench.results.store import Store
 
 BITS = np.array([True, False, True, True, False, False, True, False, True, True, False])
 
@@ -222,7 +222,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from test_store import row
-from tlbench.store import Store
+from tlbench.results.store import Store
 
 folder, who = Path(sys.argv[1]), sys.argv[2]
 mine = Store(folder)
@@ -263,8 +263,8 @@ FILLED = """
 import resource, sys
 from pathlib import Path
 from test_store import row
-from tlbench.mistake import Mistake
-from tlbench.store import Store
+from tlbench.errors import Mistake
+from tlbench.results.store import Store
 
 folder, most = Path(sys.argv[1]), int(sys.argv[2])
 if most:
@@ -388,9 +388,8 @@ def test_collect_keeps_a_shard_that_it_could_not_fold_in(tmp_path: Path) -> None
 
 def test_no_two_workers_write_the_same_shard(tmp_path: Path) -> None:
     mine = {store.shard(tmp_path, i).file for i in range(3)}
-    script = (
-        "import sys; from pathlib import Path; from tlbench import store; print(store.shard(Path(sys.argv[1]), 0).file)"
-    )
+    script = "import sys; from pathlib import Path; from tlbench.results import store\n"
+    script += "print(store.shard(Path(sys.argv[1]), 0).file)"
     theirs = Path(python(script, tmp_path).stdout.strip())
     assert len({*mine, theirs}) == 4
     assert {f.parent for f in (*mine, theirs)} == {tmp_path / "shards"}

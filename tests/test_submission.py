@@ -14,25 +14,18 @@ import tampered
 from held import refused
 from tampered import CASES, Bundled, copy_of, made, rejected
 
-from tlbench import (
-    bundle,
-    controls,
-    descriptions,
-    freezing,
-    plausibility,
-    predictions,
-    scoring,
-    submission,
-    submissions,
-    versions,
-)  # fmt: skip
-from tlbench.api import Options
-from tlbench.executors.local import Workers
-from tlbench.inspection import on_the_board
-from tlbench.mistake import Mistake
-from tlbench.row import Row, packed_bits
-from tlbench.store import Store
-from tlbench.verification import Verification
+from tlbench.board import freezing
+from tlbench.errors import Mistake
+from tlbench.methods import versions  # fmt: skip
+from tlbench.results import accepted, bundle, predictions
+from tlbench.results.row import Row, packed_bits
+from tlbench.results.store import Store
+from tlbench.runner import descriptions, scoring
+from tlbench.runner.experiment import Options
+from tlbench.runner.worker.local import Workers
+from tlbench.verification.submissions import controls, plausibility, submit
+from tlbench.verification.submissions.inspection import on_the_board
+from tlbench.verification.submissions.verify import Verification
 
 DOCS = Path(__file__).parent.parent / "docs" / "submit.md"
 
@@ -126,7 +119,7 @@ def test_a_module_that_forges_what_it_is_has_no_other_file_copied(honest: Bundle
         with pytest.raises(Mistake, match="no description"):
             descriptions.described(spec, {}, workers)
         with pytest.raises(Mistake, match=r"/etc/passwd as its code"):
-            submission._copy(tmp_path, spec, honest.method, workers)
+            submit._copy(tmp_path, spec, honest.method, workers)
 
 
 def test_an_error_beyond_all_numbers_is_no_value() -> None:
@@ -221,14 +214,14 @@ def test_a_row_without_predictions_is_run_again_and_no_other(honest: Bundled) ->
 def test_only_a_record_of_this_very_bundle_accepts_it(honest: Bundled, tmp_path: Path) -> None:
     place = tmp_path / "submissions" / "one"
     folder = copy_of(honest.folder, place)
-    assert submissions.verified(submissions.of(tmp_path)) == []
+    assert accepted.verified(accepted.of(tmp_path)) == []
     tampered.forged_record(folder)
-    assert submissions.verified(submissions.of(tmp_path)) == []
+    assert accepted.verified(accepted.of(tmp_path)) == []
     record = json.loads((folder / "verification.json").read_text()) | {"bundle": bundle.read(folder).digest}
     (folder / "verification.json").write_text(json.dumps(record))
-    assert len(submissions.verified(submissions.of(tmp_path))) == 6
+    assert len(accepted.verified(accepted.of(tmp_path))) == 6
     tampered.changed_value(folder)
-    assert submissions.verified(submissions.of(tmp_path)) == []
+    assert accepted.verified(accepted.of(tmp_path)) == []
 
 
 def test_a_copy_on_the_board_is_the_bundle_itself_but_for_another_name(honest: Bundled, tmp_path: Path) -> None:
@@ -319,15 +312,15 @@ def test_a_correction_is_a_new_bundle_that_says_why(honest: Bundled, tmp_path: P
         tampered.forged_record(folder)
         record = json.loads((folder / "verification.json").read_text()) | {"bundle": bundle.read(folder).digest}
         (folder / "verification.json").write_text(json.dumps(record))
-    left = submissions.verified(submissions.of(tmp_path))
+    left = accepted.verified(accepted.of(tmp_path))
     assert {r.key for r in left} == {r.key for r in bundle.read(new).rows}
     assert set(bundle.read(new).about.supersedes.values()) == {"a wrong constant"}
 
 
 def test_a_pack_of_the_same_predictions_has_the_same_bytes(tmp_path: Path) -> None:
     answers = {f"{i:064x}": np.arange(i + 1, dtype=np.uint8) for i in range(3)}
-    submission.pack(tmp_path / "a", answers)
-    submission.pack(tmp_path / "b", dict(reversed(answers.items())))
+    submit.pack(tmp_path / "a", answers)
+    submit.pack(tmp_path / "b", dict(reversed(answers.items())))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     for array in (np.array([1.5], np.float64), np.zeros((2, 3, 6), np.float32), np.array([300], np.uint16)):
         predictions.keep(tmp_path / "x.npy", array)

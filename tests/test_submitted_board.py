@@ -14,11 +14,12 @@ from made import stored, study
 from tampered import seal
 from test_board import OTHER, PAIRS, _small_core, rows
 
-from tlbench import bundle, markdown
-from tlbench.board import Board
-from tlbench.markdown import BEGIN, END
-from tlbench.row import Row
-from tlbench.split import sha
+from tlbench.board import markdown
+from tlbench.board.board import Board
+from tlbench.board.markdown import BEGIN, END
+from tlbench.results import bundle
+from tlbench.results.row import Row
+from tlbench.tasks.split import sha
 
 __all__ = ["_small_core"]
 NAME = "mine:Mine"

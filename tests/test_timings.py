@@ -21,12 +21,14 @@ from made import stored, study
 from test_cli import tlbench
 from test_resume import HEEDING_CTRL_C, until
 
-from tlbench import api, frozen, machine, markdown, tables
-from tlbench.api import Options
-from tlbench.board import Board
-from tlbench.mistake import Mistake
-from tlbench.store import Store
-from tlbench.timings import Timing, Timings, interval, is_noisy, ratios, read_timing
+from tlbench.board import markdown, tables
+from tlbench.board.board import Board
+from tlbench.errors import Mistake
+from tlbench.results.store import Store
+from tlbench.results.timings import Timing, Timings, interval, is_noisy, ratios, read_timing
+from tlbench.runner import experiment, machine
+from tlbench.runner.experiment import Options
+from tlbench.tasks import split_digests
 
 QUICK = ("--set", "steps=12", "--seeds", "0-1", "--device", "cpu")
 
@@ -133,7 +135,7 @@ def test_the_machine_is_measured_before_and_after(made: list[Timing]) -> None:
 
 def test_a_timed_cell_is_the_cell_of_the_accuracy_pass(made: list[Timing], tmp_path: Path) -> None:
     options = Options(results=tmp_path, jobs=1, device="cpu")
-    frame = api.run("wdbc_shift", "coral", budgets=[1], seeds=[0, 1], settings={"steps": 12}, options=options)
+    frame = experiment.run("wdbc_shift", "coral", budgets=[1], seeds=[0, 1], settings={"steps": 12}, options=options)
     timed = {t.key for t in made if t.method in ("coral", "target_only") and t.budget == 1}
     assert timed <= set(frame.key)
     assert all(0 < r.first_step_s <= r.fit_s and r.total_s == r.fit_s for r in Store(tmp_path).rows.values())
@@ -305,7 +307,7 @@ def test_the_table_of_costs_has_a_budget_a_line_and_digits_enough(made: list[Tim
 def test_where_the_references_alone_were_timed_the_board_does_not_claim_a_time(
     made: list[Timing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
+    monkeypatch.setattr(split_digests, "differs", lambda suite, where, digest: False)
     task, draw = "wdbc_shift/wdbc_biased-wdbc", np.random.default_rng(0)
     rows = study({m: draw.random((1, 5, 30)) < 0.5 for m in ("source_only", "coral")}, (task,), budget=0)
 
@@ -360,7 +362,7 @@ def test_the_board_shows_what_counts_as_a_ratio_to_the_reference(
         held.extend([replace(t, default=True, noisy=False, contended=t.method == "adda", fit_s=fit)])
     shown = markdown.text(Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))))
     assert "No rows yet" in shown  # their splits are invented
-    monkeypatch.setattr(frozen, "differs", lambda suite, where, digest: False)
+    monkeypatch.setattr(split_digests, "differs", lambda suite, where, digest: False)
     text = markdown.text(Board(stored(tmp_path, study(answers, ("wdbc_shift/wdbc_biased-wdbc",)))))
     assert "## Cost" in text
     cost = text.partition("## Cost")[2]

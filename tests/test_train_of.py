@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tlbench import Labeled, Train, Unlabeled, nets
+from tlbench import Labeled, Train, Unlabeled
 from tlbench.data import Recipe
-from tlbench.loading import load
-from tlbench.method import Refusal
+from tlbench.errors import Refusal
+from tlbench.methods.loader import load
+from tlbench.training import networks
 
 Y = np.arange(48) % 3
 DRAW = np.random.default_rng(0)
@@ -37,7 +38,7 @@ def test_a_fit_gives_the_scores_that_it_gives_in_the_harness(name: str) -> None:
     xs, xt, few = (torch.from_numpy(a).float() for a in (X, X + 1, SHOTS[0]))
     y, spec = torch.from_numpy(Y), {"kind": "bottleneck", "width": 256, "scale": "standard"}
     shots = Labeled(few, y[:9])
-    by_hand = Train((Labeled(xs, y),), Unlabeled(xt), shots, 3, lambda: nets.build(spec, [xs, xt], 4), SHORT)
+    by_hand = Train((Labeled(xs, y),), Unlabeled(xt), shots, 3, lambda: networks.build(spec, [xs, xt], 4), SHORT)
     given = Train.of(X, Y, X + 1, SHOTS, recipe=SHORT, seed=4)
     assert torch.equal(fitted(name, given), fitted(name, by_hand))
 
@@ -46,7 +47,7 @@ def test_images_get_the_harness_s_small_network() -> None:
     x, y = torch.from_numpy(IMAGES), torch.from_numpy(Y[:24])
     by_hand = Train(
         (Labeled(x, y),), Unlabeled(x), Labeled(x[:0], y[:0]), 3,
-        lambda: nets.build({"kind": "convnet", "augment": ()}, [x, x], 0), SHORT,
+        lambda: networks.build({"kind": "convnet", "augment": ()}, [x, x], 0), SHORT,
     )  # fmt: skip
     given = Train.of(IMAGES, Y[:24], IMAGES, recipe=SHORT)
     assert torch.equal(fitted("dann", given), fitted("dann", by_hand))

@@ -17,8 +17,9 @@ from tlbench_baselines.stochnorm import StochasticNorm
 from torch import nn
 from written import D, batch, some, trunk, wrong
 
-from tlbench import Train, loading
-from tlbench.descent import batches
+from tlbench import Train
+from tlbench.methods import loader
+from tlbench.training.trainer import batches
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +140,7 @@ STAGES = {stage.__name__: stage for stage in (lp_ft, partial_finetune, layer_tra
 def test_the_second_stage_moves_what_the_paper_moves(name: str, agrees: Agrees) -> None:
     train, b = batch()
     train = replace(train, recipe=replace(train.recipe, steps=12, batch=4, lr=0.05))
-    net, method = source(train), loading.load(name)()
+    net, method = source(train), loader.load(name)()
     if name == "layer_transfer":
         method = replace(method, freeze=True)
     STAGES[name](train, net)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from tlbench import validators as v
-from tlbench.metrics import accuracy
+from tlbench.runner.selection import validators as v
+from tlbench.tasks.metrics import accuracy
 
 HELD = frozen("validators")
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlbench.data import Domain
-from tlbench.loaders.views import placed, subset, viewed
-from tlbench.mistake import Mistake
-from tlbench.place import Place, View
+from tlbench.errors import Mistake
+from tlbench.tasks.loaders.views import placed, subset, viewed
+from tlbench.tasks.place import Place, View
 
 
 def domain(n: int = 30, test: bool = False) -> Domain:

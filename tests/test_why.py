@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from held import failed, over, references, refused, row, store, tlbench
 
-from tlbench import registry
-from tlbench.mistake import Mistake
-from tlbench.row import Row
-from tlbench.store import Store
-from tlbench.timings import Timings
-from tlbench.trace import command, ranges, trace
+from tlbench.board.explain import command, ranges, trace
+from tlbench.errors import Mistake
+from tlbench.results.row import Row
+from tlbench.results.store import Store
+from tlbench.results.timings import Timings
+from tlbench.tasks import registry
 
 ROOT = Path(__file__).parent.parent
 TASK = "birds/a-b"

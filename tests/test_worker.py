@@ -20,18 +20,19 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench import api, card, inputs, record, registry
-from tlbench.api import Options
-from tlbench.bench import Bench
-from tlbench.cell import Cell, Conditions
 from tlbench.data import Domain
-from tlbench.executors.local import Ended, Workers
-from tlbench.jail import Limits
-from tlbench.method import Description
-from tlbench.request import Request
-from tlbench.split import Split
-from tlbench.store import Store
-from tlbench.sweep import Sweep
+from tlbench.methods.method import Description
+from tlbench.results.store import Store
+from tlbench.runner import experiment, inputs, record
+from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.experiment import Options
+from tlbench.runner.request import Request
+from tlbench.runner.sandbox.sandbox import Limits
+from tlbench.runner.sweep import Sweep
+from tlbench.runner.worker.local import Ended, Workers
+from tlbench.tasks import card, registry
+from tlbench.tasks.split import Split
 
 PAIR = "digits/handwritten-fonts"
 WORST = '''
@@ -51,7 +52,7 @@ import torch
 from torch import Tensor
 
 import tlbench
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
 
 
 def right(train: tlbench.Train):
@@ -436,7 +437,7 @@ def workers() -> Iterator[Workers]:
 @pytest.mark.usefixtures("here")
 def test_a_server_found_dead_costs_no_cell(workers: Workers, tmp_path: Path) -> None:
     request = Request((PAIR,), ("source_only",), (0,), (0, 1), {"steps": "2"})
-    plan, bench = api.prepared(request, Options(tmp_path, device="cpu"), workers)
+    plan, bench = experiment.prepared(request, Options(tmp_path, device="cpu"), workers)
     workers.warm()
     assert workers._server is not None
     workers._server.kill()
@@ -478,10 +479,10 @@ def test_a_server_that_never_comes_up_is_said_and_not_tried_for_ever(
     (broken / "__init__.py").write_text("raise SystemExit('no torch today')")
     request = Request((PAIR,), ("source_only",), (0,), (0,), {"steps": "2"})
     with Workers() as workers:
-        plan, bench = api.prepared(request, Options(tmp_path, device="cpu"), workers)
+        plan, bench = experiment.prepared(request, Options(tmp_path, device="cpu"), workers)
         workers._stop()
         monkeypatch.setenv("PYTHONPATH", str(broken.parent))
-        with pytest.raises(api.plans.Mistake, match="the worker server does not stay up"):
+        with pytest.raises(experiment.plans.Mistake, match="the worker server does not stay up"):
             Sweep(plan.cells, bench, Store(tmp_path), workers).run()
     assert Store(tmp_path).rows == {}
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tlbench import Labeled, Train, Unlabeled, nets
+from tlbench import Labeled, Train, Unlabeled
 from tlbench.data import Recipe
-from tlbench.descent import Batch
+from tlbench.training import networks
+from tlbench.training.trainer import Batch
 
 D, K, PROGRESS = 5, 3, 0.3
 RAMP = 2 / (1 + math.exp(-10 * PROGRESS)) - 1
@@ -23,9 +24,9 @@ def some(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def trunk() -> nets.Backbone:
+def trunk() -> networks.Backbone:
     layers = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, D), nn.Tanh())
-    return nets.Backbone(nn.Identity(), nn.Identity(), layers, D)
+    return networks.Backbone(nn.Identity(), nn.Identity(), layers, D)
 
 
 def batch() -> tuple[Train, Batch]:

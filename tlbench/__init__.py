@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlbench.api import leaderboard, run
-    from tlbench.comparison import compare
-    from tlbench.convergence import NotConverged
+    from tlbench.board.comparison import compare
+    from tlbench.board.markdown import leaderboard
     from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
-    from tlbench.method import Method, Refusal
-    from tlbench.mistake import Mistake
+    from tlbench.errors import Mistake, Refusal
+    from tlbench.methods.method import Method
+    from tlbench.runner.experiment import run
+    from tlbench.training.convergence import NotConverged
 
 __version__ = "0.1.0"
 PROTOCOL = 1  # of the harness: bumped when a change of it (not of a method or a card) moves a number
@@ -23,8 +24,9 @@ PROTOCOL = 1  # of the harness: bumped when a change of it (not of a method or a
 _HOMES = {  # loaded when asked for: the command line must answer before numpy is there
     "Episodes": "data", "Labeled": "data", "Learner": "data", "Predictor": "data", "Recipe": "data", "Train": "data",
     "Unlabeled": "data",
-    "Method": "method", "Refusal": "method", "Mistake": "mistake", "NotConverged": "convergence",
-    "compare": "comparison", "leaderboard": "api", "run": "api",
+    "Method": "methods.method", "Mistake": "errors", "Refusal": "errors",
+    "NotConverged": "training.convergence", "compare": "board.comparison", "leaderboard": "board.markdown",
+    "run": "runner.experiment",
 }  # fmt: skip
 __all__ = [
     "Episodes", "Labeled", "Learner", "Method", "Mistake", "NotConverged", "Predictor", "Recipe", "Refusal", "Train",

@@ -163,7 +163,7 @@ class Train:
         Raises:
             ValueError: the arrays do not fit each other; one line says where.
         """
-        from tlbench import arrays
+        from tlbench.training import arrays
 
         sources = _labelled("xs", "ys", arrays.several(xs), arrays.several(ys))
         few = _labelled("shots[0]", "shots[1]", shots[:1], shots[1:]) if shots is not None and len(shots[0]) else {}
@@ -208,7 +208,7 @@ class Train:
         Raises:
             ValueError: the arrays do not fit each other; one line says where.
         """
-        from tlbench import arrays
+        from tlbench.training import arrays
 
         if ways < 2 or shots < 1 or queries < 1:
             raise ValueError(f"an episode has 2 ways, 1 shot and 1 query or more, not {ways}, {shots} and {queries}")
@@ -251,7 +251,7 @@ class Train:
         Raises:
             ValueError: the arrays do not fit each other; one line says where.
         """
-        from tlbench import arrays
+        from tlbench.training import arrays
 
         sources = _labelled("crops", "kinds", arrays.several(crops), arrays.several(kinds))
         x = arrays.inputs(images, "images")
@@ -267,7 +267,7 @@ class Train:
 
 def _labelled(x_name: str, y_name: str, xs: tuple[Any, ...], ys: tuple[Any, ...]) -> dict[str, Labeled]:
     """Inputs with their labels, by what an error calls the inputs."""
-    from tlbench import arrays
+    from tlbench.training import arrays
 
     if len(xs) != len(ys):
         raise ValueError(

@@ -19,8 +19,8 @@ from tlbench_baselines.dann import DANN as Ours
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tlbench import nets
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
+from tlbench.training import networks
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from test_overhead import digits
@@ -34,7 +34,7 @@ def vectors() -> Train:
     spec = {"kind": "bottleneck", "width": 256, "scale": "none"}
     return Train(
         (Labeled(x[:1000], y[:1000]),), Unlabeled(x[1000:]), Labeled(x[:0], y[:0]), 10,
-        lambda: nets.build(spec, [x], 0), Recipe(STEPS, BATCH, 0.01, 1e-3),
+        lambda: networks.build(spec, [x], 0), Recipe(STEPS, BATCH, 0.01, 1e-3),
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def theirs(train: Train, x: np.ndarray, y: np.ndarray, domain: np.ndarray) -> tu
         nonlocal steps
         steps += 1
 
-    critic = nn.Sequential(nets.mlp(net.features.width, 256, 1), nn.Sigmoid(), nn.Flatten(0))
+    critic = nn.Sequential(networks.mlp(net.features.width, 256, 1), nn.Sigmoid(), nn.Flatten(0))
     learner = Theirs(
         net, "flat", reg=1.0, domain_classifier=critic, train_split=None, batch_size=BATCH, max_epochs=2, verbose=0,
         optimizer=torch.optim.SGD, optimizer__momentum=0.9, optimizer__weight_decay=1e-3, lr=0.01, callbacks=[],

@@ -19,8 +19,8 @@ from tlbench_baselines.ot_mapping import OTMapping, transport
 from tlbench_baselines.subspace_alignment import aligned
 from tlbench_baselines.tca import TCA
 
-from tlbench import loaders, registry
-from tlbench.convergence import heard
+from tlbench.tasks import loaders, registry
+from tlbench.training.convergence import heard
 
 PAIRS = (("amazon", "webcam"), ("caltech10", "amazon"), ("webcam", "dslr"))
 DIMS = 20

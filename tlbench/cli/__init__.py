@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from tlbench.cli.app import app
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
 
 # isort: off
 from tlbench.cli import runs, submission, board, catalog, data  # noqa: F401  # each brings its commands, in this order

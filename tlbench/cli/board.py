@@ -13,9 +13,9 @@ from tlbench.cli.app import AsJson, DataRoot, InEdition, Results, app, edition_a
 @app.command()
 def pack(results: Results = None) -> None:
     """Move the store's rows into a packed segment: a tenth of the room, and what one commits."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    command.pack(results)
+    run.pack(results)
 
 
 @app.command()
@@ -30,13 +30,13 @@ def leaderboard(
     edition: InEdition = None,
 ) -> None:
     """Rebuild leaderboard.md between its two markers from an edition's rows."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
     if with_:
-        from tlbench import referee
+        from tlbench.cli.commands import submissions
 
-        raise SystemExit(referee.preview(with_, results, file, edition))
-    raise SystemExit(command.leaderboard(results, file, check, edition))
+        raise SystemExit(submissions.preview(with_, results, file, edition))
+    raise SystemExit(run.leaderboard(results, file, check, edition))
 
 
 @app.command()
@@ -53,7 +53,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Two methods on the cells that both have: differences with intervals, and a verdict."""
-    from tlbench import questions
+    from tlbench.cli.commands import questions
 
     questions.compare(first, second, task or [], budget, results, as_json, edition)
 
@@ -69,7 +69,7 @@ def why(
     as_json: AsJson = False,
 ) -> None:
     """The rows behind a cell of the board, and the command that makes them again."""
-    from tlbench import questions
+    from tlbench.cli.commands import questions
 
     questions.why(method, task, budget, rule, results, as_json, edition)
 
@@ -84,7 +84,7 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """What to use on a task, from the board's tasks most like it; and what is likely to do harm."""
-    from tlbench import questions
+    from tlbench.cli.commands import questions
 
     questions.recommend(task, budget, results, data_root, as_json, edition)
 
@@ -92,9 +92,9 @@ def recommend(
 @edition_app.command("list")
 def editions(results: Results = None, as_json: AsJson = False) -> None:
     """The editions of a store: rows, methods, tasks, dates."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    command.editions_of(results, as_json)
+    run.editions_of(results, as_json)
 
 
 @edition_app.command()
@@ -103,9 +103,9 @@ def freeze(
     results: Results = None,
 ) -> None:
     """Freeze the open edition: its packed rows, timings and submissions, with all that its board rests on."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    command.freeze(name, results)
+    run.freeze(name, results)
 
 
 @edition_app.command()
@@ -116,6 +116,6 @@ def changes(
     file: Annotated[Path | None, typer.Option(help="Write it there [default: print it].")] = None,
 ) -> None:
     """What changed from one edition to another, method by method, and why."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    command.changes(old, new, results, file)
+    run.changes(old, new, results, file)

@@ -15,7 +15,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """What there is."""
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     catalog.show_list(what, as_json)
 
@@ -28,7 +28,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """All about one task or method."""
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     if split is None:
         catalog.show(name, as_json)
@@ -39,7 +39,7 @@ def show(
 @app.command()
 def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson = False) -> None:
     """Versions, devices, data, weights, free disk, and what is missing."""
-    from tlbench import doctor as examination
+    from tlbench.cli.commands import doctor as examination
 
     examination.show(data_root, results, as_json)
 
@@ -47,7 +47,7 @@ def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson 
 @new_app.command()
 def task(name: Annotated[str, typer.Argument(help="A name, or the path of a .toml to write.")]) -> None:
     """Write a commented task card: your own data, no code."""
-    from tlbench import newcard
+    from tlbench.cli.commands import newcard
 
     print(f"{newcard.write(name)}: written; say in it where your data is, then: tlbench run --task …")
 
@@ -55,7 +55,7 @@ def task(name: Annotated[str, typer.Argument(help="A name, or the path of a .tom
 @new_app.command(name="method")
 def method_(name: Annotated[str, typer.Argument(help="A name, or the path of a folder to make.")]) -> None:
     """Write an installable package with a method that works, and its tests."""
-    from tlbench import newmethod
+    from tlbench.cli.commands import newmethod
 
     folder = newmethod.write(name)
     print(f"{folder}: written; now: uv pip install -e {folder}; tlbench check {newmethod.full_name(folder.name)}")

@@ -19,7 +19,7 @@ def pull(
     mirror: Annotated[str | None, typer.Option(help="An address tried first: serves <dataset>/<path>.")] = None,
 ) -> None:
     """Download and check; goes on where an earlier pull stopped."""
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     catalog.pull(names, root, mirror)
 
@@ -31,7 +31,7 @@ def where(
     as_json: AsJson = False,
 ) -> None:
     """Where each dataset is, or that it is missing."""
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     catalog.where(names or [], data_root, as_json)
 
@@ -39,7 +39,7 @@ def where(
 @data_app.command()
 def freeze(names: Annotated[list[str], typer.Argument(help="Suites.")], data_root: DataRoot = None) -> None:
     """Record the split digests of suites from the data at hand (for who adds a task or bumps its version)."""
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     catalog.freeze(names, data_root)
 
@@ -51,7 +51,7 @@ def audit_(
     as_json: AsJson = False,
 ) -> None:
     """Copies, conflicting labels and empty boxes of each task, and what the rule takes out of training."""
-    from tlbench import audit
+    from tlbench.cli.commands import audit
 
     audit.show(names or [], data_root, as_json)
 
@@ -63,6 +63,6 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every file against its SHA-256; exit 1 and name what differs."""
-    from tlbench import catalog
+    from tlbench.cli.commands import catalog
 
     raise SystemExit(catalog.verify(names or [], data_root, as_json))

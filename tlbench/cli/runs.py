@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tlbench.cli.app import AsJson, DataRoot, Jail, Results, app
-from tlbench.mistake import Mistake
+from tlbench.errors import Mistake
 
 
 @app.command()
@@ -55,9 +55,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run methods on tasks, and the references they are judged by; print the table."""
-    from tlbench import arguments, command
-    from tlbench.api import Options
-    from tlbench.request import Request
+    from tlbench.cli.commands import arguments, run
+    from tlbench.runner.experiment import Options
+    from tlbench.runner.request import Request
 
     request = Request(
         tuple(task or ()),
@@ -78,11 +78,11 @@ def run(
         bf16_features, jail,
     )  # fmt: skip
     if dry_run:
-        command.forecast(request, options, as_json)
+        run.forecast(request, options, as_json)
     elif plan_only is not None:
-        command.plan(request, options, plan_only)
+        run.plan(request, options, plan_only)
     else:
-        raise SystemExit(command.run(request, options, as_json))
+        raise SystemExit(run.run(request, options, as_json))
 
 
 @app.command()
@@ -110,9 +110,9 @@ def time(
     as_json: AsJson = False,
 ) -> None:
     """Time methods and their references one cell at a time, on a machine that is measured before and after."""
-    from tlbench import arguments, clock
-    from tlbench.api import Options
-    from tlbench.request import Request
+    from tlbench.cli.commands import arguments, timing
+    from tlbench.runner.experiment import Options
+    from tlbench.runner.request import Request
 
     request = Request(
         tuple(task), arguments.methods(method), arguments.budgets(budgets), arguments.seeds(seeds),
@@ -121,7 +121,7 @@ def time(
     options = Options(
         results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, bf16_features, jail
     )
-    raise SystemExit(clock.time(request, options, threads, as_json))
+    raise SystemExit(timing.time(request, options, threads, as_json))
 
 
 @app.command()
@@ -131,9 +131,9 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine by matrix products, convolutions, memory and short training loops; about a minute."""
-    from tlbench import clock
+    from tlbench.cli.commands import timing
 
-    clock.calibrate(device, threads, as_json)
+    timing.calibrate(device, threads, as_json)
 
 
 @app.command()
@@ -145,12 +145,12 @@ def answers(
     ] = None,
 ) -> None:
     """Do shipped methods answer small fixed sets as recorded? What moved needs a new version."""
-    from tlbench import command
-    from tlbench.mistake import Mistake
+    from tlbench.cli.commands import run
+    from tlbench.errors import Mistake
 
     if check == (update is not None):
         raise Mistake("answers: say either --check or --update WHY")
-    raise SystemExit(command.answers(method or [], update))
+    raise SystemExit(run.answers(method or [], update))
 
 
 @app.command()
@@ -161,17 +161,17 @@ def worker(
     jail: Jail = "auto",
 ) -> None:
     """Run one cell of a plan and write its row to a shard of its own: what a cluster's scheduler calls."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    raise SystemExit(command.worker(plan, index, results, jail))
+    raise SystemExit(run.worker(plan, index, results, jail))
 
 
 @app.command()
 def collect(results: Results = None) -> None:
     """Fold the shards that workers wrote into the store."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    command.collect(results)
+    run.collect(results)
 
 
 @app.command()
@@ -192,11 +192,11 @@ def reproduce(
     check: Annotated[bool, typer.Option("--check", help="Run nothing; exit 1 if the document would change.")] = False,
 ) -> None:
     """Run published tables under their own protocols; write published against ours to docs/reproduction.md."""
-    from tlbench import command
-    from tlbench.api import Options
+    from tlbench.cli.commands import run
+    from tlbench.runner.experiment import Options
 
     options = Options(results, data_root, None, device, jobs, time_limit, memory_limit, retry_failed)
-    raise SystemExit(command.reproduce(names or [], options, set_ or [], check))
+    raise SystemExit(run.reproduce(names or [], options, set_ or [], check))
 
 
 @app.command()
@@ -208,6 +208,6 @@ def selftest(
     as_json: AsJson = False,
 ) -> None:
     """Run the tasks with known truth and print predicted against measured; exit 1 when a demand does not hold."""
-    from tlbench import command
+    from tlbench.cli.commands import run
 
-    raise SystemExit(command.selftest(suites or [], methods, jobs, verbose, as_json))
+    raise SystemExit(run.selftest(suites or [], methods, jobs, verbose, as_json))

@@ -24,7 +24,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold a method to what every method promises; exit 1 when a promise is broken."""
-    from tlbench import arguments, checkup
+    from tlbench.cli.commands import arguments
+    from tlbench.verification import checkup
 
     settings = arguments.settings(set_ or [])
     found = checkup.check(method, settings, task or [], promise or [], quick, jobs)
@@ -53,18 +54,19 @@ def submit(
     results: Results = None,
 ) -> None:
     """Run what lacks of a method's grid and write it as a bundle for a pull request: docs/submit.md."""
-    from tlbench import arguments, editions, referee
-    from tlbench.api import Options
-    from tlbench.store import default_folder
-    from tlbench.submission import Submission
+    from tlbench.cli.commands import arguments, submissions
+    from tlbench.results import editions
+    from tlbench.results.store import default_folder
+    from tlbench.runner.experiment import Options
+    from tlbench.verification.submissions.submit import Submission
 
     options = Options(results, data_root, None, device, jobs, time_limit, memory_limit)
     chosen = editions.named(results or default_folder(), edition)
     wanted = Submission(
         method, tuple(tasks), arguments.budgets(budgets), arguments.seeds(seeds), partial, name, out,
-        referee.words_of("submit", sys.argv[1:]), supersedes, reason, options, chosen,
+        submissions.words_of("submit", sys.argv[1:]), supersedes, reason, options, chosen,
     )  # fmt: skip
-    referee.submit(wanted)
+    submissions.submit(wanted)
 
 
 @app.command(name="verify")
@@ -80,11 +82,11 @@ def verify_bundle(
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle; exit 0 accept, 1 reject, 3 question: docs/submit.md has every rule."""
-    from tlbench import referee
-    from tlbench.api import Options
+    from tlbench.cli.commands import submissions
+    from tlbench.runner.experiment import Options
 
     options = Options(results, data_root, None, device, 1, time_limit)
-    raise SystemExit(referee.verify(folder, options, sample, seed, record, as_json))
+    raise SystemExit(submissions.verify(folder, options, sample, seed, record, as_json))
 
 
 @app.command()
@@ -94,6 +96,6 @@ def guard(
     results: Results = None,
 ) -> None:
     """Refuse what a pull request may not change: others' rows and bundles; exit 0 accept, 1 reject, 3 question."""
-    from tlbench import referee
+    from tlbench.cli.commands import submissions
 
-    raise SystemExit(referee.guard(base, head, results))
+    raise SystemExit(submissions.guard(base, head, results))

@@ -1,0 +1,1 @@
+"""The leaderboard: its tables, pictures and pages, and the questions one asks of it."""

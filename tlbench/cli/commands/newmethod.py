@@ -1,0 +1,168 @@
+"""`tlbench new method`: a package with a method that works, and its tests, to start from."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+from pathlib import Path
+
+from tlbench.errors import Mistake
+from tlbench.methods.method import shipped
+
+PROJECT = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{distribution}"
+version = "0.1.0"
+description = "A transfer-learning method for tlbench"
+readme = "README.md"
+requires-python = ">=3.11"
+dependencies = ["tlbench"]
+
+[project.optional-dependencies]
+test = ["pytest>=8"]
+
+[project.entry-points."tlbench.methods"]
+{name} = "{name}:{cls}"
+
+[tool.setuptools]
+package-dir = {{ "" = "src" }}
+py-modules = ["{name}"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+"""
+
+METHOD = '''\
+"""{cls}: class means between the source's and the shots'.
+
+A class's mean in the target is not known from a few shots, nor from the source, which looks different. With a normal
+prior around the source's mean that is worth `weight` shots, the posterior mean of a class with n shots is
+
+    m = (weight * mean of the source's + sum of the n shots) / (weight + n)
+
+An input goes to the class whose m is nearest. Without shots that is the source's own mean; a source of another task
+has no say, but in the features.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from tlbench import Labeled, Predictor, Refusal, Train
+from tlbench.training.trainer import ERM
+from tlbench.training.features import embedded
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+
+@dataclass(frozen=True)
+class {cls}(ERM):
+    """Classify by the nearest class mean, the shots' drawn towards the source's."""
+
+    weight: float = 2.0  # how many shots a source's mean is worth
+
+    family: ClassVar[str] = "feature-based"
+    paper: ClassVar[str] = "none yet"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    search: ClassVar[dict[str, tuple[object, ...]]] = {{"weight": ("log", 0.1, 100.0)}}
+
+    def fit(self, train: Train, seed: int) -> Predictor:
+        flat, embed = embedded(train, seed, self)  # features that the source has taught, where there is something to
+        total, n = sums(flat.shots, train.n_classes)
+        for source in flat.sources if flat.same_task else ():
+            s, m = sums(source, train.n_classes)
+            worth = self.weight * (m > 0)  # a class that this source lacks has no mean in it
+            total, n = total + worth * s / m.clamp(min=1), n + worth
+        if not n.any():
+            raise Refusal("neither shots nor a source of the same task: there is no mean of any class")
+        means, lacking = total / n.clamp(min=1e-9), n[:, 0] == 0
+        return lambda x: (-torch.cdist(embed(x), means).square()).masked_fill(lacking, -1e30)
+
+
+def sums(part: Labeled, n_classes: int) -> tuple[Tensor, Tensor]:
+    """The sum of each class's rows, (n_classes, d), and how many they are, (n_classes, 1)."""
+    member = one_hot(part.y, n_classes).to(part.x.dtype)  # (n, n_classes)
+    return member.T @ part.x, member.sum(0)[:, None]
+'''
+
+TEST = '''\
+"""{cls} keeps what every method of tlbench promises: a test a promise."""
+
+from collections.abc import Callable
+
+import pytest
+from tlbench.verification.pytest_plugin import PROMISES
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_{name}_keeps_its_promise(promise: str, tlbench_contract: Callable[..., None]) -> None:
+    tlbench_contract("{full}", promise)
+'''
+
+README = """\
+# {cls}
+
+A transfer-learning method for tlbench, in `src/{name}.py`. From this folder:
+
+```
+uv pip install -e .
+tlbench check {full}
+tlbench run --task digits --method {full}
+```
+
+The first (or `pip install -e .`) installs it beside tlbench, which then lists it; the second holds it to the contract
+that all methods keep; the third measures it against target-only and source-only. `pytest` holds it to the contract
+too, a test a promise.
+"""
+
+FILES = {"pyproject.toml": PROJECT, "src/{name}.py": METHOD, "tests/test_{name}.py": TEST, "README.md": README}
+
+
+def write(where: str) -> Path:
+    """Write a package into the new folder `where`, whose last part is the method's name. Returns the folder.
+
+    Raises:
+        Mistake: there is such a file or folder already, nothing to put it in, or it is no name for a module of its own.
+    """
+    folder = Path(where)
+    name = folder.name
+    if folder.exists() or folder.is_symlink():
+        raise Mistake(f"new method {where}: {folder} is there already and stays as it is; choose another name")
+    if not folder.parent.is_dir():
+        raise Mistake(f"new method {where}: there is no folder {folder.parent}; make it first")
+    check(name, where)
+    full = full_name(name)
+    said = {"name": name, "cls": class_name(name), "distribution": full.partition("/")[0], "full": full}
+    for file, text in FILES.items():
+        place = folder / file.format(**said)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text.format(**said), encoding="utf-8")
+    return folder
+
+
+def check(name: str, where: str) -> None:
+    """Refuse what cannot be a module beside the others.
+
+    Raises:
+        Mistake: no identifier in small letters, a shipped method's name, or a module's that is there already.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", name) or keyword.iskeyword(name):
+        raise Mistake(f"new method {where}: {name!r} is no name for a module; use a-z, 0-9 and '_', as my_method")
+    if name in shipped():
+        raise Mistake(f"new method {where}: a method that ships is called {name!r}; choose another name")
+    if importlib.util.find_spec(name) is not None:
+        raise Mistake(f"new method {where}: there is a module {name!r} already; choose another name")
+
+
+def full_name(name: str) -> str:
+    """How tlbench will call the method once it is installed."""
+    return f"tlbench-{re.sub('_+', '-', name)}/{name}"
+
+
+def class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))

@@ -1,0 +1,1 @@
+"""Methods: the protocol, how one is found and loaded, versions, references."""

@@ -1,0 +1,1 @@
+"""Results: rows, the store, editions, statistics and ranks."""

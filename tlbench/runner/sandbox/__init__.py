@@ -1,0 +1,1 @@
+"""The sandbox of a method's process: what it may open, and what it may call."""

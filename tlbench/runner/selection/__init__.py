@@ -1,0 +1,1 @@
+"""Model selection: criteria, search spaces and trials."""

@@ -1,0 +1,1 @@
+"""The worker process, its children, and what is measured in them."""

@@ -1,0 +1,1 @@
+"""Tasks: cards, the registry, grids, splits and episodes; how a file becomes arrays, and who is labelled."""

@@ -1,0 +1,1 @@
+"""Dataset cards: where public data come from, how they are downloaded, checked and unpacked."""

@@ -1,0 +1,186 @@
+"""Arrays of the user's own: `.npz` with x and y, or a folder with x.npy and y.npy, which may be larger than memory."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.data import Domain
+from tlbench.errors import Mistake
+from tlbench.tasks.file_formats import pixels
+from tlbench.tasks.loaders import parsed
+from tlbench.tasks.loaders.parsed import Array
+from tlbench.tasks.loaders.table import ordered
+
+VERSION = 1  # of the parsing: a change of the arrays bumps it
+CLASSES = ("classes", "names")  # either may hold the names of the classes
+BROKEN = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, ZlibError)
+PIECE = 1 << 24  # bytes read at once
+
+
+def load(file: Path, name: str, classes: tuple[str, ...] = (), number: bool = False) -> Domain:
+    """The samples of an .npz: x (n, ...) and y (n,), whole numbers or names; `classes` names the numbers from 0.
+
+    Args:
+        classes: what y must hold, in order; () takes what the file says, or what is there
+        number: y is a number to predict, not a class
+
+    Returns:
+        x uint8 or float32; images, uint8 (n, h, w), (n, c, h, w) or (n, h, w, c), are (n, c, h, w)
+
+    Raises:
+        Mistake: no such file or array; which array has a wrong shape, type, value or label.
+    """
+
+    def parse() -> tuple[Array, ...]:
+        held = _held(file)
+        named = next((held[key] for key in CLASSES if key in held), np.array([], "U1"))
+        return _compact(held["x"], f"{file}: x"), held["y"], named.astype(str)
+
+    x, y, named = parsed.arrays(f"npz-v{VERSION}", [parsed.digest(file)], 3, parse)
+    return _domain(name, x, y, parsed.hashes(x), classes or tuple(named.tolist()), number, str(file))
+
+
+def folder(place: Path, name: str, classes: tuple[str, ...] = (), number: bool = False) -> Domain:
+    """The samples of x.npy (n, ...) and y.npy (n,), as in an .npz; x stays on the disk.
+
+    It is not changed, so it must be as methods take it: uint8 or float32, row by row, images with channels first.
+
+    Raises:
+        Mistake: a file is missing or no such array.
+    """
+    x, y = (_mapped(place / file) for file in ("x.npy", "y.npy"))
+    where = str(place / "x.npy")
+    if x.dtype not in (np.uint8, np.float32) or not x.dtype.isnative or not x.flags.c_contiguous:
+        order = "row" if x.flags.c_contiguous else "column"
+        raise Mistake(
+            f"{where}: is {x.dtype}, {order} by {order}; save it as uint8 or float32 in C order, as it is used"
+        )
+    sides = pixels(x.dtype, x.shape)
+    if sides and x.ndim == 4 and x.shape[2:] != sides:
+        raise Mistake(f"{where}: has shape {x.shape}; it is used as it is, so save the channels first: (n, c, h, w)")
+    _check(x, where)
+    stat = (place / "x.npy").stat()
+    seen = [str((place / "x.npy").resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
+    (hashes,) = parsed.arrays(f"npy-v{VERSION}", seen, 1, lambda: (_hashes(place / "x.npy", x),))
+    pictures = x[:, None] if sides and x.ndim == 3 else x
+    return _domain(name, pictures, y, tuple(hashes.astype(str).tolist()), classes, number, str(place))
+
+
+def _held(file: Path) -> dict[str, Array]:
+    try:
+        with np.load(io.BytesIO(parsed.read(file)), allow_pickle=False) as held:
+            for key in ("x", "y"):
+                if key not in held.files:
+                    raise Mistake(f"{file}: needs an array {key!r}; has {', '.join(held.files) or 'none'}")
+            return {key: held[key] for key in ("x", "y", *CLASSES) if key in held.files}
+    except BROKEN as error:
+        raise Mistake(f"{file}: not an .npz that can be read ({_said(error)})") from None
+
+
+def _mapped(file: Path) -> Array:
+    try:
+        mapped: Array = np.load(file, mmap_mode="r", allow_pickle=False)
+        return mapped
+    except BROKEN as error:
+        raise Mistake(f"{file}: not an .npy that can be read ({_said(error)})") from None
+
+
+def _said(error: Exception) -> str:
+    if "allow_pickle" in str(error) or "Python objects" in str(error):
+        return "it holds Python objects; save numbers, or texts as np.array(names, dtype=str)"
+    return " ".join(str(error).split())
+
+
+def _compact(x: Array, where: str) -> Array:
+    """uint8 as it is, channels first; other numbers as float32."""
+    if x.dtype.kind not in "buif":
+        raise Mistake(f"{where}: is {x.dtype}; numbers are needed")
+    _check(x, where)
+    if x.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # what overflows is named below
+            x = x.astype(np.float32)
+        _finite(x, 0, where)
+        return x
+    sides = pixels(x.dtype, x.shape)
+    if sides and x.ndim == 3:
+        return x[:, None]
+    return x.transpose(0, 3, 1, 2) if sides and x.shape[2:] != sides else x
+
+
+def _check(x: Array, where: str) -> None:
+    if x.ndim < 2 or not x.size:
+        raise Mistake(f"{where}: has shape {x.shape}; samples by features are needed, or by channels, height and width")
+
+
+def _finite(x: Array, first: int, where: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+    if len(bad):
+        raise Mistake(f"{where}: sample {first + int(bad[0])} holds a value that is no finite float32; correct it")
+
+
+def _hashes(file: Path, x: Array) -> Array:
+    """(n,) SHA-256 of each sample, hex; read in pieces, and not through the map, whose pages would count as memory."""
+    size = x.dtype.itemsize * int(np.prod(x.shape[1:]))
+    many = max(1, PIECE // size)
+    found: list[str] = []
+    with file.open("rb") as stream:
+        stream.seek(file.stat().st_size - size * len(x))
+        for first in range(0, len(x), many):
+            piece = np.frombuffer(stream.read(size * min(many, len(x) - first)), x.dtype).reshape(-1, *x.shape[1:])
+            if x.dtype != np.uint8:
+                _finite(piece, first, str(file))
+            found += parsed.hashes(piece)
+    return np.array(found, "S64")
+
+
+def _domain(
+    name: str, x: Array, y: Array, hashes: tuple[str, ...], classes: tuple[str, ...], number: bool, where: str
+) -> Domain:
+    if y.shape not in ((len(x),), (len(x), 1)):
+        raise Mistake(f"{where}: y has shape {y.shape}, x {x.shape}; one label a sample, ({len(x)},), is needed")
+    ids = tuple(f"{name}/{i:06d}" for i in range(len(x)))
+    if number:
+        return Domain(name, ids, _numbers(y.reshape(-1), where), (), hashes, x=x)
+    labels, names = _classes(y.reshape(-1), classes, where)
+    parsed.every_class(labels, names, Path(where))
+    return Domain(name, ids, labels, names, hashes, x=x)
+
+
+def _numbers(y: Array, where: str) -> NDArray[np.float32]:
+    if y.dtype.kind not in "uif" or not np.isfinite(y).all():
+        raise Mistake(f"{where}: y is {y.dtype}; finite numbers are needed where regime = 'regression'")
+    return y.astype(np.float32)
+
+
+def _classes(y: Array, classes: tuple[str, ...], where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(n,) indices, and the names they stand for."""
+    if y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all():
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "buiUS":
+        raise Mistake(
+            f"{where}: y is {y.dtype}; whole numbers or texts are needed, or regime = 'regression' in the card"
+        )
+    if y.dtype.kind in "bui" and classes:
+        return _of_numbers(y.astype(np.int64), classes, where), classes
+    labels: list[Any] = (np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y.astype(str)).tolist()
+    names = classes or ordered(labels)
+    index = {c: i for i, c in enumerate(names)}
+    for i, c in enumerate(labels):
+        if c not in index:
+            raise Mistake(f"{where}: y of sample {i} is {c!r}; the classes are {', '.join(names[:8])}")
+    return np.array([index[c] for c in labels], np.int64), names
+
+
+def _of_numbers(y: NDArray[np.int64], classes: tuple[str, ...], where: str) -> NDArray[np.int64]:
+    wrong = np.flatnonzero((y < 0) | (y >= len(classes)))
+    if len(wrong):
+        said = f"y of sample {wrong[0]} is {y[wrong[0]]}"
+        raise Mistake(f"{where}: {said}; the {len(classes)} classes are 0 to {len(classes) - 1}")
+    return y

@@ -1,0 +1,154 @@
+"""A table of the user's own: CSV or Parquet, one column the label, and the others numbers or one of them a text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlbench.data import Domain
+from tlbench.errors import Mistake, suggest
+from tlbench.tasks.loaders import parsed
+from tlbench.tasks.loaders.frames import frames, missing, where
+from tlbench.tasks.loaders.parsed import Array
+
+VERSION = 1  # of the parsing: a change of the arrays bumps it
+
+
+def load(
+    file: Path, name: str, label: str, drop: tuple[str, ...] = (), classes: tuple[str, ...] = (), number: bool = False
+) -> Domain:
+    """The rows of a table as float32 features, its columns in the order of their names: the same for every file.
+
+    Args:
+        label: the column that holds the label
+        drop: columns that are no features
+        classes: what the labels must be, in order; () takes what is there
+        number: the label is a number to predict, not a class
+
+    Returns:
+        x float32 (n, d), `columns` the names of its d features
+
+    Raises:
+        Mistake: no such file or column; file, line and column of what is missing or no number; with file and line of
+            a label that is no class; a class without a row.
+    """
+
+    def parse() -> tuple[Array, ...]:
+        parts = [_piece(file, frame, label, drop, number) for frame in frames(file)]
+        if not parts:
+            raise Mistake(f"{file}: holds no row under its header; samples are needed")
+        x, labels, rows = (np.concatenate([p[i] for p in parts]) for i in range(3))
+        return x, labels, rows, np.array(parts[0][3])
+
+    settings = [parsed.digest(file), label, str(number), *drop]
+    x, labels, rows, columns = parsed.arrays(f"table-v{VERSION}", settings, 4, parse)
+    if number:
+        y: NDArray[np.int64] | NDArray[np.float32] = labels.astype(np.float32)
+        names: tuple[str, ...] = ()
+    else:
+        names = classes or ordered(labels.tolist())
+        y = _indices(labels.tolist(), rows.tolist(), names, file)
+        if not classes and len(names) > max(20, len(labels) // 2):
+            raise Mistake(f"{file}: {label!r} has {len(names)} values in {len(labels)} rows; a number? say regime = "
+                          "'regression' in the card")  # fmt: skip
+    ids = tuple(f"{name}/{i:06d}" for i in range(len(y)))
+    return Domain(name, ids, y, names, parsed.hashes(x), x=x, columns=tuple(columns.tolist()))
+
+
+def texts(file: Path, name: str, label: str, text: str, classes: tuple[str, ...] = ()) -> Domain:
+    """The texts in the column `text` of a table.
+
+    Raises:
+        Mistake: no such file or column; file and line of a row without text or label, or whose label is no class.
+    """
+    found: list[str] = []
+    labels: list[str] = []
+    rows: list[int] = []
+    for frame in frames(file):
+        for key, column in (("label", label), ("text", text)):
+            _column(frame, column, file, f'name it in the card, as {key} = "…"')
+        labels += _labels(file, frame[label])
+        for row, held in frame[text].items():
+            if not isinstance(held, str) or missing(held):
+                raise Mistake(f"{where(file, row)}: column {text!r} holds {held!r}; a text is needed")
+            found.append(held)
+        rows += frame.index.tolist()
+    if not rows:
+        raise Mistake(f"{file}: holds no row under its header; samples are needed")
+    names = classes or ordered(labels)
+    y = _indices(labels, rows, names, file)
+    hashes = tuple(hashlib.sha256(t.encode()).hexdigest() for t in found)
+    return Domain(name, tuple(f"{name}/{i:06d}" for i in range(len(y))), y, names, hashes, texts=tuple(found))
+
+
+def ordered(labels: Iterable[str]) -> tuple[str, ...]:
+    """The different labels: by value if all are numbers, else by letter."""
+    there = sorted(set(labels))
+    try:
+        return tuple(sorted(there, key=float))
+    except ValueError:
+        return tuple(there)
+
+
+def _indices(labels: list[str], rows: list[int], classes: tuple[str, ...], file: Path) -> NDArray[np.int64]:
+    index = {c: i for i, c in enumerate(classes)}
+    for row, c in zip(rows, labels, strict=True):
+        if c not in index:
+            raise Mistake(f"{where(file, row)}: no class is called {c!r}{suggest(c, classes)}")
+    y = np.array([index[c] for c in labels], np.int64)
+    parsed.every_class(y, classes, file)
+    return y
+
+
+def _piece(file: Path, frame: Any, label: str, drop: tuple[str, ...], number: bool) -> tuple[Any, ...]:
+    """Features, labels, numbers and columns of some rows."""
+    _column(frame, label, file, 'name the one that holds the label in the card, as label = "…"')
+    for column in drop:
+        _column(frame, column, file, "what only one of the files has is dropped under [at.NAME]")
+    columns = sorted(set(frame.columns) - {label, *drop})
+    if not columns:
+        raise Mistake(f"{file}: has no column of features beside {', '.join([label, *drop])}")
+    x = np.stack([_numbers(file, frame[c]) for c in columns], axis=1)
+    y = _numbers(file, frame[label], is_label=True) if number else np.array(_labels(file, frame[label]))
+    return x, y, frame.index.to_numpy(np.int64), columns
+
+
+def _column(frame: Any, column: str, file: Path, remedy: str) -> None:
+    if column not in frame.columns:
+        raise Mistake(f"{file}:1: has no column {column!r}{suggest(column, map(str, frame.columns))} ({remedy})")
+
+
+def _numbers(file: Path, column: Any, is_label: bool = False) -> NDArray[np.float32]:
+    """A column as float32.
+
+    Raises:
+        Mistake: a value is missing, or no finite number.
+    """
+    import pandas as pd
+
+    plain = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column.astype("string"), errors="coerce")
+    with np.errstate(over="ignore"):  # what overflows is named below
+        x: NDArray[np.float32] = plain.to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(x))
+    if len(bad):
+        held, place = column.iloc[bad[0]], f"{where(file, column.index[bad[0]])}: column {column.name!r}"
+        said = "is empty" if missing(held) else f"holds {held!r}, and a number is needed"
+        other = "" if is_label else f", or say drop = [{column.name!r}] in the card"
+        raise Mistake(f"{place} {said}; correct it, take the row out{other}")
+    return x
+
+
+def _labels(file: Path, column: Any) -> list[str]:
+    """A column as names of classes: whole numbers without a point, texts without blanks around them."""
+    found = []
+    for row, held in column.items():
+        if missing(held):
+            raise Mistake(f"{where(file, row)}: its label, column {column.name!r}, is empty; fill it in or take it out")
+        whole = isinstance(held, float | np.floating) and float(held).is_integer()
+        found.append(str(int(held)) if whole else str(held).strip())
+    return found

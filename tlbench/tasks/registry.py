@@ -1,0 +1,84 @@
+"""The tasks that there are: the cards that ship by their names, a user's own by their files."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from tlbench.errors import Mistake, position, suggest
+from tlbench.tasks import own
+from tlbench.tasks.card import Card, Task, tasks_of
+from tlbench.tasks.schema import validated
+
+
+@cache
+def card_files() -> dict[str, Path]:
+    """Name -> file of every card that ships with tlbench."""
+    folder = Path(str(files("tlbench_tasks")))
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def ships(file: Path) -> bool:
+    """Whether a card is one of tlbench's, which say everything themselves."""
+    return file.resolve().parent == Path(str(files("tlbench_tasks"))).resolve()
+
+
+@cache
+def read(file: Path) -> Card:
+    """The card in `file`; of a user's own, with what it does not say filled in (see `own`).
+
+    Raises:
+        Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that ships;
+            with file and line.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Mistake(f"{file}: cannot be read ({error}); give a task's name or a card's path") from None
+    try:
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise Mistake(f"{file}: not valid TOML: {error}") from None
+    if not ships(file):
+        try:
+            values = own.completed(values, file, text, Card.model_fields)
+        except OSError as error:  # a place with a name that no file can have
+            raise Mistake(f"{file}: a place that it names cannot be looked at ({error.strerror})") from None
+        if str(values["name"]) in card_files():
+            where = position(str(file), text, "name")
+            raise Mistake(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')
+    return validated(Card, values, text, str(file))
+
+
+def find(name: str) -> list[Task]:
+    """The tasks that a name means: `digits` (all), `digits/fonts-photos` (one), `digits/photos` (those with that
+    target), or `my/card.toml`.
+
+    Raises:
+        Mistake: nothing of that name; says what is close.
+    """
+    if name.endswith(".toml"):
+        return tasks_of(read(Path(name)), str(Path(name).resolve()))
+    suite, _, pair = name.partition("/")
+    known = card_files()
+    if suite not in known:
+        raise Mistake(f"unknown task {name!r}{suggest(suite, known)}")
+    tasks = tasks_of(read(known[suite]))
+    if not pair:
+        return tasks
+    chosen = [task for task in tasks if task.name == name] or [task for task in tasks if task.target == pair]
+    if not chosen:
+        raise Mistake(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
+    return chosen
+
+
+def named(name: str, file: str = "") -> Task:
+    """The one task of a name that a plan or a row holds; `suite/target` is the task without its sources."""
+    card = read(Path(file)) if file else find(name.partition("/")[0])[0].card
+    tasks = tasks_of(card, file)
+    for task in (*tasks, *(t.without_sources() for t in tasks)):
+        if task.name == name:
+            return task
+    raise Mistake(f"unknown task {name!r}{suggest(name, (t.name for t in tasks))}")

@@ -1,0 +1,47 @@
+"""The calibration suite: tasks with a known answer, which prove that the harness measures what it says.
+
+`domain` draws the data, `forms` says what a learner must reach, `checks` lists the cells and the comparisons, and
+the other modules hold the learners that the forms speak of. Nothing here enters a ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tlbench.data import Domain
+from tlbench.errors import Mistake, suggest
+from tlbench.tasks.synthetic import linear, rotation, shift
+
+SUITES: dict[str, tuple[Callable[[str, int], Domain], tuple[str, ...]]] = {
+    "cal1": (rotation.cal1, (*rotation.CAL1, "target")),
+    "cal2": (shift.cal2, ("source", *shift.CAL2)),
+    "cal3": (shift.cal3, (*shift.CAL3, "target", "twintarget")),
+    "cal4": (shift.cal4, ("plain", *shift.CAL4_MOVED, *shift.CAL4_TURNED, "upright")),
+    "cal5": (linear.cal5, (*(f"b{j + 1}" for j in range(linear.RANK)), *linear.CAL5)),
+    "cal6": (linear.cal6, (*linear.CAL6, "target")),
+    "cal7": (linear.cal7, ("source", "target")),
+    "cal8": (rotation.cal8, (*rotation.CAL8, "target")),
+    "cal9": (rotation.cal9, (*rotation.CAL9, "target")),
+    "cal10": (rotation.cal10, (*rotation.CAL10, "target", "placebo")),
+}  # suite -> what draws its domains, and their names
+
+
+def domain(suite: str, name: str, seed: int) -> Domain:
+    """A domain of a calibration suite, drawn anew for every seed.
+
+    All domains of one (suite, seed) share their true parameters. A target's official test part has 20,000 samples
+    (10,000 in cal10's placebo). Where a number is predicted, its labels are free of noise.
+
+    Args:
+        suite: 'cal1' to 'cal10'
+        name: one of `SUITES[suite][1]`
+
+    Raises:
+        Mistake: no such suite, or no such domain in it; says what is close.
+    """
+    if suite not in SUITES:
+        raise Mistake(f"unknown calibration suite {suite!r}{suggest(suite, SUITES)}")
+    make, names = SUITES[suite]
+    if name not in names:
+        raise Mistake(f"{suite}: unknown domain {name!r}{suggest(name, names)}")
+    return make(name, seed)

@@ -1,0 +1,304 @@
+"""The one training loop under the gradient methods: batches, schedule, device.
+
+A method says its networks and its loss; `Descent` drives. One step draws a batch of every kind of sample that
+the method's `Train` holds, so that a method takes what it needs and leaves the rest.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
+from tlbench.errors import Refusal
+from tlbench.training.detector import Detector
+from tlbench.training.meter import METER
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's samples. A kind that `Train` lacks, or that the method does not take, is an empty batch."""
+
+    xs: Tensor  # (bs, *shape) of the sources, in equal parts when there are several
+    ys: Tensor  # (bs,)
+    source: Tensor  # (bs,) which source each came from
+    xt: Tensor  # (b, *shape) unlabelled target
+    xl: Tensor  # (bl, *shape) labelled target
+    yl: Tensor  # (bl,); (bl, m) where there are boxes
+    boxes: Tensor | None = None  # (bl, m, 4), where objects are detected
+
+    @property
+    def x(self) -> Tensor:
+        """All labelled inputs, source first: (bs + bl, *shape)."""
+        return torch.cat([self.xs, self.xl]) if len(self.xl) and len(self.xs) else self.xs if len(self.xs) else self.xl
+
+    @property
+    def y(self) -> Tensor:
+        """Their labels, (bs + bl,)."""
+        return torch.cat([self.ys, self.yl])
+
+
+def order(n: int, size: int, steps: int, generator: torch.Generator) -> Tensor:
+    """(steps, size) indices below n: permutation after permutation, cut in batches.
+
+    Every sample is seen equally often to within one; n need not be a multiple of the batch, nor exceed it.
+    """
+    rounds = max(1, -(-steps * size // n))  # a batch smaller than the number of sources has no place for some
+    stream = torch.cat([torch.randperm(n, generator=generator) for _ in range(rounds)])
+    return stream[: steps * size].view(steps, size)
+
+
+def batches(train: Train, recipe: Recipe, seed: int, kinds: str = "stl") -> Iterator[Batch]:
+    """`recipe.steps` batches; `kinds` names what is wanted: s(ources), t(arget), l(abelled target)."""
+    generator = torch.Generator().manual_seed(seed)
+    sources = train.sources if "s" in kinds else ()
+    sizes = [len(part) for part in torch.arange(recipe.batch).tensor_split(max(1, len(sources)))]
+    rows = [order(len(s), b, recipe.steps, generator) for s, b in zip(sources, sizes, strict=False)]
+    target, shots = ("t" in kinds and len(train.target) > 0), ("l" in kinds and len(train.shots) > 0)
+    rows_t = order(len(train.target), recipe.batch, recipe.steps, generator) if target else None
+    rows_l = order(len(train.shots), recipe.batch, recipe.steps, generator) if shots else None
+    home = resident(train)
+    device = train.device
+    empty_x, empty_y = home.target.x[:0].to(device), torch.zeros(0, dtype=torch.long, device=device)
+    which = torch.cat([torch.full((b,), i) for i, b in enumerate(sizes)]).to(device) if sources else empty_y
+
+    def take(x: Tensor, index: Tensor) -> Tensor:
+        return x[index.to(x.device)].to(device, non_blocking=True)
+
+    for i in range(recipe.steps):
+        parts = [(take(s.x, r[i]), take(s.y, r[i])) for s, r in zip(home.sources, rows, strict=False)]
+        xs = torch.cat([x for x, _ in parts]) if len(parts) > 1 else parts[0][0] if parts else empty_x
+        ys = torch.cat([y for _, y in parts]) if len(parts) > 1 else parts[0][1] if parts else empty_y
+        xt = take(home.target.x, rows_t[i]) if rows_t is not None else empty_x
+        xl = take(home.shots.x, rows_l[i]) if rows_l is not None else empty_x
+        yl = take(home.shots.y, rows_l[i]) if rows_l is not None else empty_y
+        corners = home.shots.boxes
+        boxes = take(corners, rows_l[i]) if rows_l is not None and corners is not None else None
+        yield Batch(xs, ys, which, xt, xl, yl, boxes)
+
+
+def resident(train: Train, share: float = 0.25) -> Train:
+    """`train` with its arrays on its device when they take less than `share` of the device's memory.
+
+    Otherwise they stay memory-mapped on the host and travel batch by batch.
+    """
+    if train.device == "cpu":
+        return train
+    arrays = [train.target.x, train.shots.x, *(s.x for s in train.sources)]
+    if sum(a.nbytes for a in arrays) > share * torch.cuda.get_device_properties(train.device).total_memory:
+        return train
+
+    def there(part: Labeled) -> Labeled:
+        boxes = None if part.boxes is None else part.boxes.to(train.device)
+        return Labeled(part.x.to(train.device), part.y.to(train.device), boxes)
+
+    target = replace(train.target, x=train.target.x.to(train.device))
+    return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
+
+
+Turn = tuple[Tensor, Collection[str]]
+"""A loss, and the names of the networks that go down it; none means all."""
+
+
+def rates(net: nn.Module, body_lr: float) -> list[dict[str, Any]]:
+    """The parameters that require a gradient by their share of the learning rate: `body_lr` those of the features, but
+    for a neck over them, which is as new as the heads are."""
+
+    def share(name: str) -> float:
+        return body_lr if name.startswith("features.") and not name.startswith("features.trunk.neck.") else 1.0
+
+    moving = [(share(name), p) for name, p in net.named_parameters() if p.requires_grad]
+    return [{"params": [p for s, p in moving if s == rate], "rate": rate} for rate in dict.fromkeys((body_lr, 1.0))]
+
+
+def descend(
+    net: nn.Module,
+    loss: Callable[[Batch, float], Tensor | Iterator[Turn]],
+    stream: Iterator[Batch],
+    recipe: Recipe,
+) -> None:
+    """Minimise `loss(batch, progress)` over the parameters of `net`'s children that require a gradient.
+
+    SGD with Nesterov momentum 0.9 under the schedule lr / (1 + decay * p)^0.75, p the progress in 0..1 (Ganin et al.,
+    JMLR 2016, section 5.2.2, whose decay is 10). Batch norm and augmentation are in training mode; the caller's
+    `net.train` hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the
+    networks it names alone, before the next is computed; all share the step's batch and learning rate.
+
+    Raises:
+        Refusal: no parameter requires a gradient.
+    """
+    if not any(p.requires_grad for p in net.parameters()):
+        raise Refusal("nothing is left to train: no weight of the backbone's takes a gradient")
+    optimizer = torch.optim.SGD(
+        rates(net, recipe.body_lr),
+        lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, foreach=True,
+    )  # fmt: skip
+    start, samples = time.perf_counter(), 0
+    net.train()
+    for i, batch in enumerate(stream):
+        progress = i / recipe.steps
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * recipe.lr / (1 + recipe.decay * progress) ** 0.75
+        found = loss(batch, progress)
+        for value, movers in [(found, ())] if isinstance(found, Tensor) else found:
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            for name, part in net.named_children() if movers else ():
+                if name not in movers:
+                    part.zero_grad(set_to_none=True)
+            optimizer.step()
+        samples += len(batch.xs) + len(batch.xt) + len(batch.xl)
+    net.eval()
+    METER.add(samples, recipe.steps, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A gradient method: subclasses give `networks` and `loss`. None takes what the card prescribes."""
+
+    steps: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    body_lr: float | None = None
+
+    takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "lr", "body_lr"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}, it must be positive")
+
+    def recipe(self, train: Train) -> Recipe:
+        """The card's recipe with this method's own settings in place."""
+        own = {name: getattr(self, name, None) for name in asdict(train.recipe)}
+        return replace(train.recipe, **{name: value for name, value in own.items() if value is not None})
+
+    def networks(self, train: Train) -> nn.ModuleDict:
+        """The networks, by default the card's backbone under 'features' and a linear 'classifier'."""
+        return network(train)
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
+        """What one step minimises, or the turns of its players; `progress` runs from 0 to 1."""
+        raise NotImplementedError
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        """Train from the seed's initial weights and return the classifier."""
+        return predictor(self.trained(train, seed), train.device)
+
+    def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
+        """Trains on each support set anew, from the seed's initial weights or from `net`'s, and tells the queries."""
+        steps = train.recipe.adapt_steps if self.steps is None else self.steps
+        alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
+
+        def learn(support: Labeled, x: Tensor) -> Tensor:
+            start = copy.deepcopy(net) if net is not None else None
+            size = min(len(support), self.recipe(train).batch)  # no sample twice in a step
+            fitted = replace(self, steps=steps, batch=size).trained(replace(alone, shots=support), seed, start)
+            return predictor(fitted, train.device)(x)
+
+        return learn
+
+    def trained(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
+        """The networks after training: from the seed's initial weights, or onwards from `net`."""
+        recipe = self.recipe(train)
+        net = (net or seeded(lambda: self.networks(train), seed)).to(train.device)
+        with torch.random.fork_rng(devices=_cuda(train.device)):
+            torch.manual_seed(seed)
+            stream = batches(train, recipe, seed, self.takes)
+            descend(net, lambda batch, progress: self.loss(net, batch, progress), stream, recipe)
+        return net
+
+
+def network(train: Train) -> nn.ModuleDict:
+    """The card's backbone under 'features' and above it the target's 'classifier', which is a detector where objects
+    are detected; sources with a task of their own get a linear layer each under 'heads'."""
+    features = train.backbone()
+    width: int = features.width  # type: ignore[assignment]
+    detects = train.regime == "detection"
+    top = Detector(width, train.n_classes, features.trunk.stride) if detects else nn.Linear(width, train.n_classes)  # type: ignore[arg-type]
+    net = nn.ModuleDict({"features": features, "classifier": top})
+    if not train.same_task:
+        net["heads"] = nn.ModuleList(nn.Linear(width, k) for k in train.source_classes)
+    return net
+
+
+def label_loss(net: nn.ModuleDict, batch: Batch) -> Tensor:
+    """The loss of every label in the batch, each weighing alike (a detector's images too): (,)."""
+    if batch.boxes is None and len(batch.x):
+        return told(net, net["features"](batch.x), batch)
+    losses = []
+    if len(batch.xs):
+        losses.append(told(net, net["features"](batch.xs), batch))
+    if batch.boxes is not None:
+        detector: Detector = net["classifier"]  # type: ignore[assignment]
+        losses.append(detector.loss(net["features"].maps(batch.xl), batch.yl, batch.boxes))  # type: ignore[operator]
+    return torch.stack(losses).sum()
+
+
+def told(net: nn.ModuleDict, f: Tensor, batch: Batch) -> Tensor:
+    """The mean loss of labels: cross-entropy, squared error where they are numbers.
+
+    Args:
+        f: (bs + bl, width) features of `batch.x`, or (bs, width) of its sources alone
+    """
+    if "heads" not in net:
+        return _error(net["classifier"](f), batch.y[: len(f)])
+    n = len(batch.xs)
+    heads: nn.ModuleList = net["heads"]  # type: ignore[assignment]
+    parts = [(heads[i], batch.source == i) for i in range(len(heads))] if n else []
+    losses = [_error(head(f[:n][mine]), batch.ys[mine]) * int(mine.sum()) for head, mine in parts if mine.any()]
+    if len(f) > n:
+        losses.append(_error(net["classifier"](f[n:]), batch.yl) * (len(f) - n))
+    return torch.stack(losses).sum() / len(f)
+
+
+def _error(out: Tensor, y: Tensor) -> Tensor:
+    return mse_loss(out[:, 0], y) if y.is_floating_point() else cross_entropy(out, y)
+
+
+def seeded(make: Callable[[], nn.ModuleDict], seed: int) -> nn.ModuleDict:
+    """`make()` under `seed`, leaving the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def predictor(net: nn.ModuleDict, device: str = "cpu") -> Predictor:
+    """The classifier (or detector) of `net` as a function of raw inputs."""
+    net.eval()
+    top = net["classifier"]
+
+    def scores(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            if isinstance(top, Detector):
+                return top.boxes(net["features"].maps(x.to(device)), (x.shape[-2], x.shape[-1]))  # type: ignore[operator]
+            out: Tensor = top(net["features"](x.to(device)))
+        return out
+
+    return scores
+
+
+def _cuda(device: str) -> list[int]:
+    return [torch.device(device).index or 0] if device.startswith("cuda") else []
+
+
+@dataclass(frozen=True)
+class ERM(Descent):
+    """Empirical risk minimisation over every label that `Train` holds, source and target in equal parts."""
+
+    takes: ClassVar[str] = "sl"
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        return self.learner(train, seed) if train.episodes else super().fit(train, seed)
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)

@@ -1,0 +1,144 @@
+"""The contract: a method held to its promises, each in a worker's child of its own."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tlbench.errors import Mistake, suggest
+from tlbench.methods import method as methods
+from tlbench.methods.method import Description
+from tlbench.runner import descriptions, requirements
+from tlbench.runner.sandbox.sandbox import Limits
+from tlbench.runner.worker.local import Workers
+from tlbench.verification.promises import PROMISES
+
+KEPT, BROKEN, REFUSED, TOLD = "kept", "BROKEN", "refused", "told"
+HARNESS = Limits()  # where a method names no limit of its own
+PATIENCE = Limits(seconds=300.0, memory_mib=8192)  # for a fit on a few dozen samples
+
+START_S = 5.0  # that a worker may take before it calls the method
+PRELOADED = (
+    "tlbench.runner.worker.child",
+    "tlbench.verification.proof",
+)  # many short jobs: what each would import again
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one promise."""
+
+    promise: str  # its name; a task's, where it is to work there
+    said: str  # the promise, of "the method …"
+    outcome: str  # kept, BROKEN, refused (honestly, by what the method says of itself), told (nothing was promised)
+    happened: str
+    again: str  # the command that repeats it
+
+
+@dataclass
+class Examination:
+    """One method before the workers: described once, then asked promise by promise.
+
+    Raises:
+        Mistake: no method is called that, it needs what is not installed, or a setting is none of its fields.
+    """
+
+    spec: str
+    settings: Mapping[str, str]
+    workers: Workers
+    described: Description | None = None
+    unfit: str = ""  # why it cannot be described
+
+    def __post_init__(self) -> None:
+        methods.check_name(self.spec)
+        try:
+            self.described = descriptions.described(self.spec, {}, self.workers, PATIENCE)
+        except Mistake as mistake:
+            self.unfit = str(mistake)
+            return
+        if lacking := requirements.lacks(self.described):
+            raise Mistake(lacking)
+        if self.settings:
+            self.described = descriptions.described(self.spec, dict(self.settings), self.workers, PATIENCE)
+
+    def promised(self, name: str) -> Finding:
+        """What comes of a promise.
+
+        Raises:
+            Mistake: there is no such promise.
+        """
+        if name not in PROMISES:
+            raise Mistake(f"--promise {name}: unknown{suggest(name, PROMISES)}")
+        d = self.described
+        if d is None:
+            outcome = (BROKEN, self.unfit) if name == "frozen" else (TOLD, "not judged: it cannot be described")
+        else:
+            outcome = ASKED.get(name, _plain)(self, d, name)
+        return Finding(name, PROMISES[name], *outcome, self.command(f"--promise {name}"))
+
+    def command(self, rest: str) -> str:
+        settings = "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in self.settings.items())
+        return f"tlbench check {shlex.quote(self.spec)}{settings} {rest}"
+
+    def ask(self, d: Description, promise: str, limits: Limits = PATIENCE, seed: int = 7) -> dict[str, Any]:
+        """A worker's report; `broken` is there whatever became of the worker."""
+        job = {
+            "kind": "tlbench.verification.proof:tried", "method": descriptions.absolute(self.spec), "config": d.config,
+            "promise": promise,
+            "seed": seed, "needs": d.needs, "ignores": d.ignores, "regimes": d.regimes,
+        }  # fmt: skip
+        report = self.workers.ask(job, limits)
+        return report if report["status"] in ("ok", "refused") else {**report, "broken": report["reason"]}
+
+
+def _judged(report: dict[str, Any], kept: str = "") -> tuple[str, str]:
+    if report["status"] == "refused":
+        return REFUSED, str(report["reason"])
+    return (BROKEN, str(report["broken"])) if report["broken"] else (KEPT, kept)
+
+
+def _plain(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    return _judged(e.ask(d, name))
+
+
+def _shape(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    """A method may refuse what it does not fit, but not all that it says it fits."""
+    outcome, said = _judged(e.ask(d, name))
+    none = outcome == REFUSED and not said.startswith("there is no set of")
+    return (BROKEN, f"it refuses an ordinary task of its regimes: {said}") if none else (outcome, said)
+
+
+def _same_seed(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    first, second = e.ask(d, name), e.ask(d, name)
+    same = first.get("digest") == second.get("digest")
+    return _judged(first) if same else (BROKEN, "two processes with seed 7 gave different scores")
+
+
+def _other_seed(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    first, second = e.ask(d, name, seed=7), e.ask(d, name, seed=8)
+    outcome, said = _judged(first)
+    if outcome != KEPT:
+        return outcome, said
+    same = first.get("digest") == second.get("digest")
+    return TOLD, f"another seed gives {'the same' if same else 'other'} scores"
+
+
+def _costs(e: Examination, d: Description, name: str) -> tuple[str, str]:
+    measure, unit = ("seconds", "s") if name == "time" else ("memory_mib", "MiB")
+    most = getattr(d, measure)
+    own = {"time": Limits(seconds=(most or 0) + START_S), "memory": Limits(memory_mib=most or 0)}[name]
+    report = e.ask(d, name, own if most else PATIENCE)
+    outcome, said = _judged(report)
+    if outcome == KEPT:
+        said = f"{report[measure]:.3g} {unit}"
+        outcome = TOLD if most is None else BROKEN if report[measure] > most else KEPT
+    if most is None:
+        return outcome, f"{said}; it names no limit, so the harness's holds ({getattr(HARNESS, measure):g} {unit})"
+    return outcome, f"{said}; it names {most:g} {unit}"
+
+
+ASKED: dict[str, Callable[[Examination, Description, str], tuple[str, str]]] = {
+    "shape": _shape, "same_seed": _same_seed, "other_seed": _other_seed, "time": _costs, "memory": _costs,
+}  # fmt: skip

@@ -1,0 +1,188 @@
+"""Whether a method keeps a promise, found out in a worker's child: one promise, one process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tlbench.errors import Refusal
+from tlbench.methods import loader
+from tlbench.training.meter import peak_rss_mib
+from tlbench.verification.fixtures import Change, Specimen
+from tlbench.verification.under_test import Accused, Broken
+
+TOLERANCE = 1e-4  # between a batch and its parts: sums of another order
+
+
+def frozen(m: Accused) -> None:
+    def act(specimen: Specimen) -> None:
+        before = repr(vars(m.method))
+        m.scores(specimen)
+        if repr(vars(m.method)) != before:
+            raise Broken(f"fit changed the method from {before} to {vars(m.method)!r}")
+
+    m.each(act)
+
+
+def fields(m: Accused) -> None:
+    made = type(m.method)()  # `m.method` has been JSON already
+    said = asdict(made)
+    read = json.loads(json.dumps(said))
+    if read != said:
+        raise Broken(f"its fields {said} are {read} once they have been JSON; use lists, not tuples, and texts as keys")
+    again = type(made)(**read)
+    if again != made:
+        raise Broken(f"made again of its fields {read} it is {again!r} and not {made!r}")
+
+
+def shape(m: Accused, change: Change | None = None) -> None:
+    def act(specimen: Specimen) -> None:
+        scores = m.scores(specimen)
+        wanted = (len(specimen.test), specimen.train.n_classes)
+        if tuple(scores.shape) != wanted:
+            raise Broken(f"scores of shape {tuple(scores.shape)}, not {wanted}")
+        if not scores.is_floating_point():
+            raise Broken(f"scores of type {scores.dtype}, not of floats")
+        if not torch.isfinite(scores).all():
+            raise Broken(f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are not finite")
+
+    m.each(act, change)
+
+
+def works(m: Accused, change: Change) -> None:
+    """As `shape`, on other sets.
+
+    Raises:
+        Refusal: it does not on the ordinary ones either, which is another promise.
+    """
+    try:
+        shape(m, change)
+    except Broken:
+        try:
+            shape(m)
+        except Broken:
+            raise Refusal("not judged: an ordinary task goes wrong too") from None
+        raise
+
+
+def digest(m: Accused, seed: int) -> str:
+    """SHA-256 of the scores on all sets, bit by bit."""
+    scores = m.each(lambda specimen: m.scores(specimen, seed))
+    return hashlib.sha256(b"".join(s.contiguous().numpy().tobytes() for s in scores)).hexdigest()
+
+
+def one_by_one(m: Accused) -> None:
+    def act(specimen: Specimen) -> None:
+        predict, x = m.method.fit(specimen.train, 7), specimen.test
+        whole, back = predict(x), predict(x.flip(0)).flip(0)
+        parts = {"one by one": [1] * len(x), "by fives": [5] * (len(x) // 5) + [len(x) % 5]}
+        cut = {how: torch.cat([predict(part) for part in torch.split(x, sizes)]) for how, sizes in parts.items()}
+        for how, other in {"in reverse": back, **cut}.items():
+            if not torch.allclose(whole, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+                raise Broken(f"{how}, scores differ by up to {float((whole - other).abs().max()):.3g}")
+
+    regimes = tuple(r for r in m.regimes if r != "episodes")  # an episode's queries may be judged together
+    replace(m, regimes=regimes or ("episodes",)).each(act if regimes else m.scores)
+
+
+def data(m: Accused) -> None:
+    def act(specimen: Specimen) -> None:
+        train = specimen.train
+        held = {"the shots": train.shots.x, "the shots' labels": train.shots.y, "the unlabelled inputs": train.target.x}
+        for i, s in enumerate(train.sources):
+            held |= {f"source {i}": s.x, f"source {i}'s labels": s.y}
+        held["the inputs to be judged"] = specimen.test
+        before = {name: x.clone() for name, x in held.items()}
+        m.scores(specimen)
+        changed = [name for name, x in held.items() if not torch.equal(x, before[name])]
+        if changed:
+            raise Broken(f"{' and '.join(changed)} changed")
+
+    m.each(act)
+
+
+def surroundings(m: Accused) -> None:
+    def act(specimen: Specimen) -> None:
+        before = _surroundings()
+        m.scores(specimen)
+        after = _surroundings()
+        changed = [name for name, value in before.items() if after[name] != value]
+        if changed:
+            raise Broken(f"{' and '.join(changed)} changed; draw from a torch.Generator, and put back what you set")
+
+    torch.manual_seed(4321)  # not what a `fit` that seeds would leave
+    np.random.seed(4321)
+    random.seed(4321)
+    m.each(act)
+
+
+def _surroundings() -> dict[str, Any]:
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "torch's random state": torch.get_rng_state().numpy().tobytes(),
+        "numpy's random state": (kind, np.asarray(keys).tobytes(), *rest),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "whether gradients are taken": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "the number of threads": torch.get_num_threads(),
+        "the deterministic flags": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.cudnn.deterministic,
+            torch.backends.cudnn.benchmark,
+        ),
+        "how matrices are multiplied": torch.get_float32_matmul_precision(),
+    }
+
+
+def cost(m: Accused) -> dict[str, float]:
+    """Seconds of the longest fit with its answers, and MiB that the process grew by."""
+    before = peak_rss_mib()
+
+    def act(specimen: Specimen) -> float:
+        start = time.perf_counter()
+        m.scores(specimen)
+        return time.perf_counter() - start
+
+    return {"seconds": max(m.each(act)), "memory_mib": peak_rss_mib() - before}
+
+
+CHANGES = {
+    "zero_labels": Change(k=0),
+    "one_label": Change(k=1),
+    "three_sources": Change(sources=3),
+    "no_source": Change(sources=0),
+    "other_task": Change(other_task=True),
+    "missing_class": Change(missing_class=True),
+}
+CHECKS: dict[str, Callable[[Accused], None]] = {
+    "frozen": frozen, "fields": fields, "shape": shape, "one_by_one": one_by_one, "data": data,
+    "surroundings": surroundings,
+}  # fmt: skip
+
+
+def tried(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What came of one promise: `broken` says what happened instead, or is null; with it what was measured."""
+    torch.set_num_threads(1)
+    said = (frozenset(job["needs"]), frozenset(job["ignores"]), tuple(job["regimes"]))
+    m, promise = Accused(loader.load(job["method"])(**job["config"]), *said), str(job["promise"])
+    try:
+        if promise in ("same_seed", "other_seed"):
+            return {"broken": None, "digest": digest(m, int(job["seed"]))}
+        if promise in ("time", "memory"):
+            return {"broken": None, **cost(m)}
+        if promise in CHANGES:
+            works(m, CHANGES[promise])
+        else:
+            CHECKS[promise](m)
+    except Broken as broken:
+        return {"broken": " ".join(str(broken).split())[:500]}
+    return {"broken": None}

@@ -1,0 +1,1 @@
+"""Submitting a method's rows, and verifying what was submitted."""
