@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from tlbench import Train
-from tlbench.training.functional import Weighted, prepared, with_support_norms
-from tlbench.training.meta import Drawn, MetaLearner
+from tlbench.training.meta import Drawn, MetaLearner, Weighted, prepared, with_support_norms
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.training.functional import SupportNorm, prepared, with_support_norms
-from tlbench.training.meta import Drawn, MetaLearner, peer
+from tlbench.training.meta import Drawn, MetaLearner, SupportNorm, peer, prepared, with_support_norms
 from tlbench.training.networks import body
 
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tlbench.runner.inputs import native_bf16
+from tlbench.runner.task_data import native_bf16
 from tlbench.runner.worker.extraction import Frozen, Shape, rows
 from tlbench.tasks.datasets import pretrained
 from tlbench.training.backbones import timm_trunk

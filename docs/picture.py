@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tlbench.cli.commands.console import table
 from tlbench.runner import experiment
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request
 
 if __name__ == "__main__":
     outcome = experiment.execute(Request(("digits",), ("dann",)), experiment.Options())

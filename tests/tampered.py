@@ -25,9 +25,16 @@ from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options
 from tlbench.runner.worker.local import Workers
 from tlbench.verification.submissions import submit
-from tlbench.verification.submissions.inspection import as_written, complete, on_the_board, place, rescored, told_again
+from tlbench.verification.submissions.inspection import (
+    Check,
+    as_written,
+    complete,
+    on_the_board,
+    place,
+    rescored,
+    told_again,
+)
 from tlbench.verification.submissions.submit import Submission
-from tlbench.verification.submissions.verdict import Check
 
 METHOD = '''
 """Nearest class means."""

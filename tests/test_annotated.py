@@ -19,14 +19,14 @@ from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.tasks import card, loaders, registry
 from tlbench.tasks.datasets import fetch
-from tlbench.tasks.loaders import annotated
-from tlbench.tasks.loaders import parquet as parquets
+from tlbench.tasks.loaders import hub_parquet as parquets
+from tlbench.tasks.loaders import image_folders
 from tlbench.tasks.split import split
 
 
 def planes(home: Path) -> Domain:
     lists = (home / f"images_variant_{part}.txt" for part in ("trainval", "test"))
-    return annotated.aircraft(home / "images", *lists, "planes")
+    return image_folders.aircraft(home / "images", *lists, "planes")
 
 
 def counts(domain: Domain) -> tuple[list[int], list[int]]:
@@ -38,7 +38,7 @@ def counts(domain: Domain) -> tuple[list[int], list[int]]:
 
 
 def test_birds_have_the_publishers_labels_and_split(tmp_path: Path) -> None:
-    birds = annotated.cub(cub200(tmp_path, train=4, test=2), "birds")
+    birds = image_folders.cub(cub200(tmp_path, train=4, test=2), "birds")
     assert counts(birds) == ([4, 4, 4], [2, 2, 2])
     assert birds.classes[0] == "001.Black_footed_Albatross"
     assert birds.ids[0] == "birds/001.Black_footed_Albatross/bird_1.jpg"
@@ -90,13 +90,13 @@ def test_a_wrong_line_among_the_birds_is_named(tmp_path: Path, file: str, old: s
     assert old in text
     (home / file).write_text(text.replace(old, new, 1))
     with pytest.raises(Mistake, match=said):
-        annotated.cub(home, "birds")
+        image_folders.cub(home, "birds")
 
 
 def test_what_is_wrong_with_a_list_of_aircraft_is_named(tmp_path: Path) -> None:
     home = aircraft(tmp_path, train=2, test=1)
     with pytest.raises(Mistake, match="is of class '707-320', which this task has not; did you mean '707-321'"):
-        annotated.aircraft(home / "images", home / "images_variant_trainval.txt", home / "images_variant_test.txt",
+        image_folders.aircraft(home / "images", home / "images_variant_trainval.txt", home / "images_variant_test.txt",
                            "planes", ("707-321", "Boeing 717", "Spitfire"))  # fmt: skip
     test = home / "images_variant_test.txt"
     before = test.read_text()

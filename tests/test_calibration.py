@@ -18,11 +18,9 @@ from tlbench.errors import Mistake
 from tlbench.methods import loader
 from tlbench.tasks import synthetic
 from tlbench.tasks.synthetic import draw
-from tlbench.verification.known_truth import cells, closed_forms
-from tlbench.verification.known_truth.cells import REGRESSION, Cell
-from tlbench.verification.known_truth.checks import SEEDS, below_ceiling, ceiling
-from tlbench.verification.known_truth.expected import CHECKS
-from tlbench.verification.known_truth.winners import HARM, comparisons
+from tlbench.verification.known_truth import checks, closed_forms
+from tlbench.verification.known_truth.checks import REGRESSION, SEEDS, Cell, below_ceiling, ceiling
+from tlbench.verification.known_truth.expected import CHECKS, HARM, comparisons
 
 Parts = tuple[Tensor, Tensor]
 RESERVED = 20  # labels of a stratum that are kept out of the unlabelled samples, whatever the budget
@@ -147,7 +145,7 @@ def test_the_bayes_ceiling_can_be_broken() -> None:
 def test_unweighted_wins_the_twin_over_many_seeds() -> None:
     """Weights fail there by rare disasters, which takes more than ten seeds to see."""
     gap = [
-        scored(cells.weighted("twin50", 0.0), seed) - scored(cells.weighted("twin50", 1.0), seed)
+        scored(checks.weighted("twin50", 0.0), seed) - scored(checks.weighted("twin50", 1.0), seed)
         for seed in range(SEEDS, SEEDS + 150)
     ]
     assert np.mean(gap) > 2 * np.std(gap) / len(gap) ** 0.5
@@ -157,15 +155,15 @@ def test_unweighted_wins_the_twin_over_many_seeds() -> None:
 def test_another_learner_in_a_cell_is_found() -> None:
     """The rule is no rubber stamp: each of these is a mistake that a harness could make."""
     held = {check.cell: check for check in CHECKS}
-    pooled = held[cells.fused("cal1", 5, "rot90")]
-    assert not pooled.holds(values(cells.target("cal1", 5)))  # the source was lost
-    own = held[cells.target("cal1", 5)]
-    assert not own.holds(values(cells.target("cal1", 1)))  # a smaller budget
-    assert not own.holds(values(cells.target("cal1", 20)))  # a larger one
-    assert not pooled.holds(values(cells.fused("cal1", 5, "rot75")))  # another source
-    corrected = held[cells.plain("cal2", "source", "prior90", "prior:BBSE")]
-    assert not corrected.holds(values(cells.plain("cal2", "source", "prior70", "prior:BBSE")))
-    risk = held[cells.least_squares("cal5", "gamma30", 100)]
+    pooled = held[checks.fused("cal1", 5, "rot90")]
+    assert not pooled.holds(values(checks.target("cal1", 5)))  # the source was lost
+    own = held[checks.target("cal1", 5)]
+    assert not own.holds(values(checks.target("cal1", 1)))  # a smaller budget
+    assert not own.holds(values(checks.target("cal1", 20)))  # a larger one
+    assert not pooled.holds(values(checks.fused("cal1", 5, "rot75")))  # another source
+    corrected = held[checks.plain("cal2", "source", "prior90", "learners:BBSE")]
+    assert not corrected.holds(values(checks.plain("cal2", "source", "prior70", "learners:BBSE")))
+    risk = held[checks.least_squares("cal5", "gamma30", 100)]
     assert not risk.holds([v + 0.25 for v in values(risk.cell)])  # noise left on the test labels
     assert not risk.holds([v**0.5 for v in values(risk.cell)])  # a root mean square
 
@@ -180,14 +178,14 @@ def test_nothing_beats_a_placebo() -> None:
 
 
 def test_copies_of_the_reference_do_no_harm_to_each_other() -> None:
-    for k in cells.BUDGETS[:3]:
-        one, other = (np.array(values(cells.jittered(k, copy))) for copy in (0, 1))
+    for k in checks.BUDGETS[:3]:
+        one, other = (np.array(values(checks.jittered(k, copy))) for copy in (0, 1))
         assert abs(one - other).max() > 0
         assert abs((one - other).mean()) < HARM
 
 
 def test_an_injected_crash_takes_its_share_of_the_seeds() -> None:
-    cell, failed = replace(cells.target("cal10", 1), learner="controls:Crash"), []
+    cell, failed = replace(checks.target("cal10", 1), learner="learners:Crash"), []
     for seed in range(SEEDS):
         try:
             learner(cell).fit(training(cell, seed), seed)
@@ -219,7 +217,7 @@ def part(labeled: Labeled, rows: Any) -> Labeled:
 def test_other_class_names_mirror_the_prediction() -> None:
     one_each = {c.cell.learner: c.cell for c in CHECKS if c.cell.suite not in REGRESSION}
     for name, cell in one_each.items():
-        if name == "controls:JitteredCentroid":
+        if name == "learners:JitteredCentroid":
             continue  # its noise does not know the classes
         train, x = training(cell, 0), target(cell.suite, cell.target, 0)[1][0][:500]
         flipped = replace(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tlbench.verification.known_truth import closed_forms, covariate, risks
+from tlbench.verification.known_truth import closed_forms
 from tlbench.verification.known_truth.checks import agrees
 
 M, D = 1.5, 20
@@ -61,17 +61,17 @@ def test_label_shift() -> None:
 
 
 def test_weights_flip_the_threshold_at_one_half() -> None:
-    assert [covariate.limit(g) for g in (0, 0.4, 0.499)] == pytest.approx([0.5] * 3)
-    assert [covariate.limit(g) for g in (0.501, 0.6, 1)] == pytest.approx([0.9295] * 3, abs=5e-5)
+    assert [closed_forms.covariate_limit(g) for g in (0, 0.4, 0.499)] == pytest.approx([0.5] * 3)
+    assert [closed_forms.covariate_limit(g) for g in (0.501, 0.6, 1)] == pytest.approx([0.9295] * 3, abs=5e-5)
 
 
 def test_few_samples_choose_worse_thresholds() -> None:
     """The methodology's own figures here are simulations; 0.9343 breaks ties to the right, we to the left."""
-    assert covariate.erm(100, 1.0, False) == pytest.approx(0.843, abs=0.006)
-    assert covariate.erm(50, 0.0, True) == pytest.approx(0.9343, abs=0.004)
-    assert covariate.erm(50, 1.0, True) == pytest.approx(0.9142, abs=0.004)
-    assert covariate.erm(1000, 0.0, True) == pytest.approx(0.9494, abs=5e-4)
-    assert covariate.erm(1000, 1.0, True) == pytest.approx(0.9469, abs=2e-3)
+    assert closed_forms.covariate_erm(100, 1.0, False) == pytest.approx(0.843, abs=0.006)
+    assert closed_forms.covariate_erm(50, 0.0, True) == pytest.approx(0.9343, abs=0.004)
+    assert closed_forms.covariate_erm(50, 1.0, True) == pytest.approx(0.9142, abs=0.004)
+    assert closed_forms.covariate_erm(1000, 0.0, True) == pytest.approx(0.9494, abs=5e-4)
+    assert closed_forms.covariate_erm(1000, 1.0, True) == pytest.approx(0.9469, abs=2e-3)
 
 
 def test_conditional_shift() -> None:
@@ -97,41 +97,42 @@ def test_a_few_labels_fix_the_sign() -> None:
 
 
 def test_shared_subspace() -> None:
-    gammas = [risks.critical_gamma(n, 50, 5, 0.5) for n in (10, 20, 100, 300)]
+    gammas = [closed_forms.critical_gamma(n, 50, 5, 0.5) for n in (10, 20, 100, 300)]
     assert gammas == pytest.approx([0.495, 0.709, 0.479, 0.213], abs=6e-4)
-    assert risks.least_squares(100, 50, 0.5) == pytest.approx(0.2551, abs=5e-5)
-    assert risks.in_subspace(100, 5, 0.5, 0.3**2) == pytest.approx(0.1081, abs=5e-5)
-    assert risks.in_subspace(100, 5, 0.5, 0.7**2) == pytest.approx(0.5294, abs=5e-5)
+    assert closed_forms.least_squares(100, 50, 0.5) == pytest.approx(0.2551, abs=5e-5)
+    assert closed_forms.in_subspace(100, 5, 0.5, 0.3**2) == pytest.approx(0.1081, abs=5e-5)
+    assert closed_forms.in_subspace(100, 5, 0.5, 0.7**2) == pytest.approx(0.5294, abs=5e-5)
 
 
 def test_at_the_critical_gamma_both_are_the_same() -> None:
     for n in (10, 20, 100, 300):
-        gamma = risks.critical_gamma(n, 50, 5, 0.5)
-        assert risks.in_subspace(n, 5, 0.5, gamma**2) == pytest.approx(risks.least_squares(n, 50, 0.5))
+        gamma = closed_forms.critical_gamma(n, 50, 5, 0.5)
+        assert closed_forms.in_subspace(n, 5, 0.5, gamma**2) == pytest.approx(closed_forms.least_squares(n, 50, 0.5))
 
 
 def test_near_the_interpolation_threshold_there_is_no_mean_risk() -> None:
     with pytest.raises(ValueError, match="infinite"):
-        risks.least_squares(50, 50, 0.5)
+        closed_forms.least_squares(50, 50, 0.5)
     with pytest.raises(ValueError, match="no variance"):
-        risks.in_subspace_spread(8, 5, 0.5, 0)
+        closed_forms.in_subspace_spread(8, 5, 0.5, 0)
 
 
 def test_shared_support() -> None:
-    assert risks.in_subspace(60, 5, 0.5, 0) == pytest.approx(0.0231, abs=5e-5)
-    assert risks.least_squares(60, 40, 0.5) == pytest.approx(0.5263, abs=5e-5)
+    assert closed_forms.in_subspace(60, 5, 0.5, 0) == pytest.approx(0.0231, abs=5e-5)
+    assert closed_forms.least_squares(60, 40, 0.5) == pytest.approx(0.5263, abs=5e-5)
 
 
 def test_the_prior_is_best_at_the_ratio_of_variances() -> None:
     """The methodology's figures (1.294, .541) are simulations; its 'OLS-like' is the ridge at lambda = 0.1."""
     for n, least, small in ((10, 1.294, 1.954), (40, 0.541, 1.027)):
         grid = np.geomspace(1, 123.4, 41)  # 11.11 in its middle
-        curve = [risks.ridge_towards(n, 20, 1.0, 0.3, lam) for lam in grid]
+        curve = [closed_forms.ridge_towards(n, 20, 1.0, 0.3, lam) for lam in grid]
         assert grid[int(np.argmin(curve))] == pytest.approx(1 / 0.09, rel=0.13)
         assert min(curve) == pytest.approx(least, abs=0.007)
-        assert risks.ridge_towards(n, 20, 1.0, 0.3, 0.1) == pytest.approx(small, abs=0.007)
-        assert risks.ridge_towards(n, 20, 1.0, 0.3, 1e9) == pytest.approx(1.8)
-    assert risks.ridge_towards(40, 20, 1.0, 0.3, 1e-9) == pytest.approx(risks.least_squares(40, 20, 1.0), rel=0.01)
+        assert closed_forms.ridge_towards(n, 20, 1.0, 0.3, 0.1) == pytest.approx(small, abs=0.007)
+        assert closed_forms.ridge_towards(n, 20, 1.0, 0.3, 1e9) == pytest.approx(1.8)
+    plain = closed_forms.least_squares(40, 20, 1.0)
+    assert closed_forms.ridge_towards(40, 20, 1.0, 0.3, 1e-9) == pytest.approx(plain, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +192,8 @@ def test_the_spread_of_least_squares_against_simulation() -> None:
     x, xi = rng.standard_normal((20_000, 20, 5)), rng.standard_normal((20_000, 20, 1))
     xt = x.transpose(0, 2, 1)
     risk = (np.linalg.solve(xt @ x, xt @ xi) ** 2).sum((1, 2))
-    assert risk.mean() == pytest.approx(risks.in_subspace(20, 5, 1, 0), rel=0.02)
-    assert risk.std() == pytest.approx(risks.in_subspace_spread(20, 5, 1, 0), rel=0.06)
+    assert risk.mean() == pytest.approx(closed_forms.in_subspace(20, 5, 1, 0), rel=0.02)
+    assert risk.std() == pytest.approx(closed_forms.in_subspace_spread(20, 5, 1, 0), rel=0.06)
 
 
 def test_the_acceptance_rule_can_reject() -> None:

@@ -12,10 +12,9 @@ import pytest
 
 from tlbench.errors import Mistake
 from tlbench.methods import method as methods
-from tlbench.runner import descriptions, requirements
+from tlbench.runner import descriptions, plan
 from tlbench.runner.worker.local import Workers
-from tlbench.verification.checkup import embedded, on_tasks
-from tlbench.verification.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination
+from tlbench.verification.contract import BROKEN, KEPT, PRELOADED, REFUSED, TOLD, Examination, embedded, on_tasks
 from tlbench.verification.promises import PROMISES
 
 GOOD = '''
@@ -226,7 +225,7 @@ def test_the_command_exits_with_one_for_a_broken_promise_and_two_for_a_mistake(t
 )
 def test_every_method_that_ships_keeps_its_promises(name: str, workers: Workers) -> None:
     described = descriptions.described(name, {}, workers)
-    if lacking := requirements.lacks(described):
+    if lacking := plan.lacks(described):
         pytest.skip(lacking)
     small = {"steps": "3", "batch": "16", "penalties": "2"}
     held = Examination(name, {k: v for k, v in small.items() if k in described.config}, workers)

@@ -21,7 +21,7 @@ from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.tasks import duplicates, loaders, registry, split_digests
 from tlbench.tasks.duplicates import LIMIT, copies, look, pairs
-from tlbench.tasks.loaders import folders
+from tlbench.tasks.loaders import image_folders
 from tlbench.tasks.split import partition, split, untested
 
 CLASSES = ("left", "right")
@@ -98,7 +98,7 @@ def folder_of(place: Path, photographs: list[Image.Image]) -> Domain:
         file = place / CLASSES[i % 2] / f"{i:02d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         photograph.save(file, quality=95)
-    return folders.load(place, place.name)
+    return image_folders.folder(place, place.name)
 
 
 def test_a_look_alike_of_a_test_picture_is_neither_labelled_nor_unlabelled(
@@ -108,7 +108,7 @@ def test_a_look_alike_of_a_test_picture_is_neither_labelled_nor_unlabelled(
     before = partition(domain, "toy/b")
     tested, pooled = domain.files[before.test[0]], domain.files[before.pool[0]]
     cut(Image.open(tested), 0.02, 0, 0, 0).save(pooled, quality=70)
-    changed = folders.load(tmp_path / "b", "b")
+    changed = image_folders.folder(tmp_path / "b", "b")
     after = partition(changed, "toy/b")
     assert after.test.tolist() == before.test.tolist()
     assert after.alike.tolist() == [before.pool[0]]
@@ -135,7 +135,7 @@ def test_a_source_loses_the_look_alikes_of_test_pictures_of_its_target(
     tested, pooled = target.files[cut_.test[0]], target.files[cut_.pool[0]]
     Image.open(tested).convert("L").save(source.files[3], quality=60)
     shutil.copy(pooled, source.files[5])  # what is not tested may be trained on
-    source = folders.load(tmp_path / "a", "a")
+    source = image_folders.folder(tmp_path / "a", "a")
     rows = np.array([5, 3, 1])
     assert rows[untested(source, rows, target, cut_)].tolist() == [5, 1]
 
@@ -154,7 +154,7 @@ def test_a_broken_picture_is_named(tmp_path: Path, photographs: list[Image.Image
     domain = folder_of(tmp_path / "b", photographs[:8])
     domain.files[2].write_bytes(b"no picture")
     with pytest.raises(Mistake, match=rf"{domain.files[2]}: broken image"):
-        duplicates.looks(folders.load(tmp_path / "b", "b"))
+        duplicates.looks(image_folders.folder(tmp_path / "b", "b"))
 
 
 def texts(name: str, *held: str) -> Domain:

@@ -9,11 +9,11 @@ import pytest
 
 from tlbench.methods import method, references
 from tlbench.tasks import registry
-from tlbench.tasks.synthetic.rotation import CAL1, CAL8, N_SOURCE, D, M
+from tlbench.tasks.synthetic.shifts import CAL1, CAL8, N_SOURCE, D, M
 from tlbench.verification.known_truth import closed_forms, selftest
-from tlbench.verification.known_truth.cells import Cell
+from tlbench.verification.known_truth.checks import Cell
 from tlbench.verification.known_truth.demands import of_methods
-from tlbench.verification.known_truth.winners import HARM
+from tlbench.verification.known_truth.expected import HARM
 
 REFERENCES = (references.SOURCE_ONLY, references.TARGET_ONLY)
 DEAF = """

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from tlbench.errors import Mistake
-from tlbench.runner import experiment, inputs
+from tlbench.runner import experiment, task_data
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options
@@ -112,7 +112,7 @@ def features(real_data: Path, real_weights: Path) -> dict[str, tuple[Any, Any]]:
     with Workers() as workers:
         for name in c.domains:
             domain = bench.domain(c, name, 0)
-            x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
+            x = task_data.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
             found[name] = np.asarray(x), domain.y
     return found
 
@@ -135,9 +135,9 @@ def test_features_are_computed_once(real_data: Path, real_weights: Path) -> None
     bench = Bench(Conditions(data_root=real_data))
     domain = bench.domain(c, "dslr", 0)
     with Workers() as workers:
-        first = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
+        first = task_data.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
     with Workers() as workers:  # no server is started: nothing is left to compute
-        x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
+        x = task_data.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
         assert workers._server is None
     assert isinstance(x, np.memmap)
     assert np.array_equal(x, first)
@@ -153,13 +153,13 @@ def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path,
     broken = tmp_path / "my" / "there" / "bike" / "3.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
     with Workers() as workers:
-        from tlbench.tasks.loaders import folders
+        from tlbench.tasks.loaders import image_folders
 
-        domain = folders.load(tmp_path / "my" / "there", "there")
+        domain = image_folders.folder(tmp_path / "my" / "there", "there")
         bench = Bench(Conditions())
         transform = bench.transform(registry.read(registry.card_files()["office_caltech10"]))
         with pytest.raises(Mistake, match=r"there/bike/3.jpg: broken image"):
-            inputs.arrays(domain, transform, workers, "cpu", lambda what, done, of: None)
+            task_data.arrays(domain, transform, workers, "cpu", lambda what, done, of: None)
 
 
 @pytest.mark.slow

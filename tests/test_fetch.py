@@ -24,8 +24,7 @@ from shelf import Shelf
 
 from tlbench.errors import Mistake
 from tlbench.tasks.datasets import download, fetch
-from tlbench.tasks.datasets.dataset import PARTIAL
-from tlbench.tasks.datasets.manifest import SUMS
+from tlbench.tasks.datasets.dataset import PARTIAL, SUMS
 
 DEAD = "http://127.0.0.1:1"  # nobody listens on port 1
 SMALL = {"a/one.bin": b"one" * 500, "a/two words.bin": b"two" * 700, "b/three.bin": random.Random(0).randbytes(300_000)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlbench.tasks.builtin import fonts
+from tlbench.tasks.builtin import glyphs
+from tlbench.tasks.builtin.digits import chance
 from tlbench.tasks.builtin.glyphs import coverage, outline, printed
-from tlbench.tasks.builtin.samples import chance
 
 SIDE = 20
 
@@ -27,7 +27,7 @@ def enclosed_paper(paper: np.ndarray) -> int:
 
 @pytest.mark.parametrize("digit", ["0", "4", "6", "8", "9"])
 def test_a_hole_is_a_hole(digit: str) -> None:
-    for font in fonts.FONTS:
+    for font in glyphs.LETTER_FONTS:
         ink = coverage(outline(font, digit) * 17 + SIDE / 2, SIDE)
         assert enclosed_paper(ink == 0) >= 1, f"{digit} in {font}"
 

@@ -12,9 +12,8 @@ from torch import nn
 import tlbench
 from tlbench.runner.experiment import Options
 from tlbench.runner.machine import about, calibrated, rates
-from tlbench.runner.worker.energy import SHORTEST_S, Energy
 from tlbench.runner.worker.local import Workers
-from tlbench.runner.worker.stopwatch import StepWatch, arithmetic
+from tlbench.runner.worker.stopwatch import SHORTEST_S, Energy, StepWatch, arithmetic
 from tlbench.training.meter import Meter
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")

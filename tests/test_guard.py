@@ -13,8 +13,8 @@ from held import over, store, tlbench
 from tlbench.board.markdown import BEGIN, END
 from tlbench.errors import Mistake
 from tlbench.results.store import Store, pack
+from tlbench.verification.submissions.inspection import worst
 from tlbench.verification.submissions.pull_request import guard
-from tlbench.verification.submissions.verdict import worst
 
 NEW = "results/submissions/mine"
 OLD = "results/submissions/old"

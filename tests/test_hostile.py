@@ -20,7 +20,7 @@ from tlbench.runner import experiment
 from tlbench.runner.cell import Cell
 from tlbench.runner.descriptions import absolute, described
 from tlbench.runner.experiment import Options
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request
 from tlbench.runner.sandbox import sandbox
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.sweep import Sweep

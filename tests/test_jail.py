@@ -12,7 +12,7 @@ import pytest
 
 from tlbench.errors import Mistake
 from tlbench.files import CHECKOUT
-from tlbench.runner import clock_check, experiment
+from tlbench.runner import experiment, record
 from tlbench.runner.experiment import Options
 from tlbench.runner.sandbox import bubblewrap, file_rules, landlock, sandbox, seccomp
 from tlbench.runner.worker import server
@@ -190,7 +190,7 @@ def told(**seconds: float) -> Ended:
     ],
 )
 def test_honest_clocks_are_believed(ended: Ended) -> None:
-    clock_check.check(ended, threads=1)
+    record.check_clocks(ended, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_honest_clocks_are_believed(ended: Ended) -> None:
 )
 def test_a_clock_that_does_not_count_what_was_seen_fails_the_row(ended: Ended, said: str) -> None:
     with pytest.raises(ValueError, match=said.replace(".", r"\.")):
-        clock_check.check(ended, threads=1)
+        record.check_clocks(ended, threads=1)
 
 
 @pytest.mark.skipif(bool(sandbox.missing()), reason=f"no level 1 here: {sandbox.missing()}")

@@ -15,7 +15,7 @@ import pytest
 
 from tlbench.data import Domain
 from tlbench.methods import loader
-from tlbench.runner import experiment, inputs, scoring
+from tlbench.runner import experiment, scoring, task_data
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
@@ -158,6 +158,6 @@ def test_the_name_of_an_input_tells_only_its_own_cache_whose_labels_it_is_of(
     x, names = np.zeros((4, 2), np.float32), []
     for cache in ("a", "b", "a"):
         monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / cache))
-        names.append(inputs.pack(x, np.arange(3), "a digest of all labels", "test").name)
+        names.append(task_data.pack(x, np.arange(3), "a digest of all labels", "test").name)
     assert names[0] == names[2] != names[1]
     assert sorted(f.name for f in (tmp_path / "a").iterdir()) == ["packs", "secret"]

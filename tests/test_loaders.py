@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from tlbench.errors import Mistake
 from tlbench.tasks import loaders, registry
-from tlbench.tasks.loaders import folders, matfolder, tables
+from tlbench.tasks.loaders import image_folders, mat_svmlight
 
 
 def image(file: Path, shade: int, size: tuple[int, int] = (40, 30)) -> None:
@@ -29,7 +29,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_folder_a_class_is_read_in_the_cards_order(photos: Path) -> None:
-    domain = folders.load(photos, "photos", ("dog", "cat"))
+    domain = image_folders.folder(photos, "photos", ("dog", "cat"))
     assert domain.classes == ("dog", "cat")
     assert domain.y.tolist() == [0, 0, 0, 1, 1, 1]
     assert domain.ids[0] == "photos/dog/0.jpg"
@@ -38,24 +38,24 @@ def test_a_folder_a_class_is_read_in_the_cards_order(photos: Path) -> None:
 
 def test_a_missing_class_is_named_with_what_is_there(photos: Path) -> None:
     with pytest.raises(Mistake, match=r"class 'bird' of domain 'photos' is missing; there are: cat, dog"):
-        folders.load(photos, "photos", ("bird", "cat", "dog"))
+        image_folders.folder(photos, "photos", ("bird", "cat", "dog"))
 
 
 def test_a_folder_that_is_no_class_is_named(photos: Path) -> None:
     image(photos / "dogs" / "0.jpg", 1)
     with pytest.raises(Mistake, match="no class of this task is called 'dogs'; did you mean 'dog'"):
-        folders.load(photos, "photos", ("cat", "dog"))
+        image_folders.folder(photos, "photos", ("cat", "dog"))
 
 
 def test_an_empty_class_and_an_empty_domain_are_named(photos: Path, tmp_path: Path) -> None:
     (photos / "eel").mkdir()
     with pytest.raises(Mistake, match="class 'eel' of domain 'photos' holds no image"):
-        folders.load(photos, "photos")
+        image_folders.folder(photos, "photos")
     (tmp_path / "void").mkdir()
     with pytest.raises(Mistake, match="domain 'void' is empty"):
-        folders.load(tmp_path / "void", "void")
+        image_folders.folder(tmp_path / "void", "void")
     with pytest.raises(Mistake, match="no such folder"):
-        folders.load(tmp_path / "nowhere", "nowhere")
+        image_folders.folder(tmp_path / "nowhere", "nowhere")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_matlab_table_is_compact_and_memory_mapped(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     x, y = np.arange(12).reshape(4, 3), np.array([[1], [2], [1], [2]])
     savemat(tmp_path / "a.mat", {"fts": x, "labels": y})
-    domain = tables.load(tmp_path / "a.mat", None, "a", "mat", ("one", "two"))
+    domain = mat_svmlight.load(tmp_path / "a.mat", None, "a", "mat", ("one", "two"))
     assert isinstance(domain.x, np.memmap)
     assert domain.x.dtype == np.uint8
     assert np.array_equal(domain.x, x)
@@ -105,23 +105,23 @@ def test_tables_that_are_none_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     savemat(tmp_path / "b.mat", {"other": np.ones(3)})
     with pytest.raises(Mistake, match=r"b\.mat: needs features under one of"):
-        tables.load(tmp_path / "b.mat", None, "b", "mat", ())
+        mat_svmlight.load(tmp_path / "b.mat", None, "b", "mat", ())
     (tmp_path / "c.mat").write_bytes(b"not a matrix at all")
     with pytest.raises(Mistake, match=r"c\.mat: not a MATLAB file"):
-        tables.load(tmp_path / "c.mat", None, "c", "mat", ())
+        mat_svmlight.load(tmp_path / "c.mat", None, "c", "mat", ())
     savemat(tmp_path / "d.mat", {"fts": np.array([[1.5, np.nan]]), "labels": np.array([[1]])})
     with pytest.raises(Mistake, match="row 0 holds a value that is not finite"):
-        tables.load(tmp_path / "d.mat", None, "d", "mat", ())
+        mat_svmlight.load(tmp_path / "d.mat", None, "d", "mat", ())
     (tmp_path / "e.svmlight").write_text("1 0:2\nnonsense\n")
     with pytest.raises(Mistake, match=r"e\.svmlight: not svmlight text"):
-        tables.load(tmp_path / "e.svmlight", None, "e", "svmlight", ())
+        mat_svmlight.load(tmp_path / "e.svmlight", None, "e", "svmlight", ())
 
 
 def test_the_publishers_test_file_is_marked_and_widened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "train.svmlight").write_text("1 0:2 3:1\n0 1:1\n")
     (tmp_path / "test.svmlight").write_text("0 5:300\n")
-    domain = tables.load(tmp_path / "train.svmlight", tmp_path / "test.svmlight", "t", "svmlight", ("no", "yes"))
+    domain = mat_svmlight.load(tmp_path / "train.svmlight", tmp_path / "test.svmlight", "t", "svmlight", ("no", "yes"))
     assert domain.x is not None
     assert domain.x.shape == (3, 6)
     assert domain.official_test is not None
@@ -150,14 +150,14 @@ def test_one_matlab_file_an_image_is_read_in_the_cards_order(tmp_path: Path, mon
         (tmp_path / "amazon" / c).mkdir(parents=True)
         for i in range(3):
             savemat(tmp_path / "amazon" / c / f"frame_{i:04}.mat", {"fc8": np.full((1, 7), shift + i, np.float32)})
-    domain = matfolder.load(tmp_path / "amazon", "amazon", ("mug", "bike"))
+    domain = mat_svmlight.matfolder(tmp_path / "amazon", "amazon", ("mug", "bike"))
     assert domain.x is not None
     assert domain.x.shape == (6, 7)
     assert domain.x[:, 0].tolist() == [0, 1, 2, 10, 11, 12]
     assert domain.y.tolist() == [0, 0, 0, 1, 1, 1]
     assert domain.ids[3] == "amazon/bike/frame_0000"
     with pytest.raises(Mistake, match="class 'pen' of domain 'amazon' is missing"):
-        matfolder.load(tmp_path / "amazon", "amazon", ("mug", "pen"))
+        mat_svmlight.matfolder(tmp_path / "amazon", "amazon", ("mug", "pen"))
     savemat(tmp_path / "amazon" / "mug" / "frame_0009.mat", {"fc8": np.zeros((1, 5))})
     with pytest.raises(Mistake, match=r"frame_0009.mat: holds 5 features, frame_0000.mat holds 7"):
-        matfolder.load(tmp_path / "amazon", "amazon", ("mug", "bike"))
+        mat_svmlight.matfolder(tmp_path / "amazon", "amazon", ("mug", "bike"))

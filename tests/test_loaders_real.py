@@ -17,7 +17,7 @@ from PIL import Image
 from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.runner.worker import text_encoding
-from tlbench.tasks.loaders import idx, lists, medmnist, omniglot, parquet, texts, voc
+from tlbench.tasks.loaders import hub_parquet, idx, image_folders, npz, omniglot, texts, voc
 
 BCCD = ("RBC", "WBC", "Platelets")
 SUBJ = ("subjective", "objective")
@@ -135,8 +135,8 @@ def test_a_wrong_line_of_usps_is_named(tmp_path: Path, line: str, said: str) -> 
 
 def test_medmnist_has_three_channels_and_its_published_parts(real_data: Path) -> None:
     folder = real_data / "medmnist"
-    breast = medmnist.load(folder / "BreastMNIST.npz", "breast", ("malignant", "normal, benign"))
-    lungs = medmnist.load(folder / "pneumoniamnist_reconstructed.npz", "lungs", ("normal", "pneumonia"))
+    breast = npz.medmnist(folder / "BreastMNIST.npz", "breast", ("malignant", "normal, benign"))
+    lungs = npz.medmnist(folder / "pneumoniamnist_reconstructed.npz", "lungs", ("normal", "pneumonia"))
     assert (sizes(breast), sizes(lungs)) == ((546 + 78 + 156, 156), (4708 + 524 + 624, 624))
     assert breast.x is not None
     assert lungs.x is not None
@@ -147,7 +147,7 @@ def test_medmnist_has_three_channels_and_its_published_parts(real_data: Path) ->
 
 
 def saved(file: Path, x: np.ndarray, y: np.ndarray, **more: np.ndarray) -> Path:
-    parts = {f"{p}_{k}": v for p in medmnist.PARTS for k, v in (("images", x), ("labels", y))}
+    parts = {f"{p}_{k}": v for p in npz.PARTS for k, v in (("images", x), ("labels", y))}
     np.savez(file, **{**parts, **more})  # type: ignore[arg-type]
     return file
 
@@ -156,11 +156,11 @@ def test_colour_stays_and_a_volume_becomes_its_three_central_slices(tmp_path: Pa
     pixels = np.random.default_rng(0)
     y = np.array([[0], [1]])
     colour = pixels.integers(0, 256, (2, 28, 28, 3), np.uint8)
-    x = medmnist.load(saved(tmp_path / "path.npz", colour, y), "path").x
+    x = npz.medmnist(saved(tmp_path / "path.npz", colour, y), "path").x
     assert x is not None
     assert np.array_equal(x[1, 2], colour[1, :, :, 2])
     volume = pixels.integers(0, 256, (2, 28, 28, 28), np.uint8)
-    x = medmnist.load(saved(tmp_path / "nodule.npz", volume, y), "nodule").x
+    x = npz.medmnist(saved(tmp_path / "nodule.npz", volume, y), "nodule").x
     assert x is not None
     assert x.shape == (6, 3, 28, 28)
     for axis, (channel, slices) in enumerate(
@@ -172,21 +172,21 @@ def test_colour_stays_and_a_volume_becomes_its_three_central_slices(tmp_path: Pa
 def test_an_npz_that_is_no_medmnist_is_named(tmp_path: Path) -> None:
     x, y = np.zeros((2, 28, 28), np.uint8), np.array([[0], [1]])
     with pytest.raises(Mistake, match=r"many.npz: train_labels: is int64 \(2, 14\); one whole number an image"):
-        medmnist.load(saved(tmp_path / "many.npz", x, np.zeros((2, 14), np.int64)), "m")
+        npz.medmnist(saved(tmp_path / "many.npz", x, np.zeros((2, 14), np.int64)), "m")
     with pytest.raises(Mistake, match=r"flat.npz: train_images: is uint8 \(2, 784\)"):
-        medmnist.load(saved(tmp_path / "flat.npz", x.reshape(2, -1), y), "m")
+        npz.medmnist(saved(tmp_path / "flat.npz", x.reshape(2, -1), y), "m")
     np.savez(tmp_path / "other.npz", a=x)
     with pytest.raises(Mistake, match=r"other.npz: needs an array 'train_images'; has a"):
-        medmnist.load(tmp_path / "other.npz", "m")
+        npz.medmnist(tmp_path / "other.npz", "m")
     whole = saved(tmp_path / "good.npz", x, y)
     with pytest.raises(Mistake, match="sample m/train/00001 has the label 1"):
-        medmnist.load(whole, "m", ("only",))
+        npz.medmnist(whole, "m", ("only",))
     for held in (whole.read_bytes()[:900], b"", b"nothing"):
         (tmp_path / "broken.npz").write_bytes(held)
         with pytest.raises(Mistake, match=r"broken.npz: not an .npz that can be read"):
-            medmnist.load(tmp_path / "broken.npz", "m")
+            npz.medmnist(tmp_path / "broken.npz", "m")
     with pytest.raises(Mistake, match=r"none.npz: no such file"):
-        medmnist.load(tmp_path / "none.npz", "m")
+        npz.medmnist(tmp_path / "none.npz", "m")
 
 
 # Omniglot
@@ -566,36 +566,36 @@ def test_the_images_of_a_parquet_file_are_unpacked_once(real_data: Path, tmp_pat
     rows = [(b, d, classes.index(c)) for d, images in held.items() for b, c in images]
     hub_file(tmp_path / "train-00000-of-00002.parquet", rows[:30], classes)
     hub_file(tmp_path / "train-00001-of-00002.parquet", rows[30:], classes)
-    sketch = parquet.load(tmp_path, "sketch", tuple(classes[::-1]))
+    sketch = hub_parquet.load(tmp_path, "sketch", tuple(classes[::-1]))
     assert (len(sketch), sketch.classes) == (21, tuple(classes[::-1]))
     for file, label in zip(sketch.files, sketch.y, strict=True):
         assert (file.read_bytes(), sketch.classes[label]) in held["sketch"]
     before = [f.stat().st_mtime_ns for f in sketch.files]
-    assert [f.stat().st_mtime_ns for f in parquet.load(tmp_path, "sketch", tuple(classes[::-1])).files] == before
-    photo = parquet.load(tmp_path, "photo", into=tmp_path / "unpacked")
+    assert [f.stat().st_mtime_ns for f in hub_parquet.load(tmp_path, "sketch", tuple(classes[::-1])).files] == before
+    photo = hub_parquet.load(tmp_path, "photo", into=tmp_path / "unpacked")
     assert all(f.is_relative_to(tmp_path / "unpacked") for f in photo.files)
     with pytest.raises(Mistake, match="holds no domain 'sketches'; did you mean 'sketch'"):
-        parquet.load(tmp_path, "sketches")
+        hub_parquet.load(tmp_path, "sketches")
 
 
 def test_a_wrong_parquet_file_is_named(real_data: Path, tmp_path: Path) -> None:
     image, _ = pacs(real_data, "photo", 1)[0]
     strings = hub_file(tmp_path / "strings.parquet", [(image, "photo", "dog")], None)
-    assert parquet.load(strings, "photo").classes == ("dog",)
+    assert hub_parquet.load(strings, "photo").classes == ("dog",)
     numbers = hub_file(tmp_path / "numbers.parquet", [(image, "photo", 0)], None)
-    assert parquet.load(numbers, "photo", ("dog",)).classes == ("dog",)
+    assert hub_parquet.load(numbers, "photo", ("dog",)).classes == ("dog",)
     with pytest.raises(Mistake, match="row 0 needs a JPEG, PNG, BMP or TIFF"):
-        parquet.load(hub_file(tmp_path / "text.parquet", [(b"text", "photo", "dog")], None), "photo")
+        hub_parquet.load(hub_file(tmp_path / "text.parquet", [(b"text", "photo", "dog")], None), "photo")
     with pytest.raises(Mistake, match=r"row 0 needs .*'\.\./dog'"):
-        parquet.load(hub_file(tmp_path / "out.parquet", [(image, "photo", "../dog")], None), "photo")
+        hub_parquet.load(hub_file(tmp_path / "out.parquet", [(image, "photo", "../dog")], None), "photo")
     strings.write_bytes(strings.read_bytes()[:-8])
     with pytest.raises(Mistake, match=r"strings\.parquet: not a parquet file"):
-        parquet.load(strings, "photo")
+        hub_parquet.load(strings, "photo")
     with pytest.raises(Mistake, match=r"none\.parquet: no such file"):
-        parquet.load(tmp_path / "none.parquet", "photo")
+        hub_parquet.load(tmp_path / "none.parquet", "photo")
     (tmp_path / "void").mkdir()
     with pytest.raises(Mistake, match=r"void: holds no \.parquet file"):
-        parquet.load(tmp_path / "void", "photo")
+        hub_parquet.load(tmp_path / "void", "photo")
 
 
 @pytest.fixture
@@ -613,14 +613,14 @@ def listed(tmp_path: Path) -> Path:
 
 def test_listed_images_keep_their_order_and_their_test_list(listed: Path) -> None:
     train, test = listed / "clipart_train.txt", listed / "clipart_test.txt"
-    domain = lists.load(listed, train, test, "clipart")
+    domain = image_folders.listed(listed, train, test, "clipart")
     assert domain.classes == ("aircraft carrier", "zebra")
     assert domain.y.tolist() == [0, 0, 1, 0, 1, 1]
     assert domain.ids[1] == "clipart/clipart/aircraft carrier/2.png"
     assert (sizes(domain), len(set(domain.hashes))) == ((6, 3), 6)
-    assert lists.load(listed, train, None, "clipart", ("ship", "horse")).official_test is None
+    assert image_folders.listed(listed, train, None, "clipart", ("ship", "horse")).official_test is None
     with pytest.raises(Mistake, match="label 0 is class 'zebra', the image lies in 'aircraft carrier'"):
-        lists.load(listed, train, test, "clipart", ("zebra", "aircraft carrier"))
+        image_folders.listed(listed, train, test, "clipart", ("zebra", "aircraft carrier"))
 
 
 def test_a_wrong_line_of_a_list_is_named(listed: Path) -> None:
@@ -634,14 +634,14 @@ def test_a_wrong_line_of_a_list_is_named(listed: Path) -> None:
     ):
         file.write_text(f"{good}\n{line}\n")
         with pytest.raises(Mistake, match=rf"image_list\.txt:{said}"):
-            lists.load(listed, file, None, "clipart", ("zebra",))
+            image_folders.listed(listed, file, None, "clipart", ("zebra",))
     file.write_text(f"{good}\nclipart/aircraft carrier/1.png 0\n")
     with pytest.raises(Mistake, match="label 0 lie in 'zebra' and 'aircraft carrier'; name the classes"):
-        lists.load(listed, file, None, "clipart")
+        image_folders.listed(listed, file, None, "clipart")
     file.write_text("clipart/zebra/0.png 4\n")
     with pytest.raises(Mistake, match="has 1 labels up to 4"):
-        lists.load(listed, file, None, "clipart")
+        image_folders.listed(listed, file, None, "clipart")
     shutil.rmtree(listed / "clipart")
     file.write_text("\n")
     with pytest.raises(Mistake, match="lists no image"):
-        lists.load(listed, file, None, "clipart")
+        image_folders.listed(listed, file, None, "clipart")

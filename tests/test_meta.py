@@ -33,8 +33,17 @@ from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.errors import Refusal
 from tlbench.runner.worker import child
 from tlbench.training import networks
-from tlbench.training.functional import SupportNorm, Weighted, with_support_norms
-from tlbench.training.meta import Drawn, HeadLearner, Learnt, MetaLearner, episodes, shape
+from tlbench.training.meta import (
+    Drawn,
+    HeadLearner,
+    Learnt,
+    MetaLearner,
+    SupportNorm,
+    Weighted,
+    episodes,
+    shape,
+    with_support_norms,
+)
 
 CONVNET = {"kind": "convnet", "augment": ("shift",)}
 HEADS = (ANIL, ProtoNet, R2D2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.cli.commands import newmethod
+from tlbench.cli.commands import templates
 from tlbench.errors import Mistake
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ def ran(*words: str, cwd: Path, **env: str) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new method's folder, its metadata as an editable installation has them."""
     around = tmp_path_factory.mktemp("new")
-    folder = newmethod.write(str(around / "soft_means"))
+    folder = templates.write_method(str(around / "soft_means"))
     ran("setuptools_egg_info", cwd=folder, PYTHONPATH=str(_builder(around)))
     return folder
 
@@ -82,7 +82,7 @@ def test_a_bad_name_is_a_mistake_and_writes_nothing(name: str, tmp_path: Path, m
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(Mistake) as caught:
-        newmethod.write(name)
+        templates.write_method(name)
     assert MISTAKES[name] in str(caught.value)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "taken"]
     assert (tmp_path / "file").read_text() == "mine"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench.cli.commands import newcard
+from tlbench.cli.commands import templates
 from tlbench.errors import Mistake
 from tlbench.tasks import loaders, registry
 from tlbench.tasks.card import Card
@@ -318,16 +318,16 @@ def test_thousands_of_images_are_read(write: Write, tmp_path: Path) -> None:
 def test_a_new_card_is_whole_when_its_folders_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trees(tmp_path, "photos", "xrays")
-    file = newcard.write("From Photos")
+    file = templates.write_card("From Photos")
     assert str(file) == "From Photos.toml"
     (task,) = registry.find(str(file))
     assert task.name == "from_photos/photos-xrays"
     with pytest.raises(Mistake, match=r"From Photos\.toml: is there already and stays as it is"):
-        newcard.write("From Photos.toml")
+        templates.write_card("From Photos.toml")
 
 
 def test_every_key_behind_a_hash_of_a_new_card_is_one_and_says_its_default(tmp_path: Path) -> None:
-    file = newcard.write(str(tmp_path / "new.toml"))
+    file = templates.write_card(str(tmp_path / "new.toml"))
     lines = [line.removeprefix("# ") for line in file.read_text().splitlines() if " = " in line or "[at" in line]
     chosen = tomllib.loads("\n".join(lines[next(i for i, s in enumerate(lines) if s.startswith("name =")) :]))
     keys = {next(iter(tomllib.loads(line))) for line in lines}
@@ -349,5 +349,5 @@ def test_a_new_card_is_refused_where_it_could_not_be_used(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Mistake, match=said):
-        newcard.write(name)
+        templates.write_card(name)
     assert not list(tmp_path.iterdir())

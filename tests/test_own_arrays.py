@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake
-from tlbench.tasks.loaders import npz, table
+from tlbench.tasks.loaders import npz, tabular
 
 ROWS = "".join(f"{i},{i / 2},{'yes' if i % 2 else 'no'}\n" for i in range(12))
 PLAIN = "size,age,label\n" + ROWS
@@ -48,7 +48,7 @@ def test_a_real_table_is_numbers_in_the_order_of_their_names(tmp_path: Path) -> 
     frame = load_breast_cancer(as_frame=True).frame
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame[frame.columns[::-1]].to_csv(tmp_path / "b.csv", index=False)
-    a, b = (table.load(tmp_path / f"{name}.csv", "d", "target") for name in "ab")
+    a, b = (tabular.load(tmp_path / f"{name}.csv", "d", "target") for name in "ab")
     assert a.columns == b.columns == tuple(sorted(frame.columns.drop("target")))
     assert a.x is not None
     assert a.x.dtype == np.float32
@@ -62,28 +62,28 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
     frame = load_breast_cancer(as_frame=True).frame
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.to_parquet(tmp_path / "a.parquet")
-    a, b = (table.load(tmp_path / f"a.{suffix}", "d", "target") for suffix in ("csv", "parquet"))
+    a, b = (tabular.load(tmp_path / f"a.{suffix}", "d", "target") for suffix in ("csv", "parquet"))
     assert (a.columns, a.classes, a.hashes) == (b.columns, b.classes, b.hashes)
     frame.loc[3, "mean area"] = np.nan
     frame.to_parquet(tmp_path / "b.parquet")
-    said = complaint(lambda: table.load(tmp_path / "b.parquet", "d", "target"))
+    said = complaint(lambda: tabular.load(tmp_path / "b.parquet", "d", "target"))
     assert said.startswith("b.parquet: row 4: column 'mean area' is empty")
     (tmp_path / "c.parquet").write_text("no")
-    assert complaint(lambda: table.load(tmp_path / "c.parquet", "d", "y")).startswith("c.parquet: not a parquet file")
+    assert complaint(lambda: tabular.load(tmp_path / "c.parquet", "d", "y")).startswith("c.parquet: not a parquet file")
 
 
 def test_semicolons_tabs_quotes_blank_lines_and_a_byte_order_mark_are_read(csv: Callable[[str], Path]) -> None:
-    plain = table.load(csv(PLAIN), "d", "label")
+    plain = tabular.load(csv(PLAIN), "d", "label")
     for text in (
         PLAIN.replace(",", ";"), PLAIN.replace(",", "\t"), "\ufeff" + PLAIN, PLAIN.replace("yes", '" yes "'),
         PLAIN.replace("\n", "\r\n"), PLAIN + "\n\n", PLAIN.removesuffix("\n"),
     ):  # fmt: skip
-        other = table.load(csv(text), "d", "label")
+        other = tabular.load(csv(text), "d", "label")
         assert (other.hashes, other.columns, other.classes) == (plain.hashes, plain.columns, plain.classes)
 
 
 def test_a_number_to_predict_is_no_class(csv: Callable[[str], Path]) -> None:
-    domain = table.load(csv(PLAIN), "d", "age", ("label",), number=True)
+    domain = tabular.load(csv(PLAIN), "d", "age", ("label",), number=True)
     assert (domain.classes, domain.columns) == ((), ("size",))
     assert domain.y.dtype == np.float32
     assert domain.y.tolist() == [i / 2 for i in range(12)]
@@ -91,7 +91,7 @@ def test_a_number_to_predict_is_no_class(csv: Callable[[str], Path]) -> None:
 
 def test_classes_that_are_numbers_are_in_their_order(csv: Callable[[str], Path]) -> None:
     text = "a,label\n" + "".join(f"{i},{c}\n" for i, c in enumerate([10, 9, 2, 10, 9, 2]))
-    assert table.load(csv(text), "d", "label").classes == ("2", "9", "10")
+    assert tabular.load(csv(text), "d", "label").classes == ("2", "9", "10")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_classes_that_are_numbers_are_in_their_order(csv: Callable[[str], Path])
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_table_is_said_with_its_line(csv: Callable[[str], Path], text: str, said: str) -> None:
-    found = complaint(lambda: table.load(csv(text), "d", "label"))
+    found = complaint(lambda: tabular.load(csv(text), "d", "label"))
     assert found.startswith(said), found
 
 
@@ -123,26 +123,26 @@ def test_a_class_that_the_card_does_not_name_and_a_column_that_is_not_there_are_
     csv: Callable[[str], Path],
 ) -> None:
     file = csv(PLAIN.replace("5,2.5,yes", "\n5,2.5,yess"))
-    found = complaint(lambda: table.load(file, "d", "label", classes=("no", "yes")))
+    found = complaint(lambda: tabular.load(file, "d", "label", classes=("no", "yes")))
     assert found == "t.csv:8: no class is called 'yess'; did you mean 'yes'?"
-    found = complaint(lambda: table.load(file, "d", "label", ("agee",)))
+    found = complaint(lambda: tabular.load(file, "d", "label", ("agee",)))
     assert found.startswith("t.csv:1: has no column 'agee'; did you mean 'age'?")
 
 
 def test_a_table_larger_than_a_piece_is_read_whole(csv: Callable[[str], Path]) -> None:
     text = "a,label\n" + "".join(f"{i},{i % 3}\n" for i in range(45_000))
-    domain = table.load(csv(text), "d", "label")
+    domain = tabular.load(csv(text), "d", "label")
     assert domain.x is not None
     assert domain.x[:, 0].tolist() == list(range(45_000))
-    found = complaint(lambda: table.load(csv(text.replace("44000,", "x,")), "d", "label"))
+    found = complaint(lambda: tabular.load(csv(text.replace("44000,", "x,")), "d", "label"))
     assert found.startswith("t.csv:44002: column 'a' holds 'x'")
 
 
 def test_a_column_of_texts_is_read(csv: Callable[[str], Path]) -> None:
     text = 'id,review,label\n1,"good, and\nlong",1\n2,bad,0\n'
-    domain = table.texts(csv(text), "d", "label", "review")
+    domain = tabular.texts(csv(text), "d", "label", "review")
     assert (domain.texts, domain.y.tolist(), domain.x) == (("good, and\nlong", "bad"), [1, 0], None)
-    found = complaint(lambda: table.texts(csv(text + "3,,1\n"), "d", "label", "review"))
+    found = complaint(lambda: tabular.texts(csv(text + "3,,1\n"), "d", "label", "review"))
     assert found == "t.csv:5: column 'review' holds ''; a text is needed"
 
 

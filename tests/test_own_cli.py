@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlbench.tasks import file_formats
+from tlbench.tasks import own
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "add_a_task.md"
@@ -91,5 +91,5 @@ def test_everything_in_the_how_to_runs(copied: Path) -> None:
 
 def test_the_how_to_names_every_kind_of_file_that_is_read() -> None:
     text = GUIDE.read_text(encoding="utf-8")
-    for suffix in set(file_formats.READ_BY) - {".libsvm"}:
+    for suffix in set(own.READ_BY) - {".libsvm"}:
         assert suffix in text

@@ -11,7 +11,7 @@ import pytest
 
 from tlbench.cli.commands import catalog
 from tlbench.errors import Mistake
-from tlbench.methods import digest, plugins
+from tlbench.methods import digest, method
 from tlbench.methods import method as methods
 from tlbench.methods.digest import code_digest
 from tlbench.runner import descriptions
@@ -80,7 +80,7 @@ def workers(site: Path) -> Iterator[Workers]:
 
 
 def test_plugins_are_found_by_metadata_and_imported_by_a_worker_only(site: Path, workers: Workers) -> None:
-    assert {"our-methods/uniform", "our-methods/dann", "faulty/raises"} <= {*plugins.installed()}
+    assert {"our-methods/uniform", "our-methods/dann", "faulty/raises"} <= {*method.installed()}
     described = descriptions.described("our-methods/uniform", {"level": "2"}, workers)
     assert (described.name, described.summary, described.config) == (
         "our-methods/uniform",

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from tlbench.errors import Mistake
 from tlbench.results import frame
 from tlbench.results.row import Row, read_row
-from tlbench.runner import experiment, inputs, planfile, requirements
+from tlbench.runner import experiment, plan, task_data
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.descriptions import described
@@ -99,7 +99,7 @@ def tlbench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_the_fake_processors_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in PROCESSORS.items():
         on_processor(monkeypatch, text)
-        assert inputs.native_bf16() == (name != "without")
+        assert task_data.native_bf16() == (name != "without")
 
 
 def keys(place: Path, conditions: Conditions) -> tuple[str | None, str, str]:
@@ -109,7 +109,7 @@ def keys(place: Path, conditions: Conditions) -> tuple[str | None, str, str]:
         cell = Cell(task, described("source_only", {}, workers), 0, 0)
     transform = bench.transform(task.card)
     assert transform is not None
-    raw = inputs.raw_key(loaders.load(task.card, task.target, None, 0), transform)
+    raw = task_data.raw_key(loaders.load(task.card, task.target, None, 0), transform)
     return transform.precision, raw, bench.key(cell)
 
 
@@ -168,7 +168,7 @@ def test_declared_features_are_bfloat16s_and_the_others_float32s(
         bench = Bench(Conditions(features=precision))
         domain = bench.domain(task.card, task.target, 0)
         with Workers() as workers:  # no server is started: the runs left them
-            x = inputs.arrays(domain, bench.transform(task.card), workers, "cpu", lambda what, done, of: None)
+            x = task_data.arrays(domain, bench.transform(task.card), workers, "cpu", lambda what, done, of: None)
             assert workers._server is None
         found[precision] = torch.from_numpy(np.array(x))
     assert torch.equal(found["bf16"].bfloat16().float(), found["bf16"])
@@ -186,7 +186,7 @@ def test_a_plan_states_its_precision_and_a_worker_keeps_to_it(place: Path, tmp_p
         assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in (tmp_path / "plan.jsonl").read_text().splitlines()]
         assert {line["conditions"]["features"] for line in lines} == {precision}
-        assert planfile.read(tmp_path / "plan.jsonl", 0)["conditions"].features == precision
+        assert plan.read_plan(tmp_path / "plan.jsonl", 0)["conditions"].features == precision
         stated[precision] = lines
     assert not {x["key"] for x in stated["fp32"]} & {x["key"] for x in stated["bf16"]}
     done = tlbench("worker", "--plan", str(tmp_path / "plan.jsonl"), "--index", "0", *words[2:], cwd=place)
@@ -205,7 +205,7 @@ def test_a_plan_states_its_precision_and_a_worker_keeps_to_it(place: Path, tmp_p
 
 def notes(place: Path, conditions: Conditions, tasks: Sequence[Task] = ()) -> list[str]:
     with Workers() as workers:
-        return requirements.check_bf16(Bench(conditions), tasks or [task_of(place)], workers)
+        return plan.check_bf16(Bench(conditions), tasks or [task_of(place)], workers)
 
 
 def test_a_processor_without_bfloat16_is_slow_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,8 @@ import pytest
 from held import failed, over, references, refused, row, store, tlbench
 from sklearn.datasets import load_breast_cancer
 
-from tlbench.board import domain_distance
-from tlbench.board.neighbours import Neighbour, weighted
-from tlbench.board.recommend import harms, recommend
+from tlbench.board import similarity
+from tlbench.board.recommend import Neighbour, harms, recommend, weighted
 from tlbench.board.similarity import Sketch, as_words, differences, family, of_name, of_task
 from tlbench.errors import Mistake
 from tlbench.results.index import Index
@@ -268,10 +267,10 @@ def test_there_is_no_advice_of_nothing() -> None:
 def test_the_distance_is_near_zero_of_one_domain_and_two_of_two() -> None:
     random = np.random.default_rng(0)
     one, same = random.normal(size=(2, 500, 10)).astype(np.float32)
-    assert domain_distance.proxy_distance(one, same) < 0.3
-    assert domain_distance.proxy_distance(one, same + 9) == 2
+    assert similarity.proxy_distance(one, same) < 0.3
+    assert similarity.proxy_distance(one, same + 9) == 2
     wide = random.normal(size=(60, 5000)).astype(np.float32)
-    assert domain_distance.proxy_distance(wide, wide + 9) == 2
+    assert similarity.proxy_distance(wide, wide + 9) == 2
 
 
 def test_a_shipped_task_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +281,7 @@ def test_a_shipped_task_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest
     assert found.shift is not None
     assert 0 <= found.shift <= 2
     assert len(list((tmp_path / "distances").iterdir())) == 1
-    monkeypatch.setattr(domain_distance, "_proxy", None)  # not asked again
+    monkeypatch.setattr(similarity, "_proxy", None)  # not asked again
     assert of_task(task) == found
     assert "30 features" in as_words(found)
 

@@ -27,12 +27,12 @@ from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.errors import Mistake
 from tlbench.methods import loader, method, references
 from tlbench.results.run_table import Asked, line, suite_lines
-from tlbench.runner import experiment, requirements
+from tlbench.runner import experiment, plan
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request
 from tlbench.tasks import grids, registry
 from tlbench.tasks.card import FULL
 from tlbench.training import networks
@@ -51,7 +51,7 @@ def test_a_skyline_has_every_label_at_every_budget_and_no_source(k: int) -> None
     cell = plans.cell(TASK, SKYLINE, k, 0)
     assert cell.budget == FULL
     assert not cell.task.sources
-    assert requirements.refusal(cell) is None
+    assert plan.refusal(cell) is None
     assert plans.cell(TASK, TARGET_ONLY, k, 0).budget == k
     assert plans.cell(TASK, SOURCE_ONLY, k, 0).budget == 0
 
@@ -60,7 +60,7 @@ def test_of_episodes_nothing_can_be_taken_away_and_a_refusal_has_its_row() -> No
     for described in (SKYLINE, SOURCE_ONLY):
         cell = plans.cell(EPISODIC, described, 1, 0)
         assert cell.budget == 1
-        assert f"{described.name} does" in (requirements.refusal(cell) or "")
+        assert f"{described.name} does" in (plan.refusal(cell) or "")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from tlbench.errors import Mistake
 from tlbench.results.row import Row
 from tlbench.results.store import Store
-from tlbench.runner import descriptions, requirements
+from tlbench.runner import descriptions, plan
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
@@ -52,11 +52,11 @@ class Rig:
         c = task.card
         name, settings = CHEAPEST[c.regime]
         if c.name.startswith("cal") and c.regime == "classification":
-            name, settings = "tlbench.verification.known_truth.centroid:SourceCentroid", {}
+            name, settings = "tlbench.verification.known_truth.learners:SourceCentroid", {}
         bench = Bench(Conditions())
         budget = 0 if "SourceCentroid" in name else next(k for k in c.budgets if k)
         cell = plans.cell(task, descriptions.described(name, settings, self.workers), budget, 0)
-        assert requirements.refusal(cell) is None
+        assert plan.refusal(cell) is None
         Sweep([cell], bench, self.store, self.workers).run()
         return self.store.rows[bench.key(cell)]
 
@@ -133,7 +133,7 @@ def test_methods_see_which_sample_is_from_which_source() -> None:
 )
 def test_what_does_not_fit_is_refused_with_its_reason(rig: Rig, task: str, method: str, budget: int, said: str) -> None:
     described = descriptions.described(method, {}, rig.workers)
-    why = requirements.refusal(Cell(registry.find(task)[0], described, budget, 0))
+    why = plan.refusal(Cell(registry.find(task)[0], described, budget, 0))
     assert why is not None
     assert said in why
 
@@ -147,7 +147,7 @@ def test_a_source_with_other_classes_is_said_where_the_card_calls_it_the_same_ta
 
 
 def test_a_missing_extra_is_one_line_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    monkeypatch.setattr(plan, "find_spec", lambda name: None)
     with pytest.raises(Mistake, match=r"bccd_detection: measuring boxes needs torchmetrics and pycocotools; run: pip"):
-        requirements.check_extra(registry.find("bccd_detection")[0].card)
-    requirements.check_extra(registry.find("digits")[0].card)
+        plan.check_extra(registry.find("bccd_detection")[0].card)
+    plan.check_extra(registry.find("digits")[0].card)

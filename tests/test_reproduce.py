@@ -23,12 +23,12 @@ from tlbench.methods.method import Description
 from tlbench.results.row import Row, packed_bits
 from tlbench.results.store import Store
 from tlbench.runner.experiment import Options
-from tlbench.runner.inputs import standardized
+from tlbench.runner.task_data import standardized
 from tlbench.runner.worker.local import Workers
+from tlbench.tasks import card, registry
 from tlbench.tasks import card as cards
-from tlbench.tasks import registry, schema
 from tlbench.tasks.split import Split, split
-from tlbench.verification import published, reproduction
+from tlbench.verification import published, reproduce
 from tlbench.verification.published import Entry, Table
 from tlbench.verification.reproduce import Reproduction, described, document, folder
 
@@ -83,7 +83,7 @@ def test_a_card_of_the_harness_own_protocol_takes_no_published_ones_liberties(
 ) -> None:
     values = {**task().card.model_dump(exclude_unset=True), **change}
     with pytest.raises(Mistake, match=said):
-        schema.validated(cards.Card, values, "", "card")
+        card.validated(cards.Card, values, "", "card")
 
 
 def test_counts_are_standardised_within_their_domain() -> None:
@@ -149,7 +149,7 @@ def test_a_setting_that_no_method_has_is_one_line(tmp_path: Path) -> None:
 def test_a_table_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
     about = {"name": "t", "title": "", "task": "digits", "columns": ("fonts-photos",), "source": "", "protocol": ""}
     with pytest.raises(Mistake, match=said):
-        schema.validated(Table, {**about, **change}, "", "t.toml")
+        card.validated(Table, {**about, **change}, "", "t.toml")
 
 
 # verdicts
@@ -189,7 +189,7 @@ def rendered(t: Table, d: Description, rows: list[Row], tmp_path: Path) -> str:
     store = Store(tmp_path)
     for r in rows:
         store.rows.put(r)
-    return reproduction.render([(t, {e.label: d for e in t.row})], store)
+    return reproduce.render([(t, {e.label: d for e in t.row})], store)
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_a_row_is_held_against_its_peers_interval(known: Description, tmp_path: 
     ours, peer = Entry(label="A", method="source_only", against="B"), Entry(label="B", method="source_only")
     t = table(ours, peer, seeds=5)
     other = replace(known, name="other")
-    near = reproduction.render([(t, {"A": known, "B": other})], _store(tmp_path / "n", [
+    near = reproduce.render([(t, {"A": known, "B": other})], _store(tmp_path / "n", [
         *rows_of(t, ours, known, [62.0, 70.0]), *rows_of(t, peer, other, [66.0, 72.0])]))  # fmt: skip
-    far = reproduction.render([(t, {"A": known, "B": other})], _store(tmp_path / "f", [
+    far = reproduce.render([(t, {"A": known, "B": other})], _store(tmp_path / "f", [
         *rows_of(t, ours, known, [32.0, 40.0]), *rows_of(t, peer, other, [66.0, 72.0])]))  # fmt: skip
     assert "| reproduced |" in near
     assert "| missed |" in far
@@ -254,17 +254,17 @@ def only(name: str, *labels: str) -> Table:
     return whole.model_copy(update={"row": tuple(r for r in whole.row if r.label in labels)})
 
 
-def run(t: Table, results: Path) -> dict[str, reproduction.Line]:
+def run(t: Table, results: Path) -> dict[str, reproduce.Line]:
     store = Reproduction([t], Options(results=results)).run(lambda *_: None, lambda *_: None)
     with Workers() as workers:
-        return {x.entry.label: x for x in reproduction.lines(t, {e.label: described(e, workers) for e in t.row}, store)}
+        return {x.entry.label: x for x in reproduce.lines(t, {e.label: described(e, workers) for e in t.row}, store)}
 
 
 def test_the_nearest_neighbours_row_is_the_published_one_in_all_twelve_cells(real_data: Path, tmp_path: Path) -> None:
     t = only("surf", "1-NN")
     found = run(t, tmp_path)["1-NN"]
     np.testing.assert_allclose(found.cells, t.row[0].published, atol=0.01)
-    assert reproduction.verdict(found, [found]) == "reproduced"
+    assert reproduce.verdict(found, [found]) == "reproduced"
     again = Reproduction([t], Options(results=tmp_path)).run(lambda *_: None, lambda *_: None)
     assert len(again.rows) == 12
     assert document(again, tmp_path / "doc.md")
@@ -277,7 +277,7 @@ def test_the_nearest_neighbours_row_is_the_published_one_in_all_twelve_cells(rea
 def test_the_classic_table_is_reproduced(real_data: Path, tmp_path: Path) -> None:
     t = published.read("surf")
     found = run(t, tmp_path)
-    said = {label: reproduction.verdict(x, list(found.values())) for label, x in found.items()}
+    said = {label: reproduce.verdict(x, list(found.values())) for label, x in found.items()}
     assert set(said.values()) <= {"reproduced", "missed", "for comparison"}
     assert all(said[label] == "reproduced" for label in ("1-NN", "PCA", "TCA", "GFK", "JDA"))
     assert {label for label, verdict in said.items() if verdict == "missed"} <= {e.label for e in t.row if e.note}

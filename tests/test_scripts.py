@@ -11,12 +11,12 @@ import pytest
 
 from tlbench.data import Domain
 from tlbench.tasks import builtin
-from tlbench.tasks.builtin import scripts
+from tlbench.tasks.builtin import glyphs
 from tlbench.tasks.builtin.glyphs import coverage, outline
 
 ALIKE = 0.7  # the share of common ink from which two characters look alike
 SIDE = 20
-SCRIPTS = scripts.BASE | scripts.NOVEL
+SCRIPTS = glyphs.BASE | glyphs.NOVEL
 
 
 def letters(*spans: tuple[int, int]) -> str:
@@ -46,7 +46,7 @@ def stretched(font: str, character: str) -> np.ndarray:
 
 def common_ink(a: str, b: str) -> float:
     """The greatest share over the fonts that have both characters, 0..1."""
-    fonts = [font for font in scripts.FONTS[script_of(a)] if font in scripts.FONTS[script_of(b)]]
+    fonts = [font for font in glyphs.FONTS[script_of(a)] if font in glyphs.FONTS[script_of(b)]]
     pairs = [(stretched(font, a), stretched(font, b)) for font in fonts]
     return max(np.minimum(p, q).sum() / np.maximum(p, q).sum() for p, q in pairs)
 
@@ -85,7 +85,7 @@ def test_what_a_reader_tells_apart_can_be_two_shapes(pair: str) -> None:
 
 
 def test_the_novel_scripts_are_not_among_the_base_ones() -> None:
-    assert not set(scripts.BASE) & set(scripts.NOVEL)
+    assert not set(glyphs.BASE) & set(glyphs.NOVEL)
 
 
 def test_a_class_is_named_by_unicode_and_belongs_to_its_script() -> None:
@@ -99,16 +99,16 @@ def test_every_font_named_for_a_script_has_all_of_it() -> None:
     from matplotlib import font_manager, ft2font
 
     faces = {entry.fname.rpartition("/")[2]: entry.fname for entry in font_manager.fontManager.ttflist}
-    for script, fonts in scripts.FONTS.items():
+    for script, fonts in glyphs.FONTS.items():
         for font in fonts:
             assert set(map(ord, SCRIPTS[script])) <= set(ft2font.FT2Font(faces[f"{font}.ttf"]).get_charmap())
 
 
 def test_a_class_has_twenty_prints_dealt_evenly_round_its_fonts(novel: Domain) -> None:
-    assert (np.bincount(novel.y) == scripts.PRINTS).all()
+    assert (np.bincount(novel.y) == glyphs.PRINTS).all()
     prints = [id.split("/")[1] for id, y in zip(novel.ids, novel.y, strict=True) if y == 0]
-    counts = [prints.count(font) for font in scripts.FONTS["ARMENIAN"]]
-    assert sum(counts) == scripts.PRINTS
+    counts = [prints.count(font) for font in glyphs.FONTS["ARMENIAN"]]
+    assert sum(counts) == glyphs.PRINTS
     assert max(counts) - min(counts) <= 1
 
 

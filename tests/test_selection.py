@@ -21,8 +21,8 @@ from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options
-from tlbench.runner.request import Request
-from tlbench.runner.selection import rules, search, trials
+from tlbench.runner.plan import Request
+from tlbench.runner.selection import rules, search
 from tlbench.runner.selection import validators as v
 from tlbench.runner.selection.rules import RULES, Evidence, Reduction
 from tlbench.runner.sweep import Sweep
@@ -58,7 +58,7 @@ def of_trials(outcome: experiment.Outcome, method: str = "dann") -> list[Row]:
 
 
 def kept(outcome: experiment.Outcome, row: Row) -> dict[str, Array]:
-    with np.load(trials.file(outcome.store.folder, row.key), allow_pickle=False) as held:
+    with np.load(search.file(outcome.store.folder, row.key), allow_pickle=False) as held:
         return dict(held)
 
 
@@ -168,7 +168,7 @@ def test_trial_0_is_the_default_cell_and_is_run_again_only_for_its_predictions(t
     assert (again.computed, again.store.file.read_text().splitlines()) == (0, lines)
     first = next(r for r in plain.rows if r.method == "dann")
     assert chosen.store.rows[first.key] == first  # the first row stands
-    trials.file(options.results or tmp_path, first.key).unlink()
+    search.file(options.results or tmp_path, first.key).unlink()
     assert experiment.execute(asked(("cv",), trials=2), options).computed == 1
 
 
@@ -200,8 +200,8 @@ class Dawdler:
 def test_a_trial_far_slower_than_its_reference_is_ended_and_not_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "AT_LEAST_S", 1.0)
-    monkeypatch.setattr(trials, "PATIENCE", 2.0)
+    monkeypatch.setattr(search, "AT_LEAST_S", 1.0)
+    monkeypatch.setattr(search, "PATIENCE", 2.0)
     (tmp_path / "dawdler.py").write_text(DAWDLER)
     wanted = asked(("im",), methods=("dann", f"{tmp_path}/dawdler.py:Dawdler"), budgets=(1,), trials=2)
     outcome = experiment.execute(wanted, Options(results=tmp_path / "results", device="cpu", jobs=1))
@@ -226,9 +226,9 @@ def test_a_trial_whose_kept_scores_are_none_fails_and_its_row_says_how_it_was_co
 
 def test_a_trial_may_take_ten_times_its_references_median_and_a_minute_at_least() -> None:
     cell = Cell(registry.find(TASK)[0], describe("dann", {}), 5, 0, 1)
-    assert trials.patience(cell, [1.0, 9.0, 2.0]) == 60 * 3  # and so long for each of two folds
-    assert trials.patience(cell, [10.0, 90.0, 20.0]) == 200 * 3
-    assert trials.patience(cell, []) == float("inf")
+    assert search.patience(cell, [1.0, 9.0, 2.0]) == 60 * 3  # and so long for each of two folds
+    assert search.patience(cell, [10.0, 90.0, 20.0]) == 200 * 3
+    assert search.patience(cell, []) == float("inf")
 
 
 @dataclass
@@ -261,7 +261,7 @@ def test_permuted_test_labels_move_no_prediction_and_no_choice(tmp_path: Path) -
             rows = [store.rows[bench.key(c)] for c in own]
             reduction = Reduction(bench, store, workers)
             chosen = {name: reduction.row(RULES[name], own) for name in LOCAL}
-        held = [np.load(trials.file(store.folder, row.key), allow_pickle=False) for row in rows]
+        held = [np.load(search.file(store.folder, row.key), allow_pickle=False) for row in rows]
         found.append([{part: h[part].tobytes() for part in h.files if part != "folds_s"} for h in held])
         choices.append({name: row.trial for name, row in chosen.items() if row and name != "oracle_last"})
         values.append([row.value for row in rows])
@@ -314,24 +314,24 @@ def test_folds_are_dealt_class_by_class_whatever_the_seed() -> None:
     task = registry.find(TASK)[0]
     split = Bench(Conditions()).split(task, 0)
     few, many = description("steps"), description("depth")
-    assert [trials.n_folds(Cell(task, many, k, 0)) for k in (0, 1, 2, 4, 20, "full")] == [0, 0, 2, 4, 5, 5]
-    assert [trials.n_folds(Cell(task, few, k, 0)) for k in (0, 1, 2, 20, "full")] == [0, 0, 2, 2, 2]
+    assert [search.n_folds(Cell(task, many, k, 0)) for k in (0, 1, 2, 4, 20, "full")] == [0, 0, 2, 4, 5, 5]
+    assert [search.n_folds(Cell(task, few, k, 0)) for k in (0, 1, 2, 20, "full")] == [0, 0, 2, 2, 2]
     assert not search.descends(many)
     shots = split.shots(5)
-    fold = trials.fold_of(split, shots, 5)
+    fold = search.fold_of(split, shots, 5)
     for c in (0, 1):
         assert sorted(fold[split.domain.y[shots] == c]) == [0, 1, 2, 3, 4]
     turned = np.random.default_rng(0).permutation(len(shots))
-    assert np.array_equal(trials.fold_of(split, shots[turned], 5), fold[turned])
+    assert np.array_equal(search.fold_of(split, shots[turned], 5), fold[turned])
     other = Bench(Conditions()).split(task, 1)
-    assert np.array_equal(trials.fold_of(other, shots, 5), fold)
-    assert len(trials.fold_of(split, shots, 0)) == 0
+    assert np.array_equal(search.fold_of(other, shots, 5), fold)
+    assert len(search.fold_of(split, shots, 0)) == 0
 
 
 def test_what_was_kept_is_read_only_as_plain_arrays_of_the_right_length(tmp_path: Path) -> None:
     good: dict[str, Array] = {"folds_s": np.float64(1.5), "shots": np.zeros((4, 2), np.float32)}  # type: ignore[dict-item]
     file = tmp_path / "a.npz"
-    read: Callable[[], trials.Kept | None] = lambda: trials.read(file, {"shots": 4})  # noqa: E731
+    read: Callable[[], search.Kept | None] = lambda: search.read(file, {"shots": 4})  # noqa: E731
     assert read() is None
     np.savez(file, **good)  # type: ignore[arg-type]
     found = read()

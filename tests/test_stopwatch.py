@@ -9,9 +9,17 @@ import torch
 from torch import nn
 
 from tlbench.runner.machine import busy_seconds, machine_class, other_runs, rates, score
-from tlbench.runner.worker import energy
-from tlbench.runner.worker.energy import Energy, rapl
-from tlbench.runner.worker.stopwatch import StepWatch, arithmetic, latencies, loops_of, step_gflops, step_seconds
+from tlbench.runner.worker import stopwatch
+from tlbench.runner.worker.stopwatch import (
+    Energy,
+    StepWatch,
+    arithmetic,
+    latencies,
+    loops_of,
+    rapl,
+    step_gflops,
+    step_seconds,
+)
 from tlbench.training.meter import Meter
 
 
@@ -104,7 +112,7 @@ def powercap(root: Path, microjoules: int) -> Path:
 
 
 def test_joules_are_the_packages_own_and_wrap_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "SHORTEST_S", 0.0)
+    monkeypatch.setattr(stopwatch, "SHORTEST_S", 0.0)
     window = Energy(*counted(tmp_path, 90_000_000))
     powercap(tmp_path, 95_000_000)
     assert window.joules() == pytest.approx(10.0)
@@ -112,7 +120,7 @@ def test_joules_are_the_packages_own_and_wrap_around(tmp_path: Path, monkeypatch
     assert window.joules() == pytest.approx(30.0)
 
 
-def counted(root: Path, start: int) -> tuple[energy.Counter, list[tuple[float, float]]]:
+def counted(root: Path, start: int) -> tuple[stopwatch.Counter, list[tuple[float, float]]]:
     counter = rapl(powercap(root, start))
     assert counter is not None
     return counter, counter()

@@ -17,13 +17,13 @@ from tampered import CASES, Bundled, copy_of, made, rejected
 from tlbench.board import freezing
 from tlbench.errors import Mistake
 from tlbench.methods import versions  # fmt: skip
-from tlbench.results import accepted, bundle, predictions
+from tlbench.results import bundle, predictions
 from tlbench.results.row import Row, packed_bits
 from tlbench.results.store import Store
 from tlbench.runner import descriptions, scoring
 from tlbench.runner.experiment import Options
 from tlbench.runner.worker.local import Workers
-from tlbench.verification.submissions import controls, plausibility, submit
+from tlbench.verification.submissions import controls, inspection, submit
 from tlbench.verification.submissions.inspection import on_the_board
 from tlbench.verification.submissions.verify import Verification
 
@@ -98,9 +98,9 @@ def test_predictions_and_rows_of_another_method_are_rejected_or_questioned(hones
     tampered.somebody_elses(folder, honest.bench, honest.found, answers)
     rows = bundle.read(folder).rows
     board = [replace(r, method="dann") for r in rows]
-    assert plausibility.copied(rows, board, "means:Means").verdict == "question"
+    assert inspection.copied(rows, board, "means:Means").verdict == "question"
     pairs = [(a, b, False) for a, b in zip(rows, bundle.read(honest.folder).rows, strict=True)]
-    assert plausibility.again(pairs, {}).verdict == "reject"
+    assert inspection.again(pairs, {}).verdict == "reject"
 
 
 FORGER = """
@@ -135,23 +135,23 @@ def test_times_that_no_machine_explains_are_questioned_or_rejected(honest: Bundl
 
     def told(times: float, speed: float = 1.0) -> str:
         pairs = [(replace(r, fit_s=2.0 * times), r) for r in rows]
-        return plausibility.times(pairs, {n: s * speed for n, s in probes.items()}, probes).verdict
+        return inspection.times(pairs, {n: s * speed for n, s in probes.items()}, probes).verdict
 
     assert [told(1), told(5), told(1 / 5), told(50), told(1 / 50)] == [
         "accept", "question", "question", "reject", "reject"
     ]  # fmt: skip
     assert told(5, speed=5) == "accept"  # theirs is the slower machine
-    assert plausibility.times([(replace(rows[0], fit_s=-1.0), rows[0])], probes, probes).verdict == "reject"
+    assert inspection.times([(replace(rows[0], fit_s=-1.0), rows[0])], probes, probes).verdict == "reject"
 
 
 def test_other_hardware_may_differ_as_much_as_seeds_do(honest: Bundled) -> None:
     rows = bundle.read(honest.folder).rows
-    known = plausibility.deviations(on_a_board(rows))
-    s = plausibility.spread(rows[0], known)
+    known = inspection.deviations(on_a_board(rows))
+    s = inspection.spread(rows[0], known)
 
     def told(by: float, n: int = 1) -> str:
         here = [replace(r, value=(r.value or 0) - by * s, machine="another") for r in rows[:n]]
-        return plausibility.again([(a, b, False) for a, b in zip(rows, here, strict=False)], known).verdict
+        return inspection.again([(a, b, False) for a, b in zip(rows, here, strict=False)], known).verdict
 
     assert [told(0.5), told(3.5), told(9)] == ["accept", "question", "reject"]
     assert told(2.4, n=6) != "accept"  # a little too good everywhere
@@ -170,15 +170,15 @@ def on_a_board(rows: Sequence[Row]) -> list[Row]:
 @pytest.mark.parametrize("lies", [1, 2, 3])
 def test_a_lie_makes_no_room_for_itself(honest: Bundled, lies: int) -> None:
     row = replace(bundle.read(honest.folder).rows[0], value=0.6, n_test=500)
-    known = plausibility.deviations(on_a_board([row]))
+    known = inspection.deviations(on_a_board([row]))
     assert known[row.task, row.budget] == pytest.approx(0.01)  # the median: one that leaps about widens nothing
     here = [replace(row, seed=s, value=0.6 + 0.01 * s, machine="another") for s in range(5)]
     told = [replace(r, value=(r.value or 0) + 0.3 * (r.seed < lies)) for r in here]
     pairs = [(a, b, a.value == b.value) for a, b in zip(told, here, strict=True)]
-    assert plausibility.again(pairs, known).verdict == "reject"
+    assert inspection.again(pairs, known).verdict == "reject"
     refused = replace(row, seed=9, status="refused", value=None)
-    assert plausibility.again([*pairs, (refused, here[0], False)], known).verdict == "reject"
-    assert plausibility.again([(refused, here[0], False)], known).verdict == "question"
+    assert inspection.again([*pairs, (refused, here[0], False)], known).verdict == "reject"
+    assert inspection.again([(refused, here[0], False)], known).verdict == "question"
 
 
 def test_a_kept_prediction_gives_the_rows_value_and_bits_again(honest: Bundled) -> None:
@@ -214,14 +214,14 @@ def test_a_row_without_predictions_is_run_again_and_no_other(honest: Bundled) ->
 def test_only_a_record_of_this_very_bundle_accepts_it(honest: Bundled, tmp_path: Path) -> None:
     place = tmp_path / "submissions" / "one"
     folder = copy_of(honest.folder, place)
-    assert accepted.verified(accepted.of(tmp_path)) == []
+    assert bundle.verified(bundle.committed_in(tmp_path)) == []
     tampered.forged_record(folder)
-    assert accepted.verified(accepted.of(tmp_path)) == []
+    assert bundle.verified(bundle.committed_in(tmp_path)) == []
     record = json.loads((folder / "verification.json").read_text()) | {"bundle": bundle.read(folder).digest}
     (folder / "verification.json").write_text(json.dumps(record))
-    assert len(accepted.verified(accepted.of(tmp_path))) == 6
+    assert len(bundle.verified(bundle.committed_in(tmp_path))) == 6
     tampered.changed_value(folder)
-    assert accepted.verified(accepted.of(tmp_path)) == []
+    assert bundle.verified(bundle.committed_in(tmp_path)) == []
 
 
 def test_a_copy_on_the_board_is_the_bundle_itself_but_for_another_name(honest: Bundled, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_who_tells_every_cell_a_little_higher_leans_one_way(honest: Bundled) -> 
     known = {(here[0].task, here[0].budget): 0.03}
 
     def told(up: int, down: int) -> str:
-        return plausibility.again([(moved(r, up, down), r, up == down == 0) for r in here], known).verdict
+        return inspection.again([(moved(r, up, down), r, up == down == 0) for r in here], known).verdict
 
     assert told(0, 0) == "accept"
     assert told(5, 5) == "accept"  # another processor
@@ -262,10 +262,10 @@ def test_luck_that_was_chosen_does_not_carry_over_to_other_seeds(honest: Bundled
     def told(above: float) -> str:
         own = [replace(row, seed=s, value=0.8 + above) for s in range(5)]
         fresh = [(own, replace(row, seed=1_000_000 + i, value=0.8 + 0.01 * (-1) ** i)) for i in range(6)]
-        return plausibility.elsewhere(fresh, known).verdict
+        return inspection.elsewhere(fresh, known).verdict
 
     assert [told(0.0), told(0.01), told(0.04), told(-0.2)] == ["accept", "accept", "question", "accept"]
-    assert plausibility.elsewhere([([row], replace(row, status="failed", value=None))], known).verdict == "question"
+    assert inspection.elsewhere([([row], replace(row, status="failed", value=None))], known).verdict == "question"
 
 
 def test_a_method_cannot_see_that_labels_are_renamed(honest: Bundled, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_correction_is_a_new_bundle_that_says_why(honest: Bundled, tmp_path: P
         tampered.forged_record(folder)
         record = json.loads((folder / "verification.json").read_text()) | {"bundle": bundle.read(folder).digest}
         (folder / "verification.json").write_text(json.dumps(record))
-    left = accepted.verified(accepted.of(tmp_path))
+    left = bundle.verified(bundle.committed_in(tmp_path))
     assert {r.key for r in left} == {r.key for r in bundle.read(new).rows}
     assert set(bundle.read(new).about.supersedes.values()) == {"a wrong constant"}
 

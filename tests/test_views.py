@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake
+from tlbench.tasks.card import Place, View
 from tlbench.tasks.loaders.views import placed, subset, viewed
-from tlbench.tasks.place import Place, View
 
 
 def domain(n: int = 30, test: bool = False) -> Domain:

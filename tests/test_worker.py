@@ -23,11 +23,11 @@ from scipy.io import savemat
 from tlbench.data import Domain
 from tlbench.methods.method import Description
 from tlbench.results.store import Store
-from tlbench.runner import experiment, inputs, record
+from tlbench.runner import experiment, record, task_data
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.sweep import Sweep
 from tlbench.runner.worker.local import Ended, Workers
@@ -463,7 +463,7 @@ def test_a_cell_that_ends_while_images_are_decoded_is_not_lost(
         assert time.monotonic() < end
         time.sleep(0.01)
     domain = bench.domain(c, s.task.target, 0)
-    x = inputs.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
+    x = task_data.arrays(domain, bench.transform(c), workers, "cpu", lambda what, done, of: None)
     assert len(x) == len(domain) == 80
     ended = workers.poll(0)
     assert ended is not None

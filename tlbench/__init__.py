@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tlbench import _moved
+
 if TYPE_CHECKING:
     from tlbench.board.comparison import compare
     from tlbench.board.markdown import leaderboard
@@ -38,3 +40,6 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"tlbench.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'tlbench' has no attribute {name!r}")
+
+
+_moved.install()

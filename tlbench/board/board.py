@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.board import figures, section_selection
-from tlbench.results import accepted, frame, standings
+from tlbench.board import figures, sections
+from tlbench.results import bundle, frame, standings
 from tlbench.results.bundle import Bundle
 from tlbench.results.editions import Edition
 from tlbench.results.frame import OPEN
@@ -42,9 +42,9 @@ class Board:
         self.edition = edition
         self.all = frame.load(store)
         self.rows = frame.standing(self.all, edition)
-        found = accepted.of(store.folder) if submitted else []
+        found = bundle.committed_in(store.folder) if submitted else []
         self.pending = [c for c in found if not (c.bundle and c.bundle.accepted)]
-        newcomers = accepted.verified(found) + [r for b in previewed for r in accepted.marked(b)]
+        newcomers = bundle.verified(found) + [r for b in previewed for r in bundle.marked(b)]
         self.joined = frame.joining(newcomers, self.rows)
         if self.joined:
             self.all = frame.load(store, self.joined)
@@ -64,7 +64,7 @@ class Board:
     @cached_property
     def chosen(self) -> pd.DataFrame:
         """What rules of selection chose, beside the defaults."""
-        return section_selection.valued(self.all, self.rows, self.edition)
+        return sections.valued(self.all, self.rows, self.edition)
 
     @cached_property
     def pictures(self) -> list[figures.Picture]:

@@ -15,7 +15,7 @@ from tlbench.board.board import Board, measured, same_task
 from tlbench.errors import Mistake
 from tlbench.methods import versions
 from tlbench.methods.method import shipped
-from tlbench.results import accepted, archive, editions, frame, standings
+from tlbench.results import archive, bundle, editions, frame, standings
 from tlbench.results.editions import ABOUT, DIGESTS, NAME, Counted, Frozen, Made, Protocol
 from tlbench.results.frame import words
 from tlbench.results.rounding import fixed
@@ -28,7 +28,7 @@ from tlbench.tasks import grids, split_digests
 if TYPE_CHECKING:
     import pandas as pd
 
-MOVED = (archive.FOLDER, TIMINGS, accepted.FOLDER)  # of the store, into an edition
+MOVED = (archive.FOLDER, TIMINGS, bundle.FOLDER)  # of the store, into an edition
 DIGITS = 4  # of points, in the digest
 
 

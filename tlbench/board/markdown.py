@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.board import exports, section_known_truth, section_out_of_bounds, section_selection, tables
+from tlbench.board import exports, sections, tables
 from tlbench.board.board import Board, measured, of_core, same_task
 from tlbench.board.figures.charts import compared
 from tlbench.board.tables import escaped
 from tlbench.errors import Mistake
-from tlbench.results import accepted, editions, frame, standings, stats
+from tlbench.results import bundle, editions, frame, standings, stats
 from tlbench.results.frame import words
 from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
@@ -76,9 +76,9 @@ def text(board: Board) -> str:
         *_harm(board),
         *_pictures(board),
         *_costs(board),
-        *section_selection.section(board.chosen),
-        *section_known_truth.section(board.all, board.edition),
-        *section_out_of_bounds.section(board.grids),
+        *sections.selection(board.chosen),
+        *sections.known_truth(board.all, board.edition),
+        *sections.out_of_bounds(board.grids),
         *_paradigms(board),
         *_suites(board),
         *_pending(board),
@@ -130,7 +130,7 @@ def _scope(board: Board) -> str:
         said += f" Nothing is ranked yet of: {'; '.join(absent)}."
     if "multi-source" not in there:
         said += " Methods for several sources are ranked on single ones."
-    return " ".join([said, section_selection.short(board.chosen)]).strip()
+    return " ".join([said, sections.short(board.chosen)]).strip()
 
 
 def _headlines(board: Board) -> list[str]:
@@ -225,7 +225,7 @@ def _pending(board: Board) -> list[str]:
         "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
         "grid that they hold. They are ranked nowhere, and change nothing above."
     )
-    rows = [r for c in board.pending if c.bundle for r in accepted.marked(c.bundle, f"unverified, {c.folder.name}")]
+    rows = [r for c in board.pending if c.bundle for r in bundle.marked(c.bundle, f"unverified, {c.folder.name}")]
     joined = frame.joining(rows, board.rows)
     own = board.edition
     held = frame.standing(frame.load(board.store, joined), own) if joined else board.rows

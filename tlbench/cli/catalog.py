@@ -47,15 +47,15 @@ def doctor(data_root: DataRoot = None, results: Results = None, as_json: AsJson 
 @new_app.command()
 def task(name: Annotated[str, typer.Argument(help="A name, or the path of a .toml to write.")]) -> None:
     """Write a commented task card: your own data, no code."""
-    from tlbench.cli.commands import newcard
+    from tlbench.cli.commands import templates
 
-    print(f"{newcard.write(name)}: written; say in it where your data is, then: tlbench run --task …")
+    print(f"{templates.write_card(name)}: written; say in it where your data is, then: tlbench run --task …")
 
 
 @new_app.command(name="method")
 def method_(name: Annotated[str, typer.Argument(help="A name, or the path of a folder to make.")]) -> None:
     """Write an installable package with a method that works, and its tests."""
-    from tlbench.cli.commands import newmethod
+    from tlbench.cli.commands import templates
 
-    folder = newmethod.write(name)
-    print(f"{folder}: written; now: uv pip install -e {folder}; tlbench check {newmethod.full_name(folder.name)}")
+    folder = templates.write_method(name)
+    print(f"{folder}: written; now: uv pip install -e {folder}; tlbench check {templates.full_name(folder.name)}")

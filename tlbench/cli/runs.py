@@ -57,7 +57,7 @@ def run(
     """Run methods on tasks, and the references they are judged by; print the table."""
     from tlbench.cli.commands import arguments, run
     from tlbench.runner.experiment import Options
-    from tlbench.runner.request import Request
+    from tlbench.runner.plan import Request
 
     request = Request(
         tuple(task or ()),
@@ -112,7 +112,7 @@ def time(
     """Time methods and their references one cell at a time, on a machine that is measured before and after."""
     from tlbench.cli.commands import arguments, timing
     from tlbench.runner.experiment import Options
-    from tlbench.runner.request import Request
+    from tlbench.runner.plan import Request
 
     request = Request(
         tuple(task), arguments.methods(method), arguments.budgets(budgets), arguments.seeds(seeds),

@@ -25,11 +25,11 @@ def check(
 ) -> None:
     """Hold a method to what every method promises; exit 1 when a promise is broken."""
     from tlbench.cli.commands import arguments
-    from tlbench.verification import checkup
+    from tlbench.verification import contract
 
     settings = arguments.settings(set_ or [])
-    found = checkup.check(method, settings, task or [], promise or [], quick, jobs)
-    raise SystemExit(checkup.show(found, method, as_json))
+    found = contract.check_method(method, settings, task or [], promise or [], quick, jobs)
+    raise SystemExit(contract.show_findings(found, method, as_json))
 
 
 @app.command()

@@ -1,16 +1,60 @@
-"""Digests of code: of methods that do not ship, for their rows' keys; and of all that a description rests on."""
+"""Digests of code: of methods that do not ship, for their rows' keys; and of all that a description rests on.
+
+Which files a Python file imports is told from its text; nothing is imported.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import tokenize
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from tlbench.files import PACKAGE
-from tlbench.methods import imports, versions
+from tlbench.methods import versions
 from tlbench.methods.method import shipped
+
+
+def imported(file: Path) -> list[Path]:
+    """Files of the package that holds `file`: the modules that it imports, relatively or by their full names, at its
+    top or further in, and the `__init__.py` of each package on the way, which an import runs too.
+
+    A package is told by the name of a folder above the file; what lies beside that package is left out.
+    """
+    found = dict.fromkeys(_around(file))
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            dotted = [*(node.module or "").split(".")] if node.module else []
+            for alias in node.names:
+                found |= dict.fromkeys(_named(file, node.level, [*dotted, alias.name]))
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                found |= dict.fromkeys(_named(file, 0, alias.name.split(".")))
+    return [f for f in found if f != file and f.is_file()]
+
+
+def _around(file: Path) -> Iterator[Path]:
+    """The `__init__.py` of the packages that hold a file, the innermost first."""
+    for folder in file.parents:
+        if not (folder / "__init__.py").is_file():
+            return
+        yield folder / "__init__.py"
+
+
+def _named(file: Path, level: int, dotted: list[str]) -> Iterator[Path]:
+    """Where the parts of a module's name may lie: each a package or a file; the last may be neither, but a name."""
+    roots = [file.parents[level - 1]] if 0 < level <= len(file.parents) else []
+    if level == 0:
+        roots = [folder.parent for folder in file.parents if folder.name == dotted[0]]
+    for root in roots:
+        yield from [root / "__init__.py"] * (level > 0)
+        for depth in range(1, len(dotted) + 1):
+            place = root.joinpath(*dotted[:depth])
+            yield place / "__init__.py"
+            yield place.parent / f"{place.name}.py"
+
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -79,7 +123,7 @@ def covered(source: Path) -> list[Path]:
                 if stem and sibling not in found and sibling.is_file():
                     found[sibling] = None
                     todo.append(sibling)
-        new = [f for f in (imports.imported(here) if _is_foreign(here) else ()) if f not in found]
+        new = [f for f in (imported(here) if _is_foreign(here) else ()) if f not in found]
         found |= dict.fromkeys(new)
         todo += new
     return list(found)

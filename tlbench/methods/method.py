@@ -1,21 +1,41 @@
 """Methods: what one promises, where one is found, and what the harness must know before it runs.
 
-A method's code is foreign. It is imported and described in the worker's process (see `loading`), never in the one that
-holds labels; the harness deals in `Description`s.
+A method's code is foreign. It is imported and described in the worker's process (see `loader`), never in the one that
+holds labels; the harness deals in `Description`s. Installed methods are found by their distributions' metadata, under
+the entry-point group `tlbench.methods`, and called DISTRIBUTION/ENTRY-POINT, the distribution in its normal form
+(PEP 503), as `tlbench-mymethod/mymethod`: that can be no shipped method's name.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tlbench.data import Learner, Predictor, Train
-from tlbench.errors import Mistake
-from tlbench.methods import plugins
+from tlbench.errors import Mistake, suggest
 from tlbench.methods.versions import coded
+
+GROUP = "tlbench.methods"
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Name -> entry point of every method that an installed distribution offers, in the names' order."""
+    named = (
+        (f"{re.sub(r'[-_.]+', '-', e.dist.name).lower()}/{e.name}", e) for e in entry_points(group=GROUP) if e.dist
+    )
+    return dict(sorted(named, key=lambda pair: pair[0]))
+
+
+def suggestion(word: str, shipped: set[str]) -> str:
+    """What may have been meant, of the shipped and the installed methods; a plugin's bare name means the plugin."""
+    names = [*installed()]
+    bare = [name for name in names if name.rpartition("/")[2] == word]
+    return f"; did you mean {bare[0]!r}?" if bare else suggest(word, [*shipped, *names])
 
 
 @runtime_checkable
@@ -99,9 +119,9 @@ def check_name(spec: str) -> None:
         Mistake: unknown name, or a file that is not there.
     """
     place, colon, _ = spec.partition(":")
-    if not colon and place not in shipped() and place not in plugins.installed():
+    if not colon and place not in shipped() and place not in installed():
         raise Mistake(
-            f"unknown method {spec!r}{plugins.suggestion(spec, {*shipped()})} "
+            f"unknown method {spec!r}{suggestion(spec, {*shipped()})} "
             "(a method of yours is package.module:Class or path/to/file.py:Class)"
         )
     if colon and place.endswith(".py") and not Path(place).is_file():
@@ -114,7 +134,7 @@ def aim(spec: str) -> str:
     Raises:
         Mistake: the plugin's entry point names a module only.
     """
-    entry = None if ":" in spec else plugins.installed()[spec]
+    entry = None if ":" in spec else installed()[spec]
     if entry is not None and not entry.attr:
         raise Mistake(f"method {spec!r}: its entry point {entry.value!r} names no class; write 'package.module:Class'")
     return spec if entry is None else f"{entry.module}:{entry.attr}"

@@ -6,7 +6,8 @@
     source/            the files that the method's digest covers; never imported but in a worker
     verification.json  what `tlbench verify --record` found; a maintainer's, not a part of the submission
 
-Nothing of it is believed: names, sizes and types are checked before anything is read, nothing is unpickled.
+Nothing of it is believed: names, sizes and types are checked before anything is read, nothing is unpickled. Its rows
+count once a maintainer's record accepts them.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ import os
 import re
 import stat
 import struct
+import subprocess
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tlbench.files import plain
+from tlbench.files import CHECKOUT, plain
 from tlbench.results import predictions
 from tlbench.results.editions import NAME as EDITION_NAME
 from tlbench.results.editions import OPEN
@@ -289,3 +291,55 @@ def digest_of(file: Path) -> str:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
+
+
+FOLDER = "submissions"
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A folder under submissions/: a bundle, or why it is none."""
+
+    folder: Path
+    bundle: Bundle | None
+    wrong: str = ""
+
+
+def committed_in(store: Path) -> list[Committed]:
+    """Every bundle of a store, by name."""
+    place = store / FOLDER
+    return [_read(folder) for folder in sorted(place.iterdir()) if folder.is_dir()] if place.is_dir() else []
+
+
+def _read(folder: Path) -> Committed:
+    try:
+        found = read(folder)
+    except ValueError as error:
+        return Committed(folder, None, str(error))
+    if changed := differing(found):
+        return Committed(folder, None, f"{changed[0]} is not what the bundle lists")
+    return Committed(folder, found)
+
+
+def verified(found: list[Committed]) -> list[Row]:
+    """Rows of accepted bundles, without those that a later accepted bundle of the same method supersedes."""
+    accepted = [c.bundle for c in found if c.bundle and c.bundle.accepted]
+    gone = {(b.about.method.name, key) for b in accepted for key in b.about.supersedes}
+    return [r for b in accepted for r in b.rows if (r.method, r.key) not in gone]
+
+
+def marked(b: Bundle, name: str = "unverified") -> list[Row]:
+    """The rows of a bundle, its method's name marked: nobody takes them for verified ones."""
+    own = b.about.method.name  # other rows are of another method, and not its own to show
+    return [replace(r, method=f"{own} ({name})") for r in b.rows if r.method == own]
+
+
+def known_commit(commit: str) -> bool:
+    """Whether the checkout that tlbench runs from has it."""
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        return False
+    try:
+        words = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+        return subprocess.run(words, cwd=CHECKOUT, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False

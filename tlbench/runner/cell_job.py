@@ -12,7 +12,7 @@ import numpy as np
 from tlbench import PROTOCOL
 from tlbench.data import Domain
 from tlbench.errors import Mistake
-from tlbench.runner import inputs
+from tlbench.runner import task_data
 from tlbench.runner.cell import Cell
 from tlbench.runner.task_data import Place, Samples
 from tlbench.runner.worker.local import Workers
@@ -137,7 +137,7 @@ class Bench(Samples):
 
     def _large_unlabeled(self, place: Place, split: Split, workers: Workers) -> str | None:
         """The unlabelled inputs in a file of their own where the worker could not hold a copy."""
-        if inputs.row_bytes(self._inputs(place, workers)) * len(split.unlabeled) <= inputs.LARGE:
+        if task_data.row_bytes(self._inputs(place, workers)) * len(split.unlabeled) <= task_data.LARGE:
             return None
         return str(self._packed(place, split.unlabeled, "unlabeled", workers))
 

@@ -13,12 +13,11 @@ from tlbench.results.editions import Edition
 from tlbench.results.row import DEFAULT, Row
 from tlbench.results.run_table import Asked, Gap, Line, gap, line, suite_lines
 from tlbench.results.store import Store, default_folder
-from tlbench.runner import descriptions, requirements
+from tlbench.runner import descriptions
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
-from tlbench.runner.plan import Entry, Plan
-from tlbench.runner.request import Request, check
+from tlbench.runner.plan import Entry, Plan, Request, check_bf16, check_request, check_rules
 from tlbench.runner.sandbox.sandbox import Limits, memory_share, resolve
 from tlbench.runner.selection import rules
 from tlbench.runner.selection.rules import Reduction, Rule
@@ -67,14 +66,14 @@ Tell = Callable[[int, int, float | None, str], None]
 
 def prepared(request: Request, options: Options, workers: Workers, progress: Any = None) -> tuple[Plan, Bench]:
     """A request's plan, and the bench to run it on."""
-    check(request)
+    check_request(request)
     for rule in request.rules:
         rules.named(rule)
     here = bench(options, progress)
-    requirements.check_rules(request.rules, here.conditions)
+    check_rules(request.rules, here.conditions)
     described = descriptions.describe(request.methods, request.settings, workers)
     plan = plans.make(request, here, described)
-    plan.notices += requirements.check_bf16(here, [e.task for e in plan.entries], workers)
+    plan.notices += check_bf16(here, [e.task for e in plan.entries], workers)
     plan.notices += filter(None, [resolve(options.jail)[1], settled(options, here.conditions.device, workers)])
     return plan, here
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from tlbench.results import archive, editions
 from tlbench.results.store import Store
-from tlbench.runner import requirements
+from tlbench.runner import plan
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
-from tlbench.runner.selection import trials
+from tlbench.runner.selection import search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,14 +40,14 @@ def forecast(
     cells: Sequence[Cell], todo: Sequence[Cell], bench: Bench, store: Store, jobs: int, free_mib: float
 ) -> Forecast:
     """The cost of `todo`, what is left of `cells`, when `jobs` run at a time on a machine like that of the rows."""
-    refused = [c for c in todo if requirements.refusal(c)]
-    run = [c for c in todo if not requirements.refusal(c)]
+    refused = [c for c in todo if plan.refusal(c)]
+    run = [c for c in todo if not plan.refusal(c)]
     known = _costs(store)
     taken = [_of(known, c) for c in run]
     hours = None if known.empty else sum(t * fits(c) for c, (t, _) in zip(run, taken, strict=True)) / jobs / 3600
     memory = None if known.empty or not run else float(sum(sorted((m for _, m in taken), reverse=True)[:jobs]))
     guessed = sum((c.task.card.name, c.method.name) not in known.index for c in run)
-    kept = sum(trials.about_bytes(bench, c) for c in run if trials.keeps(c))
+    kept = sum(search.about_bytes(bench, c) for c in run if search.keeps(c))
     return Forecast(
         len(cells), len(cells) - len(todo), len(refused), len(run), guessed, hours, memory,
         (len(todo) * ROW_BYTES + kept) / 2**20, free_mib, dict(Counter(c.task.card.name for c in run)),
@@ -56,7 +56,7 @@ def forecast(
 
 def fits(cell: Cell) -> int:
     """How often a cell's method is fitted: a trial once more for every fold."""
-    return 1 + trials.n_folds(cell) if trials.keeps(cell) else 1
+    return 1 + search.n_folds(cell) if search.keeps(cell) else 1
 
 
 def _costs(store: Store) -> pd.DataFrame:

@@ -1,22 +1,160 @@
-"""Which cells a request means, and which lines its table has."""
+"""From a request to a plan: which cells it means, what is refused before anything is run, and a plan on disk."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from tlbench.errors import Mistake
+from tlbench.errors import Mistake, suggest
 from tlbench.methods import references
-from tlbench.methods.method import Description
+from tlbench.methods.method import Description, check_name
 from tlbench.methods.references import BESIDE, REFERENCES, SOURCE_ONLY, TARGET_ONLY
 from tlbench.results.row import DEFAULT
-from tlbench.runner.cell import Cell
+from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
-from tlbench.runner.request import Request, check, extent
-from tlbench.runner.requirements import check_backbone, check_extra, lacks, refusal
 from tlbench.runner.selection import search
-from tlbench.tasks import loaders
-from tlbench.tasks.card import FULL, Budget, Task
+from tlbench.runner.task_data import native_bf16
+from tlbench.runner.worker.local import Workers
+from tlbench.tasks import grids, loaders, registry
+from tlbench.tasks.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, IMAGE_LOADERS, Budget, Card, Task
+from tlbench.tasks.datasets import pretrained
+
+ALL_BUDGETS: tuple[Budget, ...] = (*sorted({*CORE_BUDGETS, *EXTENDED_BUDGETS}), FULL)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. None takes the card's quick profile, or with `full` its core budgets and seeds."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    budgets: tuple[Budget, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    full: bool = False
+    rules: tuple[str, ...] = (DEFAULT,)  # of model selection
+    trials: int | None = None  # that a rule chooses from, trial 0 among them; None: as many as `search` says
+    grid: str | grids.Named | None = None  # whose tasks are asked for too, at its budgets and seeds
+    every: bool = False  # all methods that ship were asked for: what one cannot do is left out, not refused
+
+
+def check_request(request: Request) -> list[Task]:
+    """What can be refused before anything is loaded or started; returns the tasks.
+
+    Raises:
+        Mistake: an unknown task, method, budget or seed.
+    """
+    for name in request.methods:
+        check_name(name)
+    for budget in request.budgets or ():
+        if budget not in ALL_BUDGETS and not (isinstance(budget, int) and 0 <= budget <= 100_000):
+            raise Mistake(f"--budgets: unknown budget {budget!r}{suggest(str(budget), map(str, ALL_BUDGETS))}")
+    if request.trials and request.trials > search.MOST:
+        raise Mistake(f"--trials {request.trials}: the design of a search has {search.MOST} at most")
+    for seed in request.seeds or ():
+        if seed < 0:
+            raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
+    named = grids.tasks(grids.named(request.grid)) if request.grid else []
+    return list(dict.fromkeys([*(task for name in request.tasks for task in registry.find(name)), *named]))
+
+
+def extent(request: Request, task: Task) -> tuple[tuple[Budget, ...], tuple[int, ...], bool]:
+    """Budgets, seeds, and whether the answer is provisional."""
+    c, grid = task.card, grids.named(request.grid) if request.grid else None
+    if grid and task.name in grid.tasks:
+        return request.budgets or grid.budgets(task.name), request.seeds or tuple(range(grid.seeds)), False
+    if request.full:
+        return request.budgets or c.budgets, request.seeds or tuple(range(c.seeds)), False
+    return request.budgets or c.quick.budgets, request.seeds or tuple(range(c.quick.seeds)), request.seeds is None
+
+
+def refusal(c: Cell) -> str | None:
+    """Why the method does not fit the cell, where that is known beforehand."""
+    name, task, card = c.method.name, c.task.name, c.task.card
+    if card.regime not in c.method.regimes:
+        return f"{name} does {' and '.join(c.method.regimes)}; {task} is {card.regime}"
+    if "same task" in c.method.needs and not card.same_task:
+        return f"{name} needs sources whose labels are the target's; those of {task} are not"
+    if card.regime != "episodes" and c.budget == 0 and not card.same_task:
+        return f"{task} has another task than its sources; at budget 0 no label says which"
+    if "sources" in c.method.needs and c.task.sources and not c.task.sampled:
+        return f"{name} needs samples of a source; that of {task} is a checkpoint"
+    if "shots" in c.method.needs and c.budget == 0:
+        return f"{name} needs labelled target samples; budget 0 has none"
+    if "sources" in c.method.needs and not c.task.sources:
+        return f"{name} needs a source; {task} has none"
+    return None
+
+
+def check_extra(c: Card) -> None:
+    """Raises:
+    Mistake: the library that measures the card's regime is not installed.
+    """
+    lacking = [m for m in ("torchmetrics", "pycocotools") if c.regime == "detection" and find_spec(m) is None]
+    if lacking:
+        raise Mistake(f"{c.name}: measuring boxes needs {' and '.join(lacking)}; run: pip install 'tlbench[detect]'")
+
+
+def lacks(method: Description) -> str | None:
+    """What to install before a method can run."""
+    lacking = [m for m in method.requires if find_spec(m.partition(".")[0]) is None]
+    cure = f"; run: pip install 'tlbench[{method.extra}]'" if method.extra else ""
+    return f"method {method.name}: needs {' and '.join(lacking)}{cure}" if lacking else None
+
+
+def check_backbone(named: str | None, card: Card) -> None:
+    """Raises:
+    Mistake: `--backbone` names what this card's data cannot go through.
+    """
+    if named is None:
+        return
+    takes = "texts" if card.text_encoded else "images" if card.loader in IMAGE_LOADERS else None
+    if takes is None:
+        raise Mistake(f"--backbone {named}: {card.name} has no images of a size to put through it; leave it out")
+    if named not in pretrained.BUILT_IN and pretrained.read(named).takes != takes:
+        raise Mistake(f"--backbone {named}: takes {pretrained.read(named).takes}, {card.name} has {takes}")
+    if named in pretrained.BUILT_IN and (takes == "images" or named != "hashed"):
+        raise Mistake(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
+
+
+def check_rules(rules: Sequence[str], conditions: Conditions) -> None:
+    """Raises:
+    Mistake: a choice among trials is to be made in another arithmetic than the board's. A choice's row is of no
+        published settings anyway, so that nothing in it would keep it off the board.
+    """
+    option = "--amp" if conditions.amp else "--bf16-features" if conditions.features == "bf16" else None
+    chosen = [name for name in rules if name != DEFAULT]
+    if option and chosen:
+        raise Mistake(f"--rule {chosen[0]}: rows of {option} are on no board, and those of a choice are; leave one out")
+
+
+def check_bf16(bench: Bench, tasks: Sequence[Task], workers: Workers) -> list[str]:
+    """What to tell of bfloat16 features that a command declares.
+
+    Raises:
+        Mistake: the device cannot compute in bfloat16.
+    """
+    device, cards = bench.conditions.device, dict.fromkeys(t.card for t in tasks)
+    if bench.conditions.features != "bf16":
+        return []
+    without = [c.name for c in cards if not bench.bf16_features(c)]
+    notes = []
+    if without:
+        notes.append(
+            f"--bf16-features changes nothing for {', '.join(without)}: no image there goes through a frozen network"
+        )
+    if len(without) == len(cards):
+        return notes
+    report = workers.ask({"kind": "bf16", "device": device})
+    if report["status"] != "ok":
+        raise Mistake(f"--bf16-features: {device} cannot compute in bfloat16 ({report['reason']}); leave it out")
+    if device == "cpu" and not native_bf16():
+        notes.append("--bf16-features: this processor has no instructions for bfloat16, so that it is slow here")
+    return notes
 
 
 @dataclass(frozen=True)
@@ -57,7 +195,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     Raises:
         Mistake: nothing is left to run.
     """
-    tasks, plan = check(request), Plan()
+    tasks, plan = check_request(request), Plan()
     for c in dict.fromkeys(t.card for t in tasks):
         check_backbone(bench.conditions.backbone, c)
         check_extra(c)
@@ -157,3 +295,50 @@ def _feasible(plan: Plan, bench: Bench, task: Task, budget: Budget, seeds: Seque
             plan.notices.append(str(mistake))
         return False
     return True
+
+
+def write_plan(file: Path, cells: Sequence[Cell], bench: Bench) -> None:
+    """One JSON line a cell: all that another machine needs to run it."""
+    c = bench.conditions
+    where = {**asdict(c), "data_root": str(c.data_root.resolve()) if c.data_root else None}
+    lines = [
+        {
+            "task": x.task.name,
+            "card": x.task.file,
+            "method": x.method.spec,
+            "config": x.method.config,
+            "budget": x.budget,
+            "seed": x.seed,
+            "trial": x.trial,
+            "key": bench.key(x),
+            "conditions": where,
+        }
+        for x in cells
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read_plan(file: Path, index: int) -> dict[str, Any]:
+    """Line `index` of a plan.
+
+    Raises:
+        Mistake: no such file or line, or it is no line of a plan.
+    """
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise Mistake(f"{file}: cannot be read ({error.strerror}); write it with `tlbench run … --plan-only`") from None
+    if not 0 <= index < len(lines):
+        raise Mistake(f"{file}: has cells 0 to {len(lines) - 1}; there is no cell {index}")
+    try:
+        line = json.loads(lines[index])
+        wanted = {name: line[name] for name in ("task", "card", "method", "config", "budget", "seed", "key")}
+        wanted["trial"] = line.get("trial")
+        return {**wanted, "conditions": Conditions(**{**line["conditions"], "data_root": _path(line)})}
+    except (ValueError, KeyError, TypeError):
+        raise Mistake(f"{file}:{index + 1}: not a line of a plan; write it anew with --plan-only") from None
+
+
+def _path(line: dict[str, Any]) -> Path | None:
+    root = line["conditions"]["data_root"]
+    return Path(root) if root else None

@@ -1,4 +1,7 @@
-"""The row that a cell leaves: of a finished job, or of a cell that was never run."""
+"""The row that a cell leaves: of a finished job, or of a cell that was never run.
+
+A job's own clocks are held against its life as its server and the kernel measured it from outside.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,46 @@ from typing import Any
 
 from tlbench import PROTOCOL
 from tlbench.results.row import Row
-from tlbench.runner import clock_check
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.scoring import scored
 from tlbench.runner.worker.local import Ended
 from tlbench.tasks.episodes import EpisodicSplit
+
+OWN = ("setup_s", "fit_s", "predict_s", "rest_s")  # what a job says it spent its life with; the rest holds the extras
+LEAST_S, SHARE = 2.0, 0.1  # to be born and to die, on a busy machine
+SETUP_S = 60.0  # to import a method and open its inputs, from a cold disk
+LONGEST_S = 1e9  # NaN, infinity and whole numbers beyond all floats are no seconds
+CPU_LEAST_S = 1.0  # of processors, which a busy machine does not add to
+
+
+def check_clocks(ended: Ended, threads: int) -> None:
+    """Hold what a job says against what was seen.
+
+    It may leave 2 s and a tenth of its life unexplained: its start, its end, waiting for a processor; as much beside
+    fitting and predicting, unless it was asked for more; and a minute beyond the time of those before it fits. Of
+    processors it may have had 1 s more than its threads and two of a library's could use in the time that it names: a
+    clock that was set back cannot hide work from the kernel.
+
+    Raises:
+        ValueError: its clocks do not count what it ran for; says both.
+    """
+    if ended.lived_s is None or ended.cpu_s is None:
+        return
+    told = [ended.report.get(name, 0.0) for name in (*OWN, "extra_s")]
+    if not all(isinstance(t, int | float) and 0 <= t <= LONGEST_S for t in told):
+        raise ValueError("the report is not one of a worker's: a time is no number of seconds")
+    setup, fit, predict, rest, extra = map(float, told)
+    own, free = setup + fit + predict + rest, LEAST_S + SHARE * ended.lived_s
+    if abs(ended.lived_s - own) > free:
+        raise ValueError(f"its own clock counts {own:.1f} s of the {ended.lived_s:.1f} s that it ran")
+    if ended.cpu_s > CPU_LEAST_S + own * (threads + 2):
+        raise ValueError(f"its own clock counts {own:.1f} s, in which it cannot have used {ended.cpu_s:.1f} s of CPU")
+    if not ended.more and max(rest, extra) > free:
+        raise ValueError(f"it spent {max(rest, extra):.1f} s beside fitting and predicting")
+    if setup > SETUP_S + fit + predict:
+        raise ValueError(f"it spent {setup:.1f} s before it fitted")
+
 
 TIMED = ("first_step_s", "step_ms", "infer_latency_ms", "infer_latency_p95_ms", "step_gflops", "energy_j")
 
@@ -23,7 +60,7 @@ def row(bench: Bench, cell: Cell, ended: Ended, provenance: dict[str, Any], jobs
     measured: dict[str, Any] = {}
     if status == "ok":
         try:
-            clock_check.check(ended, bench.conditions.threads)
+            check_clocks(ended, bench.conditions.threads)
             split = bench.split(cell.task, cell.seed)
             score = scored(ended.folder / "scores.npy", split, cell.budget)
             measured = {**score, **costs(ended.report, int(score["n_test"]), wall_s)}

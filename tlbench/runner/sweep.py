@@ -22,12 +22,12 @@ from tlbench.files import CHECKOUT
 from tlbench.results import predictions
 from tlbench.results.row import Row
 from tlbench.results.store import Store
+from tlbench.runner import plan, record, scoring
 from tlbench.runner import plan as plans
-from tlbench.runner import record, requirements, scoring
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.sandbox.sandbox import Limits
-from tlbench.runner.selection import trials
+from tlbench.runner.selection import search
 from tlbench.runner.worker.local import Ended, ServerDied, Workers, forget, usable_cores
 from tlbench.tasks.card import Budget, Task
 
@@ -63,21 +63,21 @@ class Sweep:
 
     def _lacks(self, cell: Cell) -> bool:
         row = self.store.rows.get(self.bench.key(cell))
-        if row is None or (row.ok and trials.keeps(cell) and not self._kept(cell).exists()):
+        if row is None or (row.ok and search.keeps(cell) and not self._kept(cell).exists()):
             return True
         if row.ok and self.predictions and not predictions.file(self.predictions, row.key).exists():
             return True
         return self.retry_failed and row.status == "failed"
 
     def _kept(self, cell: Cell) -> Path:
-        return trials.file(self.kept or self.store.folder, self.bench.key(cell))
+        return search.file(self.kept or self.store.folder, self.bench.key(cell))
 
     def run(self) -> None:
         """Run what is missing. Every finished cell is stored before the next one starts."""
         todo = deque(self.missing())
         of = len(todo)
         try:
-            self.bench.prepare((c for c in todo if not requirements.refusal(c)), self.workers)
+            self.bench.prepare((c for c in todo if not plan.refusal(c)), self.workers)
         except ServerDied:
             raise Mistake("the worker server died while it prepared the inputs; is there memory? try again") from None
         running: dict[int, tuple[Cell, float]] = {}
@@ -106,22 +106,22 @@ class Sweep:
         self.store.refresh()
         if not self._lacks(cell):
             return  # another run on this store was faster
-        if why := requirements.refusal(cell):
+        if why := plan.refusal(cell):
             self._keep(record.described(self.bench, cell, "refused", why, provenance()))
             return
         self.workers.warm(wait=True)  # its start-up is nobody's time
         started, folder = time.perf_counter(), self.workers.folder()
         job = self.bench.job(cell, self.workers, folder)
-        if trials.keeps(cell):
-            job["kept"] = trials.asked(self.bench, cell, self.workers)
+        if search.keeps(cell):
+            job["kept"] = search.asked(self.bench, cell, self.workers)
         running[self.workers.submit(job, folder, self._limits(cell))] = (cell, started)
 
     def _limits(self, cell: Cell) -> Limits:
-        if not trials.keeps(cell):
+        if not search.keeps(cell):
             return self.limits
-        limits = replace(self.limits, seconds=self.limits.seconds * (1 + trials.n_folds(cell)))
-        most = trials.patience(cell, self._reference_s(cell)) if cell.trial else limits.seconds
-        why = f"{trials.PATIENCE:g} times what its reference takes"
+        limits = replace(self.limits, seconds=self.limits.seconds * (1 + search.n_folds(cell)))
+        most = search.patience(cell, self._reference_s(cell)) if cell.trial else limits.seconds
+        why = f"{search.PATIENCE:g} times what its reference takes"
         return replace(limits, seconds=most, why=why) if most < limits.seconds else limits
 
     def _reference_s(self, cell: Cell) -> list[float]:
@@ -139,9 +139,9 @@ class Sweep:
         self._seconds[cell.method.name].append(wall)
         self._idle_deaths = 0
         row = record.row(self.bench, cell, ended, provenance(), self.jobs, wall)
-        if row.ok and trials.keeps(cell):
+        if row.ok and search.keeps(cell):
             try:
-                trials.keep(self._kept(cell), self.bench, cell, ended, self.workers)
+                search.keep(self._kept(cell), self.bench, cell, ended, self.workers)
             except ValueError as error:
                 jail = {"jail": ended.jail}
                 row = record.described(self.bench, cell, "failed", str(error), provenance(), self.jobs, jail)

@@ -12,11 +12,10 @@ from typing import Any
 
 from tlbench.methods import references
 from tlbench.results.timings import COLUMNS, Timing, Timings, is_noisy
-from tlbench.runner import descriptions, machine, record, requirements
+from tlbench.runner import descriptions, machine, record
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
-from tlbench.runner.plan import Plan
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Plan, Request, refusal
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.sweep import provenance
 from tlbench.runner.worker.local import ServerDied, Workers, forget
@@ -35,12 +34,12 @@ def cells(plan: Plan, request: Request) -> list[Cell]:
         c: None for e in plan.entries for c in e.cells
         if e.method.name == references.of(c.budget) and (c.task.card.name, c.task.target, c.budget) in places
     }  # fmt: skip
-    return sorted((c for c in asked | judges if not requirements.refusal(c)), key=lambda c: c.seed)
+    return sorted((c for c in asked | judges if not refusal(c)), key=lambda c: c.seed)
 
 
 def refusals(plan: Plan) -> list[str]:
     """Why cells of a request are not timed, known beforehand; each reason once."""
-    return list(dict.fromkeys(why for e in plan.entries for c in e.cells if (why := requirements.refusal(c))))
+    return list(dict.fromkeys(why for e in plan.entries for c in e.cells if (why := refusal(c))))
 
 
 @dataclass

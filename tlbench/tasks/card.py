@@ -1,6 +1,7 @@
-"""Task cards: what one says, and the tasks that it makes.
+"""Task cards: what one says, the tasks that it makes, and the first complaint about a file that is none.
 
-A card names `domains` (a suite: every ordered pair is a task), or `pairs`, or `sources` and `target` (one task).
+A card names `domains` (a suite: every ordered pair is a task), or `pairs`, or `sources` and `target` (one task). Where
+a domain comes from it says for all of them, or under [at.NAME] for one.
 """
 
 from __future__ import annotations
@@ -9,13 +10,91 @@ import re
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from tlbench.data import Recipe, Regime
-from tlbench.errors import suggest
-from tlbench.tasks.place import HOMELESS, IMAGE_LOADERS, TEXT_LOADERS, Loader, Place, View
+from tlbench.errors import Mistake, position, suggest
+
+Loader = Literal[
+    "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
+    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines",
+    "jsonl", "csv", "texts", "table", "npz", "npy",
+]  # fmt: skip
+IMAGE_LOADERS = (  # of image files, decoded to the backbone's size
+    "images", "lists", "parquet", "parquet_splits", "cub", "aircraft",
+)  # fmt: skip
+TEXT_LOADERS = ("lines", "jsonl", "csv", "texts")
+HOMELESS = ("embedded", "generated", "weights")  # loaders that need no files
+
+
+class View(BaseModel):
+    """Which classes of a domain make a task: some of them, or groups of them under new names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    keep: tuple[str, ...] = ()  # these, in this order; () keeps all
+    groups: dict[str, tuple[str, ...]] = {}  # new class -> old classes; what is in no group is left out
+
+
+class Place(BaseModel):
+    """Where a domain comes from. A card says it for all of its domains, and under [at.NAME] for one of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    loader: Loader | None = None
+    data: str | None = None  # the dataset card; None for what needs no download
+    path: str = "{domain}"  # inside the dataset's folder
+    test_path: str | None = None  # the publisher's own test samples, where they are a file apart
+    more: tuple[str, ...] = ()  # further files of training texts
+    root: str = ""  # the folder inside the dataset's from which listed paths start
+    classes: tuple[str, ...] = ()  # what the data must hold, in order; () takes what is there
+    view: View = View()
+    take: PositiveInt | None = None  # only so many samples, the first in hash order
+    part: str | None = None  # the domain's name in a file that holds several; None takes the card's
+    only: tuple[str, ...] = ()  # of Omniglot, these alphabets
+    without: tuple[str, ...] = ()  # of Omniglot, not these alphabets
+    names: str | None = None  # a table of the labels' names, inside the dataset's folder
+    label: str = "label"  # the column of a table that holds the label
+    text: str | None = None  # the column of a table that holds a text to encode; None takes the numbers
+    drop: tuple[str, ...] = ()  # columns of a table that are no features
+
+    def __hash__(self) -> int:  # a dict, which views hold, has none
+        return hash((self.loader, self.data, self.path))
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def validated(model: type[T], values: dict[str, Any], text: str, where: str) -> T:
+    """`values` as a `model`, or the first complaint as one line naming file, line and key."""
+    try:
+        return model.model_validate(_tuples(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(part) for part in first["loc"]]
+        if table := re.match(r".*\[at\.(\w+)\] is no domain", str(first["msg"])):
+            keys = ["at", table[1]]
+        said = _complaint(first, str(first["loc"][0]) if first["loc"] else "", model)
+        raise Mistake(f"{position(where, text, *keys)}: {said}") from None
+
+
+def _complaint(first: Any, key: str, model: type[BaseModel]) -> str:
+    if first["type"] == "extra_forbidden":
+        inner = first["loc"][-1]
+        known = model.model_fields if len(first["loc"]) == 1 else Place.model_fields if key == "at" else {}
+        return f"unknown key {str(inner)!r}{suggest(str(inner), known)}"
+    if first["type"] == "missing":
+        return f"key {key!r} is missing; every card needs it"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{key!r} is {first['input']!r}: {message}" if key else message
+
+
+def _tuples(value: Any) -> Any:
+    """TOML arrays as tuples, which is what the strict, frozen models hold."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
 
 CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)

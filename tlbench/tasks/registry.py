@@ -9,8 +9,7 @@ from pathlib import Path
 
 from tlbench.errors import Mistake, position, suggest
 from tlbench.tasks import own
-from tlbench.tasks.card import Card, Task, tasks_of
-from tlbench.tasks.schema import validated
+from tlbench.tasks.card import Card, Task, tasks_of, validated
 
 
 @cache

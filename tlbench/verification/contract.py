@@ -1,18 +1,28 @@
-"""The contract: a method held to its promises, each in a worker's child of its own."""
+"""`tlbench check`: a method held to its promises, each in a worker's child of its own, then real tasks."""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tlbench.errors import Mistake, suggest
 from tlbench.methods import method as methods
 from tlbench.methods.method import Description
-from tlbench.runner import descriptions, requirements
-from tlbench.runner.sandbox.sandbox import Limits
+from tlbench.results.store import Store
+from tlbench.runner import descriptions, plan
+from tlbench.runner import plan as plans
+from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.cell_job import Bench
+from tlbench.runner.sandbox.sandbox import Limits, memory_share
+from tlbench.runner.sweep import Sweep, default_jobs, threads_for
 from tlbench.runner.worker.local import Workers
+from tlbench.tasks import card, registry
+from tlbench.tasks.card import Budget, Task
 from tlbench.verification.promises import PROMISES
 
 KEPT, BROKEN, REFUSED, TOLD = "kept", "BROKEN", "refused", "told"
@@ -58,7 +68,7 @@ class Examination:
         except Mistake as mistake:
             self.unfit = str(mistake)
             return
-        if lacking := requirements.lacks(self.described):
+        if lacking := plan.lacks(self.described):
             raise Mistake(lacking)
         if self.settings:
             self.described = descriptions.described(self.spec, dict(self.settings), self.workers, PATIENCE)
@@ -142,3 +152,81 @@ def _costs(e: Examination, d: Description, name: str) -> tuple[str, str]:
 ASKED: dict[str, Callable[[Examination, Description, str], tuple[str, str]]] = {
     "shape": _shape, "same_seed": _same_seed, "other_seed": _other_seed, "time": _costs, "memory": _costs,
 }  # fmt: skip
+
+
+def embedded() -> list[tuple[Task, Budget]]:
+    """The first task of every suite that needs no download, at the least and the most labels of its quick profile."""
+    found: list[tuple[Task, Budget]] = []
+    for file in registry.card_files().values():
+        c = registry.read(file)
+        if all(c.place(d).loader in ("embedded", "generated") for d in c.all_domains):
+            ends = dict.fromkeys((c.quick.budgets[0], c.quick.budgets[-1]))
+            found += [(card.tasks_of(c)[0], k) for k in ends]
+    return found
+
+
+def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | None) -> Iterator[Finding]:
+    """What comes of real cells of seed 0, each as `tlbench run` runs it, under the method's own limits."""
+    d, jobs = e.described, jobs or default_jobs("cpu")
+    if d is None:
+        return
+    limits = Limits(d.seconds or HARNESS.seconds, d.memory_mib or memory_share(jobs))
+    bench = Bench(Conditions(threads=threads_for(jobs)))
+    asked = [(plans.cell(task, d, k, 0), k) for task, k in cells]
+    with tempfile.TemporaryDirectory(prefix="tlbench-check-") as folder:
+        store = Store(Path(folder))
+        Sweep([c for c, _ in asked if not plan.refusal(c)], bench, store, e.workers, jobs, limits).run()
+        for c, k in asked:
+            yield Finding(
+                c.task.name,
+                f"works on {c.task.name} with {k} label{'s' * (k != 1)} a class",
+                *_of_cell(c, bench, store),
+                f"tlbench run --task {shlex.quote(c.task.file or c.task.name)} --method {shlex.quote(e.spec)} "
+                f"--budgets {k} --seeds 0",
+            )
+
+
+def _of_cell(c: Cell, bench: Bench, store: Store) -> tuple[str, str]:
+    if why := plan.refusal(c):
+        return REFUSED, why
+    row = store.rows[bench.key(c)]
+    if row.ok:
+        return KEPT, f"{row.metric} {row.value:.3f} in {row.fit_s:.1f} s"
+    return REFUSED if row.status == "refused" else BROKEN, row.reason or ""
+
+
+def check_method(
+    spec: str, settings: Mapping[str, str], tasks: Sequence[str], promises: Sequence[str], quick: bool, jobs: int | None
+) -> Iterator[Finding]:
+    """Every promise, or those named, one after the other; then the tasks, unless it is to be quick.
+
+    Raises:
+        Mistake: no such method, setting, promise or task.
+    """
+    named = [(t, k) for name in tasks for t in registry.find(name) for k in t.card.quick.budgets]
+    shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
+    with Workers(modules=[*PRELOADED, *shipped]) as workers:
+        e = Examination(spec, settings, workers)
+        for name in promises or PROMISES:
+            yield (finding := e.promised(name))
+            if finding.outcome == BROKEN and finding.happened.startswith("took longer"):
+                return  # the others would hang too
+        if named or not (quick or promises):
+            yield from on_tasks(e, named or embedded(), jobs)
+
+
+def show_findings(findings: Iterator[Finding], spec: str, as_json: bool) -> int:
+    """Print findings as they come. Returns 1 when a promise is broken, else 0."""
+    found = []
+    for f in findings:
+        found.append(f)
+        if not as_json:
+            print(f"{f.outcome:<7}  {f.said}{f': {f.happened}' if f.happened else ''}", flush=True)
+            if f.outcome == BROKEN:
+                print(f"         again: {f.again}")
+    broken = sum(f.outcome == BROKEN for f in found)
+    if as_json:
+        print(json.dumps([asdict(f) for f in found], ensure_ascii=False))
+    else:
+        print(f"{spec}: {f'{broken} of {len(found)} promises are broken' if broken else 'keeps its promises'}")
+    return int(broken > 0)

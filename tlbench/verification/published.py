@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from tlbench.errors import Mistake, suggest
 from tlbench.tasks import card as cards
-from tlbench.tasks import registry, schema
-from tlbench.tasks.card import FULL, Budget, Card, Task
+from tlbench.tasks import registry
+from tlbench.tasks.card import FULL, Budget, Card, Task, validated
 from tlbench.tasks.split import sha
 
 Setting = str | int | float | bool
@@ -106,7 +106,7 @@ class Table(BaseModel):
         """
         changes = {**self.card, **entry.card, "name": f"{self.name}_published", "ranked": False}
         values = {**self.base.model_dump(exclude_unset=True), **changes}
-        made = schema.validated(Card, values, "", f"table {self.name}")
+        made = validated(Card, values, "", f"table {self.name}")
         return made.model_copy(update={"version": int(sha(made.model_dump_json())[:7], 16) + 1})
 
 
@@ -125,4 +125,4 @@ def read(name: str) -> Table:
     if name not in tables():
         raise Mistake(f"reproduce {name}: no table is called that{suggest(name, tables())}")
     text = tables()[name].read_text(encoding="utf-8")
-    return schema.validated(Table, {"name": name, **tomllib.loads(text)}, text, str(tables()[name]))
+    return validated(Table, {"name": name, **tomllib.loads(text)}, text, str(tables()[name]))

@@ -1,4 +1,4 @@
-"""What there is: `list`, `show`, and the `data` commands."""
+"""What there is: `list`, `show`, and the `data` commands; of a task, the terms, origin and size of its data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench.cli.commands import factsheet
 from tlbench.errors import Mistake, suggest
+from tlbench.methods import method
 from tlbench.methods import method as methods
-from tlbench.methods import plugins
 from tlbench.methods.method import Description
 from tlbench.runner import descriptions
 from tlbench.runner.cell import Conditions
@@ -20,11 +19,58 @@ from tlbench.runner.cell_job import Bench
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.selection.rules import RULES
 from tlbench.runner.worker.local import Workers
-from tlbench.tasks import card, loaders, registry, split_digests
+from tlbench.tasks import card, loaders, own, registry, split_digests
 from tlbench.tasks.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.tasks.datasets import fetch
 from tlbench.tasks.datasets import pretrained as backbone
-from tlbench.tasks.datasets.weights import weights_file
+from tlbench.tasks.datasets.dataset import DatasetCard
+from tlbench.tasks.datasets.pretrained import weights_file
+
+NO_DOWNLOAD = {
+    "embedded": "made from what tlbench's dependencies ship",
+    "generated": "drawn anew for every seed, from a law that is known",
+    "weights": "the pretrained weights are the source",
+}
+NO_CHECKSUM = "none published; what is pulled is recorded in SHA256SUMS"
+
+
+def task_facts(name: str) -> dict[str, Any]:
+    """The card that a task's name means, its tasks, and each dataset it uses; of a user's own what was filled in.
+
+    Raises:
+        Mistake: nothing is called that.
+    """
+    tasks = registry.find(name)
+    c = tasks[0].card
+    values = {**c.model_dump(mode="json"), "at": c.model_dump(mode="json", exclude_unset=True).get("at")}
+    values.update(metric=c.metric, tasks=[t.name for t in tasks])
+    if tasks[0].file and not registry.ships(Path(tasks[0].file)):
+        values["filled in"] = sorted(c.model_fields_set - own.said(Path(tasks[0].file)))
+    values["datasets"] = {d: dataset_facts(fetch.dataset(d)) for d in c.datasets}
+    loaders = {d: str(c.place(d).loader) for d in c.all_domains}
+    values["no download"] = {d: NO_DOWNLOAD[loader] for d, loader in loaders.items() if loader in NO_DOWNLOAD}
+    return {k: v for k, v in _said_of(values).items() if v is not None}
+
+
+def dataset_facts(d: DatasetCard) -> dict[str, Any]:
+    """A dataset's terms, origin, size and checksum: of its manifest, or of each archive."""
+    mirrors = [m for part in d.parts for m in part.mirrors]
+    archives = dict.fromkeys(m.digest for m in mirrors if m.digest)
+    return {
+        "title": d.title, "license": d.license, "terms": d.terms, "cite": d.cite, "homepage": d.homepage,
+        "size": fetch.human(d.bytes), "counts": d.counts,
+        "addresses": list(dict.fromkeys(m.url for m in mirrors)),
+        "checksum": f"{d.checksum} of {d.manifest}" if d.checksum else ", ".join(archives) or NO_CHECKSUM,
+        "folder": str(fetch.where(d) or "missing"),
+    }  # fmt: skip
+
+
+def _said_of(value: Any) -> Any:
+    """Without what says nothing: None for an empty value, tables without their empty entries."""
+    if isinstance(value, dict):
+        return {k: kept for k, v in value.items() if (kept := _said_of(v)) is not None} or None
+    return None if value in ("", []) else value
+
 
 AT_MOST = Limits(seconds=60)  # to describe a plugin: one that hangs when it is imported must not hold up the list
 KINDS = ("tasks", "methods", "budgets", "backbones", "rules")
@@ -70,7 +116,7 @@ def _listed(d: Description) -> dict[str, Any]:
 def _installed(workers: Workers) -> list[dict[str, Any]]:
     """Plugins, each described by a worker; a broken one with its error, beside the others."""
     found = []
-    for name in plugins.installed():
+    for name in method.installed():
         try:
             found.append(_listed(descriptions.described(name, {}, workers, AT_MOST)))
         except Mistake as broken:
@@ -110,9 +156,9 @@ def show(name: str, as_json: bool) -> None:
     Raises:
         Mistake: nothing is called that.
     """
-    suite, found = name.partition("/")[0], plugins.installed()
+    suite, found = name.partition("/")[0], method.installed()
     if name not in found and (suite in registry.card_files() or name.endswith(".toml")):
-        values = factsheet.of_task(name)
+        values = task_facts(name)
     elif name in methods.shipped() or name in found or ":" in name:
         with Workers() as workers:
             d = descriptions.described(name, {}, workers)
@@ -121,7 +167,7 @@ def show(name: str, as_json: bool) -> None:
         del values["config"], values["spec"]
     else:
         known = {*registry.card_files(), *methods.shipped()}
-        raise Mistake(f"show {name}: no task or method of that name{plugins.suggestion(name, known)}")
+        raise Mistake(f"show {name}: no task or method of that name{method.suggestion(name, known)}")
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
     else:

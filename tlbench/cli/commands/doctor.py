@@ -14,12 +14,12 @@ import tlbench
 from tlbench import cache
 from tlbench.results import editions
 from tlbench.results.store import Store, default_folder
-from tlbench.runner.inputs import native_bf16
 from tlbench.runner.machine import driver
 from tlbench.runner.sandbox import landlock, sandbox
+from tlbench.runner.task_data import native_bf16
 from tlbench.runner.worker.local import Workers, usable_cores
 from tlbench.tasks.datasets import fetch, pretrained
-from tlbench.tasks.datasets.weights import weights_file
+from tlbench.tasks.datasets.pretrained import weights_file
 
 ABOUT = {"native_bf16": " (makes --bf16-features fast; rows of the board have float32 features on every machine)"}
 

@@ -11,18 +11,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tlbench.cli.commands.arguments import settings
-from tlbench.cli.commands.console import print_gaps, print_rule
-from tlbench.cli.commands.progress import bar
+from tlbench.cli.commands.console import bar, print_gaps, print_rule
 from tlbench.errors import Mistake, suggest
 from tlbench.methods import versions
 from tlbench.results import editions, store
 from tlbench.results.run_table import as_json, unsettled
 from tlbench.results.store import Store, default_folder
-from tlbench.runner import descriptions, experiment, planfile, requirements
+from tlbench.runner import descriptions, experiment
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options, Outcome
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request, check_bf16, read_plan, write_plan
 from tlbench.runner.sandbox.sandbox import resolve
 from tlbench.runner.sweep import Sweep, default_jobs
 from tlbench.runner.worker.local import Workers
@@ -86,7 +85,7 @@ def plan(request: Request, options: Options, file: Path) -> None:
         made, bench = experiment.prepared(request, options, workers)
         held = Store(options.results or default_folder())
         todo = Sweep(made.cells, bench, held, workers, retry_failed=options.retry_failed).missing()
-        planfile.write(file, todo, bench)
+        write_plan(file, todo, bench)
     for text in made.notices:
         print(f"note: {text}", file=sys.stderr)
     print(f"{file}: {len(todo)} cells to run, {len(made.cells) - len(todo)} in the store already")
@@ -110,14 +109,14 @@ def forecast(request: Request, options: Options, json_wanted: bool) -> None:
 
 def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> int:
     """Run one cell of a plan. Returns 1 when the cell failed."""
-    line = planfile.read(file, index)
+    line = read_plan(file, index)
     options = Options(results, line["conditions"].data_root, jail=jail)
     with experiment.started(options, experiment.preloaded([line["method"]]), line["conditions"].threads) as workers:
         bench = Bench(line["conditions"])
         notes = [resolve(jail)[1], experiment.settled(options, bench.conditions.device, workers)]
         described = descriptions.describe([line["method"]], {}, workers)[line["method"]]
         task = registry.named(line["task"], line["card"])
-        notes += requirements.check_bf16(bench, [task], workers)
+        notes += check_bf16(bench, [task], workers)
         cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
         if bench.key(cell) != line["key"]:
             raise Mistake(

@@ -13,7 +13,7 @@ from pathlib import Path
 from tlbench.board import markdown
 from tlbench.board.board import Board
 from tlbench.board.markdown import BEGIN
-from tlbench.cli.commands.progress import bar
+from tlbench.cli.commands.console import bar
 from tlbench.errors import Mistake
 from tlbench.results import bundle, editions
 from tlbench.results.bundle import RECORD, Record
@@ -22,8 +22,8 @@ from tlbench.runner.experiment import Options
 from tlbench.runner.sweep import provenance
 from tlbench.verification.submissions import pull_request as guards
 from tlbench.verification.submissions import submit as submission
+from tlbench.verification.submissions.inspection import table, worst
 from tlbench.verification.submissions.submit import Submission
-from tlbench.verification.submissions.verdict import table, worst
 from tlbench.verification.submissions.verify import LEAST_JAIL, Verification
 
 CODES = {"accept": 0, "reject": 1, "question": 3}  # 2 is a user's mistake

@@ -7,13 +7,13 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from tlbench.cli.commands.progress import bar
+from tlbench.cli.commands.console import bar
 from tlbench.errors import Mistake
 from tlbench.results.store import default_folder
 from tlbench.results.timings import Timing, Timings, ratios
 from tlbench.runner import experiment, machine
 from tlbench.runner.experiment import Options
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request
 from tlbench.runner.sandbox.sandbox import Limits, memory_share
 from tlbench.runner.sweep import resolve_device
 from tlbench.runner.timing_runs import Session, cells, refusals, requested

@@ -21,10 +21,10 @@ from tlbench.results.row import DEFAULT, Row
 from tlbench.results.store import Store
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
-from tlbench.runner.selection import trials
+from tlbench.runner.selection import search
 from tlbench.runner.selection import validators as v
 from tlbench.runner.selection.leave_one_dataset_out import alone, gains
-from tlbench.runner.selection.trials import UNLABELED_MOST, Kept
+from tlbench.runner.selection.search import UNLABELED_MOST, Kept
 from tlbench.runner.worker.local import Workers
 from tlbench.tasks.metrics import accuracy
 from tlbench.tasks.split import sha
@@ -65,7 +65,7 @@ class Rule:
         card, where = cell.task.card, f"{cell.method.name} on {cell.task.name} at budget {cell.budget}"
         if card.regime not in self.regimes:
             return f"it is for {' and '.join(self.regimes)}; {cell.task.name} is {card.regime}"
-        if "shots" in self.looks and not trials.n_folds(cell):
+        if "shots" in self.looks and not search.n_folds(cell):
             return f"it needs 2 labels a class of the target; {where} has fewer"
         if "source_val" in self.looks and not cell.task.sampled:
             return f"it needs labelled source samples; {where} has none"
@@ -194,8 +194,8 @@ class Reduction:
         or is not finite."""
         key = self.bench.key(cell)
         if key not in self.kept:
-            expected = trials.sizes(self.bench, cell, self.workers)
-            self.kept[key] = trials.read(trials.file(self.store.folder, key), expected)
+            expected = search.sizes(self.bench, cell, self.workers)
+            self.kept[key] = search.read(search.file(self.store.folder, key), expected)
         kept = self.kept[key]
         if kept is None or not all(p in kept.scores and np.isfinite(kept.scores[p]).all() for p in rule.looks):
             return None

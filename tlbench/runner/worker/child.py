@@ -1,12 +1,17 @@
-"""What a worker's child can be asked to do: run a cell, describe a method, extract features."""
+"""What a worker's child can be asked to do: run a cell, describe a method, extract features.
+
+Of a trial it also predicts what a rule of selection looks at. No label comes with that but the shots', which the method
+had: each fold of them is told by a fit on the others, from the cell's seed as the full fit is.
+"""
 
 from __future__ import annotations
 
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,14 +24,62 @@ from torch.nn.modules.module import register_module_forward_hook
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.errors import Mistake, Refusal
 from tlbench.methods import loader
-from tlbench.runner.worker import out_of_fold
-from tlbench.runner.worker.energy import Energy
-from tlbench.runner.worker.stopwatch import StepWatch, arithmetic, loops_of, timed
+from tlbench.runner.worker.stopwatch import Energy, StepWatch, arithmetic, loops_of, timed
 from tlbench.training import networks
 from tlbench.training.convergence import heard
 from tlbench.training.detector import Detector
 from tlbench.training.features import batch_for
 from tlbench.training.meter import METER, peak_rss_mib, synchronized
+
+Tell = Callable[[Predictor, Tensor, Path], "np.ndarray[Any, Any]"]
+
+
+def keep(
+    job: dict[str, Any], folder: Path, predict: Predictor, fresh: Callable[[], Train], tell: Tell
+) -> dict[str, Any]:
+    """Write `kept_<part>.npy`, scores of every part that there is; returns the seconds of the folds.
+
+    The first of the unlabelled samples are told: they are in hash order. Folds that the method cannot be fitted on
+    leave no scores; the report says why.
+
+    Args:
+        fresh: makes what the method may see, anew: a fit may have written into its arrays
+        tell: a predictor over inputs, batch by batch
+    """
+    kept = job["kept"]
+    if len(target := fresh().target.x[: kept["unlabeled"]]):
+        _save(folder, "unlabeled", tell(predict, target, folder))
+    for part in ("source_val", "oracle_val"):
+        if kept[part]:
+            inputs = (torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)) for path in kept[part])
+            _save(folder, part, np.concatenate([tell(predict, x, folder) for x in inputs]))
+    if not kept["folds"]:
+        return {"folds_s": 0.0}
+    start = time.perf_counter()
+    try:
+        _save(folder, "shots", out_of_fold(job, folder, fresh, tell))
+    except Exception as error:
+        traceback.print_exc()  # into the child's log
+        return {"folds_s": 0.0, "folds_reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+    return {"folds_s": synchronized(job["device"]) - start}
+
+
+def out_of_fold(job: dict[str, Any], folder: Path, fresh: Callable[[], Train], tell: Tell) -> np.ndarray[Any, Any]:
+    """(n_shots, k) scores of each shot by a fit that did not see it."""
+    fold = torch.tensor(job["kept"]["folds"], dtype=torch.long)
+    found: dict[int, np.ndarray[Any, Any]] = {}
+    for i in sorted(set(fold.tolist())):
+        train, out = fresh(), fold == i
+        torch.manual_seed(int(job["seed"]))
+        shots = Labeled(train.shots.x[~out], train.shots.y[~out])
+        predict = loader.load(job["method"])(**job["config"]).fit(replace(train, shots=shots), int(job["seed"]))
+        found |= dict(zip(out.nonzero()[:, 0].tolist(), tell(predict, train.shots.x[out], folder), strict=True))
+    return np.stack([found[i] for i in range(len(fold))])
+
+
+def _save(folder: Path, part: str, scores: np.ndarray[Any, Any]) -> None:
+    np.save(folder / f"kept_{part}.npy", scores, allow_pickle=False)
+
 
 LARGE = 1 << 28  # bytes of an array that is never copied whole
 AT_ONCE = 1 << 21  # numbers of input in the episodes that a learner of several is given together
@@ -150,7 +203,7 @@ def measured(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         test = None if train.episodes else mapped(job["test"])  # an episode is no one sample
         report |= timed(predict, test, lambda: method.fit(train, seed), loops)
     if job.get("kept"):
-        report |= out_of_fold.keep(job, folder, predict, lambda: training(job, folder), all_scores)
+        report |= keep(job, folder, predict, lambda: training(job, folder), all_scores)
     ended = synchronized(device)
     return {**report, "extra_s": ended - done, "rest_s": answering - fitted, "done": done}
 

@@ -22,7 +22,7 @@ from tlbench.files import plain
 from tlbench.runner.sandbox import bubblewrap
 from tlbench.runner.sandbox.sandbox import Limits, clean_environment, resolve
 from tlbench.runner.worker.watchdog import remove
-from tlbench.tasks.datasets.weights import weight_roots
+from tlbench.tasks.datasets.pretrained import weight_roots
 
 OURS = ("extract", "device", "calibrate", "bf16")  # jobs that run no code of others, and are not locked up
 

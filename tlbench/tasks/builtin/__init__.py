@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.builtin import digits, fonts, scripts, wdbc
-from tlbench.tasks.builtin.samples import Samples
+from tlbench.tasks.builtin import digits, glyphs, wdbc
+from tlbench.tasks.builtin.digits import Samples
 
 VERSION = 1  # any change that moves a byte of a published domain bumps it
 
@@ -39,11 +39,11 @@ class _Origin:
 
 _ORIGINS = {
     "handwritten": _Origin(digits.handwritten, digits.CLASSES, ("scikit-learn",)),
-    "fonts": _Origin(fonts.fonts, digits.CLASSES, ("matplotlib",)),
+    "fonts": _Origin(glyphs.fonts, digits.CLASSES, ("matplotlib",)),
     "photos": _Origin(digits.photos, digits.CLASSES, ("scikit-learn", "pillow")),
-    "letters": _Origin(fonts.letters, fonts.LETTERS, ("matplotlib",)),
-    "scripts_base": _Origin(scripts.base, scripts.names(scripts.BASE), ("matplotlib",)),
-    "scripts_novel": _Origin(scripts.novel, scripts.names(scripts.NOVEL), ("matplotlib",)),
+    "letters": _Origin(glyphs.letters, glyphs.LETTERS, ("matplotlib",)),
+    "scripts_base": _Origin(glyphs.base, glyphs.names(glyphs.BASE), ("matplotlib",)),
+    "scripts_novel": _Origin(glyphs.novel, glyphs.names(glyphs.NOVEL), ("matplotlib",)),
     "wdbc_biased": _Origin(wdbc.biased, wdbc.CLASSES, ("scikit-learn",)),
     "wdbc": _Origin(wdbc.unbiased, wdbc.CLASSES, ("scikit-learn",)),
 }

@@ -1,14 +1,25 @@
-"""scikit-learn's handwritten digits: one half as they are, the other half blended into photographs."""
+"""Digits: scikit-learn's handwritten ones, one half as they are, the other half blended into photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.tasks.builtin.samples import Samples, chance
+Samples = Iterator[tuple[str, int, NDArray[Any]]]  # id, label, (*shape) input
+
+
+def chance(text: str) -> Random:
+    """A generator seeded with the SHA-256 of `text`.
+
+    Draw from it by `random()` alone: Python keeps that stream, numpy's generators promise no such thing.
+    """
+    return Random(int(sha256(text.encode()).hexdigest(), 16))
+
 
 SIDE = 20  # pixels
 CLASSES = tuple("0123456789")

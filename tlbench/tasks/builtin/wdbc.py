@@ -20,7 +20,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.tasks.builtin.samples import Samples, chance
+from tlbench.tasks.builtin.digits import Samples, chance
 
 CLASSES = ("malignant", "benign")
 SIGMA = 1 / 10  # at half of it a classifier hardly tells the domains apart, at twice 25 tumours are left

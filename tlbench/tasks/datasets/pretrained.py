@@ -1,8 +1,9 @@
-"""Backbones a card may name: their cards, and where their weights are on this machine."""
+"""Pretrained networks that a card may name: their cards, and where their weights are on this machine."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -10,11 +11,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.datasets.weights import weight_roots, weights_file
-from tlbench.tasks.schema import validated
+from tlbench.tasks.card import validated
+
+
+def weight_roots() -> list[Path]:
+    """Folders searched for `<name>.safetensors`: TLBENCH_WEIGHTS, then the user's data folder."""
+    named = [Path(p) for p in os.environ.get("TLBENCH_WEIGHTS", "").split(os.pathsep) if p]
+    return [*named, Path(platformdirs.user_data_path("tlbench")) / "weights"]
+
+
+def weights_file(name: str) -> Path | None:
+    """Where a backbone's weights are, if they are: a file, or the folder of a sentence encoder."""
+    files = (root / part for root in weight_roots() for part in (f"{name}.safetensors", f"{name}/config.json"))
+    found = next((f for f in files if f.is_file()), None)
+    return found.parent if found is not None and found.name == "config.json" else found
+
 
 BUILT_IN = {
     "convnet": "two convolutions and a linear layer, from scratch; 128-d",

@@ -11,26 +11,20 @@ from tlbench import cache as cachedir
 from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.tasks import builtin  # fmt: skip
-from tlbench.tasks.card import Card, Task
+from tlbench.tasks.card import HOMELESS, Card, Place, Task
 from tlbench.tasks.datasets import fetch
 from tlbench.tasks.loaders import (
-    annotated,
-    folders,
+    hub_parquet,
     idx,
-    lists,
-    matching,
-    matfolder,
-    medmnist,
+    image_folders,
+    mat_svmlight,
     npz,
     omniglot,
-    parquet,
-    table,
-    tables,
+    tabular,
     texts,
     views,
     voc,
 )
-from tlbench.tasks.place import HOMELESS, Place
 
 
 def load(card: Card, domain: str, root: Path | None, seed: int = 0) -> Domain:
@@ -51,7 +45,7 @@ def load(card: Card, domain: str, root: Path | None, seed: int = 0) -> Domain:
 def check(task: Task, root: Path | None) -> None:
     """Raises Mistake where a task's sources and target do not go together."""
     if not any(drawn_anew(task.card, d) for d in (*task.sampled, task.target)):
-        matching.check(task, lambda domain: load(task.card, domain, root))
+        views.check_compatible(task, lambda domain: load(task.card, domain, root))
 
 
 def drawn_anew(card: Card, domain: str) -> bool:
@@ -104,20 +98,20 @@ def _parts(found: Found) -> dict[str, Path]:
 
 
 READERS: dict[str, Callable[[Found], Domain]] = {
-    "images": lambda f: folders.load(f.file, f.name, f.place.classes),
-    "lists": lambda f: lists.load(f.home / f.place.root, f.file, f.test, f.name, f.place.classes),
-    "parquet": lambda f: parquet.load(f.file, f.place.part or f.name, f.place.classes),
-    "parquet_splits": lambda f: parquet.splits(f.file, f.name, f.place.classes),
-    "cub": lambda f: annotated.cub(f.file, f.name, f.place.classes),
-    "aircraft": lambda f: annotated.aircraft(
+    "images": lambda f: image_folders.folder(f.file, f.name, f.place.classes),
+    "lists": lambda f: image_folders.listed(f.home / f.place.root, f.file, f.test, f.name, f.place.classes),
+    "parquet": lambda f: hub_parquet.load(f.file, f.place.part or f.name, f.place.classes),
+    "parquet_splits": lambda f: hub_parquet.splits(f.file, f.name, f.place.classes),
+    "cub": lambda f: image_folders.cub(f.file, f.name, f.place.classes),
+    "aircraft": lambda f: image_folders.aircraft(
         f.home / f.place.root, f.file, f.test or f.file, f.name, f.place.classes
     ),
-    "mat": lambda f: tables.load(f.file, f.test, f.name, "mat", f.place.classes),
-    "matfolder": lambda f: matfolder.load(f.file, f.name, f.place.classes),
-    "svmlight": lambda f: tables.load(f.file, f.test, f.name, "svmlight", f.place.classes),
+    "mat": lambda f: mat_svmlight.load(f.file, f.test, f.name, "mat", f.place.classes),
+    "matfolder": lambda f: mat_svmlight.matfolder(f.file, f.name, f.place.classes),
+    "svmlight": lambda f: mat_svmlight.load(f.file, f.test, f.name, "svmlight", f.place.classes),
     "idx": lambda f: idx.load(f.file, f.name, f.place.classes),
     "usps": lambda f: idx.usps(f.file, f.name, f.place.classes),
-    "medmnist": lambda f: medmnist.load(f.file, f.name, f.place.classes),
+    "medmnist": lambda f: npz.medmnist(f.file, f.name, f.place.classes),
     "omniglot": lambda f: omniglot.characters(f.file, f.name, f.place.classes, f.place.only, f.place.without),
     "omniglot_runs": lambda f: omniglot.runs(f.file, f.name, f.place.classes),
     "voc": lambda f: voc.images(f.file, f.name, f.place.classes),
@@ -130,9 +124,9 @@ READERS: dict[str, Callable[[Found], Domain]] = {
     ),
     "texts": lambda f: texts.folder(f.file, f.name, f.place.classes),
     "table": lambda f: (
-        table.texts(f.file, f.name, f.place.label, f.place.text, f.place.classes)
+        tabular.texts(f.file, f.name, f.place.label, f.place.text, f.place.classes)
         if f.place.text
-        else table.load(f.file, f.name, f.place.label, f.place.drop, f.place.classes, f.number)
+        else tabular.load(f.file, f.name, f.place.label, f.place.drop, f.place.classes, f.number)
     ),
     "npz": lambda f: npz.load(f.file, f.name, f.place.classes, f.number),
     "npy": lambda f: npz.folder(f.file, f.name, f.place.classes, f.number),

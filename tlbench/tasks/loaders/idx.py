@@ -18,8 +18,8 @@ from PIL import Image
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake
-from tlbench.tasks.loaders import parsed
-from tlbench.tasks.loaders.parsed import Array
+from tlbench.tasks.loaders import parse_cache
+from tlbench.tasks.loaders.parse_cache import Array
 
 VERSION = 1  # of the parsing: a change of the arrays bumps it
 SIDE = 28  # pixels, of both
@@ -44,8 +44,8 @@ def load(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
                 raise Mistake(f"{file}: holds {len(y)} labels, there are {len(x)} images; get both again")
         return np.concatenate(images)[:, None], np.concatenate(labels), np.array([len(y) for y in labels])
 
-    x, y, counts = parsed.arrays(f"idx-v{VERSION}", [parsed.digest(f) for f in files], 3, parse)
-    return parsed.domain(name, {"train": int(counts[0]), "test": int(counts[1])}, x, y, classes, folder)
+    x, y, counts = parse_cache.arrays(f"idx-v{VERSION}", [parse_cache.digest(f) for f in files], 3, parse)
+    return parse_cache.domain(name, {"train": int(counts[0]), "test": int(counts[1])}, x, y, classes, folder)
 
 
 def usps(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
@@ -69,8 +69,8 @@ def usps(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         y = np.concatenate([t[:, 0] for t in tables]).astype(np.int64)
         return np.stack([np.asarray(i) for i in images])[:, None], y, np.array([len(t) for t in tables])
 
-    x, y, counts = parsed.arrays(f"usps-v{VERSION}", [parsed.digest(f) for f in files], 3, parse)
-    return parsed.domain(name, {"train": int(counts[0]), "test": int(counts[1])}, x, y, classes, folder)
+    x, y, counts = parse_cache.arrays(f"usps-v{VERSION}", [parse_cache.digest(f) for f in files], 3, parse)
+    return parse_cache.domain(name, {"train": int(counts[0]), "test": int(counts[1])}, x, y, classes, folder)
 
 
 def _found(folder: Path, stem: str) -> Path:
@@ -78,7 +78,7 @@ def _found(folder: Path, stem: str) -> Path:
 
 
 def _unpacked(file: Path) -> bytes:
-    held = parsed.read(file)
+    held = parse_cache.read(file)
     try:
         return gzip.decompress(held) if file.suffix == ".gz" else held
     except (OSError, EOFError, zlib.error) as error:

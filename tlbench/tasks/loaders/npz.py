@@ -1,4 +1,7 @@
-"""Arrays of the user's own: `.npz` with x and y, or a folder with x.npy and y.npy, which may be larger than memory."""
+"""Arrays: `.npz` with x and y, a folder with x.npy and y.npy, which may be larger than memory, and MedMNIST's sets.
+
+MedMNIST v2 (Yang et al. 2023): medical images in one .npz a set, cut into train, val and test by the publisher.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from numpy.typing import NDArray
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake
-from tlbench.tasks.file_formats import pixels
-from tlbench.tasks.loaders import parsed
-from tlbench.tasks.loaders.parsed import Array
-from tlbench.tasks.loaders.table import ordered
+from tlbench.tasks.loaders import parse_cache
+from tlbench.tasks.loaders.parse_cache import Array
+from tlbench.tasks.loaders.tabular import ordered
+from tlbench.tasks.own import pixels
 
 VERSION = 1  # of the parsing: a change of the arrays bumps it
 CLASSES = ("classes", "names")  # either may hold the names of the classes
@@ -43,8 +46,8 @@ def load(file: Path, name: str, classes: tuple[str, ...] = (), number: bool = Fa
         named = next((held[key] for key in CLASSES if key in held), np.array([], "U1"))
         return _compact(held["x"], f"{file}: x"), held["y"], named.astype(str)
 
-    x, y, named = parsed.arrays(f"npz-v{VERSION}", [parsed.digest(file)], 3, parse)
-    return _domain(name, x, y, parsed.hashes(x), classes or tuple(named.tolist()), number, str(file))
+    x, y, named = parse_cache.arrays(f"npz-v{VERSION}", [parse_cache.digest(file)], 3, parse)
+    return _domain(name, x, y, parse_cache.hashes(x), classes or tuple(named.tolist()), number, str(file))
 
 
 def folder(place: Path, name: str, classes: tuple[str, ...] = (), number: bool = False) -> Domain:
@@ -68,14 +71,14 @@ def folder(place: Path, name: str, classes: tuple[str, ...] = (), number: bool =
     _check(x, where)
     stat = (place / "x.npy").stat()
     seen = [str((place / "x.npy").resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
-    (hashes,) = parsed.arrays(f"npy-v{VERSION}", seen, 1, lambda: (_hashes(place / "x.npy", x),))
+    (hashes,) = parse_cache.arrays(f"npy-v{VERSION}", seen, 1, lambda: (_hashes(place / "x.npy", x),))
     pictures = x[:, None] if sides and x.ndim == 3 else x
     return _domain(name, pictures, y, tuple(hashes.astype(str).tolist()), classes, number, str(place))
 
 
 def _held(file: Path) -> dict[str, Array]:
     try:
-        with np.load(io.BytesIO(parsed.read(file)), allow_pickle=False) as held:
+        with np.load(io.BytesIO(parse_cache.read(file)), allow_pickle=False) as held:
             for key in ("x", "y"):
                 if key not in held.files:
                     raise Mistake(f"{file}: needs an array {key!r}; has {', '.join(held.files) or 'none'}")
@@ -136,7 +139,7 @@ def _hashes(file: Path, x: Array) -> Array:
             piece = np.frombuffer(stream.read(size * min(many, len(x) - first)), x.dtype).reshape(-1, *x.shape[1:])
             if x.dtype != np.uint8:
                 _finite(piece, first, str(file))
-            found += parsed.hashes(piece)
+            found += parse_cache.hashes(piece)
     return np.array(found, "S64")
 
 
@@ -149,7 +152,7 @@ def _domain(
     if number:
         return Domain(name, ids, _numbers(y.reshape(-1), where), (), hashes, x=x)
     labels, names = _classes(y.reshape(-1), classes, where)
-    parsed.every_class(labels, names, Path(where))
+    parse_cache.every_class(labels, names, Path(where))
     return Domain(name, ids, labels, names, hashes, x=x)
 
 
@@ -184,3 +187,64 @@ def _of_numbers(y: NDArray[np.int64], classes: tuple[str, ...], where: str) -> N
         said = f"y of sample {wrong[0]} is {y[wrong[0]]}"
         raise Mistake(f"{where}: {said}; the {len(classes)} classes are 0 to {len(classes) - 1}")
     return y
+
+
+MEDMNIST_VERSION = 1  # of the parsing: a change of the arrays bumps it
+PARTS = ("train", "val", "test")
+
+
+def medmnist(file: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
+    """The images of one set, always with three channels.
+
+    Grey images (n, s, s) are repeated over the channels, colour images (n, s, s, 3) keep theirs, and of a volume
+    (n, s, s, s), as in NoduleMNIST3D, the three slices through its centre, each across one axis, are the channels.
+    Images that occur twice stay.
+
+    Returns:
+        x uint8 (n, 3, s, s); the official test set is the part "test".
+
+    Raises:
+        Mistake: not a MedMNIST file, several labels an image, or labels other than `classes`.
+    """
+
+    def parse() -> tuple[Array, ...]:
+        held = _medmnist_held(file)
+        x = [_channels(held[f"{p}_images"], f"{file}: {p}_images") for p in PARTS]
+        y = [
+            _labels(held[f"{p}_labels"], len(images), f"{file}: {p}_labels") for p, images in zip(PARTS, x, strict=True)
+        ]
+        return np.concatenate(x), np.concatenate(y), np.array([len(labels) for labels in y])
+
+    x, y, counts = parse_cache.arrays(f"medmnist-v{MEDMNIST_VERSION}", [parse_cache.digest(file)], 3, parse)
+    return parse_cache.domain(name, dict(zip(PARTS, counts.tolist(), strict=True)), x, y, classes, file)
+
+
+def _medmnist_held(file: Path) -> dict[str, Array]:
+    needed = [f"{p}_{what}" for p in PARTS for what in ("images", "labels")]
+    try:
+        with np.load(io.BytesIO(parse_cache.read(file)), allow_pickle=False) as npz:
+            missing = [key for key in needed if key not in npz.files]
+            if missing:
+                raise Mistake(f"{file}: needs an array {missing[0]!r}; has {', '.join(npz.files) or 'none'}")
+            return {key: npz[key] for key in needed}
+    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, ZlibError) as error:
+        raise Mistake(f"{file}: not an .npz that can be read ({' '.join(str(error).split())}); get it again") from None
+
+
+def _channels(x: Array, where: str) -> Array:
+    """(n, 3, s, s) of grey images, colour images or volumes."""
+    side = x.shape[1] if x.ndim > 1 else 0
+    if x.dtype == np.uint8 and x.shape[1:] == (side, side):
+        return np.repeat(x[:, None], 3, axis=1)
+    if x.dtype == np.uint8 and x.shape[1:] == (side, side, 3):
+        return x.transpose(0, 3, 1, 2)
+    if x.dtype == np.uint8 and x.shape[1:] == (side, side, side):
+        middle = side // 2
+        return np.stack([x[:, middle], x[:, :, middle], x[:, :, :, middle]], axis=1)
+    raise Mistake(f"{where}: is {x.dtype} {x.shape}; uint8 (n, s, s), (n, s, s, 3) or (n, s, s, s) is needed")
+
+
+def _labels(y: Array, n: int, where: str) -> Array:
+    if y.shape not in ((n,), (n, 1)) or y.dtype.kind not in "iu":
+        raise Mistake(f"{where}: is {y.dtype} {y.shape}; one whole number an image, ({n},) or ({n}, 1), is needed")
+    return y.reshape(n).astype(np.int64)

@@ -18,8 +18,8 @@ from PIL import Image
 
 from tlbench.data import Domain, Rows
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.loaders import parsed
-from tlbench.tasks.loaders.parsed import Array
+from tlbench.tasks.loaders import parse_cache
+from tlbench.tasks.loaders.parse_cache import Array
 
 VERSION = 1  # of the parsing: a change of the arrays bumps it
 SIDE = 28  # pixels
@@ -99,10 +99,10 @@ def _domain(
         return (np.stack([_image(f"{place}/{key}", held) for key, held in drawings.items()])[:, None],)
 
     contents = [hashlib.sha256(held).hexdigest() for held in drawings.values()]
-    (x,) = parsed.arrays(f"omniglot-v{VERSION}", contents, 1, parse)
+    (x,) = parse_cache.arrays(f"omniglot-v{VERSION}", contents, 1, parse)
     index = {c: i for i, c in enumerate(names)}
     y = np.array([index[c] for c in found], np.int64)
-    return Domain(name, tuple(f"{name}/{k}" for k in drawings), y, names, parsed.hashes(x), x=x, episodes=episodes)
+    return Domain(name, tuple(f"{name}/{k}" for k in drawings), y, names, parse_cache.hashes(x), x=x, episodes=episodes)
 
 
 def _answers(place: Path, table: str, files: dict[str, bytes]) -> dict[str, str]:
@@ -124,7 +124,7 @@ def _answers(place: Path, table: str, files: dict[str, bytes]) -> dict[str, str]
 def _files(place: Path) -> dict[str, bytes]:
     """The drawings (alphabet/character/file) and the answers (run/file) in `place`, in the order of their names."""
     if place.is_dir():
-        held = {f.as_posix(): parsed.read(f) for f in place.rglob("*") if f.is_file()}
+        held = {f.as_posix(): parse_cache.read(f) for f in place.rglob("*") if f.is_file()}
     else:
         held = _unzipped(place)
     files: dict[str, bytes] = {}
@@ -141,7 +141,7 @@ def _files(place: Path) -> dict[str, bytes]:
 
 def _unzipped(place: Path) -> dict[str, bytes]:
     try:
-        with ZipFile(io.BytesIO(parsed.read(place))) as archive:
+        with ZipFile(io.BytesIO(parse_cache.read(place))) as archive:
             return {e.filename: archive.read(e) for e in archive.infolist() if not e.is_dir()}
     except (BadZipFile, EOFError, ZlibError, RuntimeError) as error:
         raise Mistake(f"{place}: broken zip ({error}); get it again") from None

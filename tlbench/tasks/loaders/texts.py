@@ -18,7 +18,7 @@ import numpy as np
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.loaders import parsed
+from tlbench.tasks.loaders import parse_cache
 
 
 class Sample(NamedTuple):
@@ -141,7 +141,7 @@ def _domain(
         if s.label not in index:
             raise Mistake(f"{s.file}:{s.line}: no class is called {s.label!r}{suggest(s.label, names)}")
     y = np.array([index[s.label] for s in every], np.int64)
-    parsed.every_class(y, names, where)
+    parse_cache.every_class(y, names, where)
     ids = tuple(f"{name}/{part}/{i:05d}" for part, held in samples.items() for i in range(len(held)))
     hashes = tuple(hashlib.sha256(s.text.encode()).hexdigest() for s in every)
     official = np.repeat([part == test for part in samples], [len(held) for held in samples.values()])
@@ -150,7 +150,7 @@ def _domain(
 
 
 def _decoded(file: Path) -> str:
-    held = parsed.read(file)
+    held = parse_cache.read(file)
     try:
         return held.decode("utf-8-sig")
     except UnicodeDecodeError:

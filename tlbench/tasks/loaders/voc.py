@@ -17,8 +17,8 @@ from PIL import Image
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.loaders import parsed
-from tlbench.tasks.loaders.parsed import Array
+from tlbench.tasks.loaders import parse_cache
+from tlbench.tasks.loaders.parse_cache import Array
 
 VERSION = 1  # of the parsing: a change of the arrays bumps it
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -73,7 +73,7 @@ def cells(folder: Path, name: str, classes: tuple[str, ...] = (), scale: int = 4
     owner = np.repeat(np.arange(len(whole)), [len(b) for b in whole.boxes])  # (n,) the image of each crop
     boxes = np.concatenate(whole.boxes)
     y = boxes[:, 4].astype(np.int64)
-    parsed.every_class(y, whole.classes, folder)
+    parse_cache.every_class(y, whole.classes, folder)
     corners = np.rint((boxes[:, :2] + boxes[:, 2:4]) / 2).astype(np.int64)  # (n, 2) of the crop, once padded
     said = [f"{whole.hashes[i]} {left} {top} {side}" for i, (left, top) in zip(owner, corners, strict=True)]
 
@@ -84,7 +84,7 @@ def cells(folder: Path, name: str, classes: tuple[str, ...] = (), scale: int = 4
         cut = zip(owner, corners, strict=True)
         return (np.stack([padded[i, :, top : top + side, left : left + side] for i, (left, top) in cut]),)
 
-    (x,) = parsed.arrays(f"voc-cells-v{VERSION}", said, 1, parse)
+    (x,) = parse_cache.arrays(f"voc-cells-v{VERSION}", said, 1, parse)
     assert whole.official_test is not None
     ids = tuple(f"{whole.ids[i]}/{k:03d}" for i, b in enumerate(whole.boxes) for k in range(len(b)))
     hashes = tuple(hashlib.sha256(s.encode()).hexdigest() for s in said)
@@ -101,7 +101,7 @@ def _annotations(folder: Path) -> tuple[list[Annotation], NDArray[np.bool_]]:
     split: dict[str, bool] = {}
     for part in ("trainval", "test"):
         file = folder / "ImageSets" / "Main" / f"{part}.txt"
-        for number, line in enumerate(parsed.read(file).decode("utf-8", "replace").splitlines(), 1):
+        for number, line in enumerate(parse_cache.read(file).decode("utf-8", "replace").splitlines(), 1):
             stem = line.strip()
             if stem in split:
                 raise Mistake(f"{file}:{number}: {stem!r} is listed before; an image is in one split, once")
@@ -115,7 +115,7 @@ def _annotations(folder: Path) -> tuple[list[Annotation], NDArray[np.bool_]]:
 
 def _annotation(file: Path) -> Annotation:
     try:
-        root = ElementTree.fromstring(parsed.read(file))
+        root = ElementTree.fromstring(parse_cache.read(file))
         width, height = (int(_text(root, f"size/{k}")) for k in ("width", "height"))
         found = [(_text(o, "name"), [float(_text(o, f"bndbox/{k}")) for k in CORNERS]) for o in root.iter("object")]
     except (ElementTree.ParseError, ValueError) as error:
@@ -148,7 +148,7 @@ def _labels(note: Annotation, classes: tuple[str, ...], folder: Path) -> list[in
 def _pixels(folder: Path, notes: list[Annotation], scale: int) -> tuple[Array, list[str]]:
     """(n, 3, h, w) of all images, and the SHA-256 of each file."""
     files = [folder / "JPEGImages" / f"{n.stem}.jpg" for n in notes]
-    contents = [parsed.digest(f) for f in files]
+    contents = [parse_cache.digest(f) for f in files]
 
     def parse() -> tuple[Array, ...]:
         made = [_reduced(f, n.size, scale) for f, n in zip(files, notes, strict=True)]
@@ -157,7 +157,7 @@ def _pixels(folder: Path, notes: list[Annotation], scale: int) -> tuple[Array, l
                 raise Mistake(f"{file}: is of another size than {files[0].name}; images of one size are needed")
         return (np.stack(made),)
 
-    return parsed.arrays(f"voc-v{VERSION}-{scale}", contents, 1, parse)[0], contents
+    return parse_cache.arrays(f"voc-v{VERSION}-{scale}", contents, 1, parse)[0], contents
 
 
 def _reduced(file: Path, size: tuple[int, int], scale: int) -> Array:

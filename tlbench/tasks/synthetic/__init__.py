@@ -10,19 +10,19 @@ from collections.abc import Callable
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.synthetic import linear, rotation, shift
+from tlbench.tasks.synthetic import shifts
 
 SUITES: dict[str, tuple[Callable[[str, int], Domain], tuple[str, ...]]] = {
-    "cal1": (rotation.cal1, (*rotation.CAL1, "target")),
-    "cal2": (shift.cal2, ("source", *shift.CAL2)),
-    "cal3": (shift.cal3, (*shift.CAL3, "target", "twintarget")),
-    "cal4": (shift.cal4, ("plain", *shift.CAL4_MOVED, *shift.CAL4_TURNED, "upright")),
-    "cal5": (linear.cal5, (*(f"b{j + 1}" for j in range(linear.RANK)), *linear.CAL5)),
-    "cal6": (linear.cal6, (*linear.CAL6, "target")),
-    "cal7": (linear.cal7, ("source", "target")),
-    "cal8": (rotation.cal8, (*rotation.CAL8, "target")),
-    "cal9": (rotation.cal9, (*rotation.CAL9, "target")),
-    "cal10": (rotation.cal10, (*rotation.CAL10, "target", "placebo")),
+    "cal1": (shifts.cal1, (*shifts.CAL1, "target")),
+    "cal2": (shifts.cal2, ("source", *shifts.CAL2)),
+    "cal3": (shifts.cal3, (*shifts.CAL3, "target", "twintarget")),
+    "cal4": (shifts.cal4, ("plain", *shifts.CAL4_MOVED, *shifts.CAL4_TURNED, "upright")),
+    "cal5": (shifts.cal5, (*(f"b{j + 1}" for j in range(shifts.RANK)), *shifts.CAL5)),
+    "cal6": (shifts.cal6, (*shifts.CAL6, "target")),
+    "cal7": (shifts.cal7, ("source", "target")),
+    "cal8": (shifts.cal8, (*shifts.CAL8, "target")),
+    "cal9": (shifts.cal9, (*shifts.CAL9, "target")),
+    "cal10": (shifts.cal10, (*shifts.CAL10, "target", "placebo")),
 }  # suite -> what draws its domains, and their names
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.data import Predictor, Train
-from tlbench.verification.known_truth.rules import (
+from tlbench.verification.known_truth.learners import (
     Array,
     Rule,
     arrays,

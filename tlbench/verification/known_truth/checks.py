@@ -1,8 +1,8 @@
-"""What can be demanded of the suite: that a cell's mean agree with a form, that one cell beat another, a ceiling.
+"""The cells of the known-truth suites, and what can be demanded of one: to agree with a closed form, to beat another.
 
-A value is an accuracy in 0..1 where classes are told, and a mean squared error where a number is predicted; k is
-labels a class in the former (in proportion to the prior in cal2) and labels in all in the latter. `expected` and
-`winners` list what is demanded.
+A cell is a learner on a task at a budget, named as the harness names them. A value is an accuracy in 0..1 where
+classes are told, and a mean squared error where a number is predicted; k is labels a class in the former (in proportion
+to the prior in cal2) and labels in all in the latter. `expected` lists what is demanded.
 """
 
 from __future__ import annotations
@@ -13,9 +13,92 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlbench.tasks.synthetic import rotation, shift
+from tlbench.tasks.synthetic import shifts
+from tlbench.tasks.synthetic.draw import N_TEST
+from tlbench.tasks.synthetic.shifts import PLACEBO_TEST, RANK
 from tlbench.verification.known_truth import closed_forms
-from tlbench.verification.known_truth.cells import REGRESSION, Cell
+
+REGRESSION = frozenset({"cal5", "cal6", "cal7"})
+BUDGETS = (1, 5, 20, 100)  # cal1: labels a class
+BUDGETS5, BUDGETS6, BUDGETS7 = (10, 20, 100, 300), (20, 60, 100), (10, 40)  # labels in all; far from n = d
+ALPHAS = (0.2, 0.5, 0.8)
+GAMMAS = (0.0, 0.4, 0.6, 1.0)  # of cal3's weights
+LAMBDAS = (0.1, 1.23, 3.7, 11.11, 33.3, 100.0)  # sigma^2 / tau^2 = 11.11 is Bayes's
+GROUPS = (("rot0", "rot90", "rot180"), ("rot0", "rot60", "rot300"), ("rot20a", "rot20b", "rot20c"),
+          ("rot0", "rot150a", "rot150b"))  # fmt: skip
+TARGET, SOURCE, FUSED = "learners:TargetCentroid", "learners:SourceCentroid", "learners:FusedCentroid"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A learner on a task at a budget."""
+
+    suite: str
+    sources: tuple[str, ...]  # () where the learner looks at none
+    target: str
+    learner: str  # within this package: 'learners:FusedCentroid'
+    k: int
+    settings: tuple[tuple[str, str], ...] = ()  # fields of the learner and their values as text
+
+    @property
+    def task(self) -> str:
+        return f"{self.suite}/{'-'.join(filter(None, ('+'.join(self.sources), self.target)))}"
+
+    @property
+    def method(self) -> str:
+        """As the harness is asked for it."""
+        return f"tlbench.verification.known_truth.{self.learner}"
+
+    @property
+    def n_test(self) -> int:
+        return PLACEBO_TEST if self.target == "placebo" else N_TEST
+
+    def __str__(self) -> str:
+        told = "".join(f" {name}={value}" for name, value in self.settings)
+        return f"{self.task} {self.learner.rpartition(':')[2]}{told} k={self.k}"
+
+
+def target(suite: str, k: int) -> Cell:
+    """Target-only by nearest centroids."""
+    return Cell(suite, (), "target", TARGET, k)
+
+
+def fused(suite: str, k: int, *sources: str) -> Cell:
+    """Centroids of all samples pooled."""
+    return Cell(suite, sources, "target", FUSED, k)
+
+
+def source(suite: str, name: str, goal: str) -> Cell:
+    """Source-only by nearest centroids."""
+    return Cell(suite, (name,), goal, SOURCE, 0)
+
+
+def plain(suite: str, name: str, goal: str, learner: str, k: int = 0, **settings: object) -> Cell:
+    """Any learner on one source."""
+    return Cell(suite, (name,), goal, learner, k, tuple((key, str(value)) for key, value in settings.items()))
+
+
+def subspace(gamma: str, n: int) -> Cell:
+    return Cell("cal5", tuple(f"b{j + 1}" for j in range(RANK)), gamma, "regression:FrozenSubspace", n)
+
+
+def least_squares(suite: str, name: str, n: int) -> Cell:
+    return Cell(suite, (), name, "regression:TargetLeastSquares", n)
+
+
+def ridge(n: int, lam: float) -> Cell:
+    return plain("cal7", "source", "target", "regression:RidgeTowards", n, lam=lam)
+
+
+def weighted(name: str, gamma: float) -> Cell:
+    """A threshold under weights w^gamma."""
+    goal = "twintarget" if name.startswith("twin") else "target"
+    return plain("cal3", name, goal, "learners:ThresholdERM", gamma=gamma)
+
+
+def jittered(k: int, copy: int) -> Cell:
+    return Cell("cal10", (), "target", "learners:JitteredCentroid", k, (("copy", str(copy)),))
+
 
 SEEDS = 10
 Form = Callable[[], float]
@@ -74,10 +157,10 @@ def ceiling(suite: str, target: str) -> float:
     if target == "placebo":
         return 0.5
     if suite == "cal2":
-        return closed_forms.prior_corrected(shift.CAL2[target], shift.M)
+        return closed_forms.prior_corrected(shifts.CAL2[target], shifts.SHIFT_M)
     if suite == "cal3":
-        return 1 - shift.FLIP
-    return closed_forms.phi(shift.M_TURNED if target == "upright" else rotation.M)
+        return 1 - shifts.FLIP
+    return closed_forms.phi(shifts.M_TURNED if target == "upright" else shifts.M)
 
 
 def below_ceiling(values: Sequence[float], best: float, n_test: int) -> bool:

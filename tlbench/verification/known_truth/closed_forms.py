@@ -1,8 +1,13 @@
-"""Closed forms: the mean accuracy or excess risk that a named learner must reach on a calibration task.
+"""Closed forms: the mean accuracy or excess risk that a named learner must reach on a task of known truth.
 
-Phi is the normal distribution function throughout; an accuracy is a share in 0..1, an excess risk is
-E|what - w|^2. Where a mean over the training inputs has no elementary form it is taken numerically, over a
-fixed stream and enough draws for three digits (`simulated`).
+Phi is the normal distribution function throughout; an accuracy is a share in 0..1, an excess risk is E|what - w|^2.
+Where a mean over the training inputs has no elementary form it is taken numerically, over a fixed stream and enough
+draws for three digits (`simulated`). Three parts:
+
+- classes whose means are turned, moved or mixed (CAL-1, CAL-2, CAL-4, CAL-8 to CAL-10);
+- regression, CAL-5 to CAL-7: x ~ N(0, I_d), y = w.x + sigma xi, n labelled target samples;
+- covariate shift, CAL-3: what a threshold on x1 reaches, and the one that n source samples choose. x1 ~ N(mean, 1);
+  'plus' has probability 1 - FLIP inside (|x1| <= 1; x1 > 0 in the twin) and FLIP outside.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import roots_genlaguerre
 from scipy.stats import binom, norm
+
+from tlbench.tasks.synthetic.shifts import FLIP
 
 Array = NDArray[np.float64]
 
@@ -205,3 +212,123 @@ def placebo_limit(n: int, level: float = 1e-4) -> float:
 def placebo_power(n: int, leak: float, level: float = 1e-4) -> float:
     """How probably the limit finds a method that is right with probability `leak`."""
     return float(binom.sf(binom.isf(level, n, 0.5), n, leak))
+
+
+def least_squares(n: int, d: int, sigma: float, length: float = 1.0) -> float:
+    """Least squares, of minimal norm where n < d.
+
+    Args:
+        length: E|w|^2, of which a share 1 - n/d is out of reach where n < d
+
+    Raises:
+        ValueError: n is within one of d, where the mean is infinite.
+    """
+    if n > d + 1:
+        return sigma**2 * d / (n - d - 1)
+    if n < d - 1:
+        return length * (1 - n / d) + sigma**2 * n / (d - n - 1)
+    raise ValueError(f"{n} samples in {d} dimensions: the mean risk of least squares is infinite for |n - d| <= 1")
+
+
+def in_subspace(n: int, rank: int, sigma: float, outside: float) -> float:
+    """Least squares within `rank` dimensions that hold all of w but a squared length `outside`.
+
+    The rest of w is a bias and, being orthogonal, more noise. Frozen subspace (CAL-5, outside = gamma^2), support
+    transfer (CAL-6).
+    """
+    return outside + (sigma**2 + outside) * rank / (n - rank - 1)
+
+
+def in_subspace_spread(n: int, rank: int, sigma: float, outside: float) -> float:
+    """Its standard deviation over draws (rank = d: of least squares), for a fixed w.
+
+    Of e | W ~ N(0, s^2 W^-1), W Wishart with n degrees: Var e.e = s^4 (2 E tr W^-2 + Var tr W^-1).
+
+    Raises:
+        ValueError: n <= rank + 3, where the variance is infinite.
+    """
+    if n <= rank + 3:
+        raise ValueError(f"{n} samples in {rank} dimensions: the risk has no variance for n <= {rank + 3}")
+    lead, poles = n - rank, (n - rank - 1) ** 2 * (n - rank - 3)
+    squares = rank * (n - 1) / (lead * (lead - 1) * (lead - 3))  # E tr W^-2
+    trace = 2 * rank / poles + 2 * rank * (rank - 1) / (lead * poles)  # Var tr W^-1
+    return (sigma**2 + outside) * math.sqrt(2 * squares + trace)
+
+
+def critical_gamma(n: int, d: int, rank: int, sigma: float) -> float:
+    """The gamma beyond which the frozen subspace is worse than target-only."""
+    own = least_squares(n, d, sigma)
+    return math.sqrt((own - sigma**2 * rank / (n - rank - 1)) * (n - rank - 1) / (n - 1))
+
+
+@cache
+def _eigenvalues(n: int, d: int, draws: int) -> NDArray[np.float64]:
+    """(draws, d) of X^T X for (n, d) standard normal X, from a fixed stream."""
+    rng = np.random.Generator(np.random.Philox(key=n * 1000 + d))
+    x = rng.standard_normal((draws, n, d))
+    return np.linalg.eigvalsh(np.matmul(x.transpose(0, 2, 1), x)).clip(0)
+
+
+def ridge_towards(n: int, d: int, sigma: float, tau: float, lam: float, draws: int = 20_000) -> float:
+    """Ridge towards w_S, argmin |y - Xw|^2 + lam |w - w_S|^2, where w - w_S ~ N(0, tau^2 I).
+
+    Given X with g the eigenvalues of X^T X it is sum (lam^2 tau^2 + sigma^2 g) / (g + lam)^2, smallest at
+    lam = sigma^2 / tau^2, where the estimator is Bayes's; the mean over X is taken over fixed draws.
+    """
+    g = _eigenvalues(n, d, draws)
+    return float(((lam**2 * tau**2 + sigma**2 * g) / (g + lam) ** 2).sum(1).mean())
+
+
+LIMITS = {False: (-1.0, 1.0), True: (0.0, np.inf)}  # of the inside; of the twin's
+
+
+def covariate_accuracy(threshold: Array, above: NDArray[np.bool_], twin: bool, mean: float = 1.0) -> Array:
+    """Of rules: 'plus' above the threshold, or below it where `above` is false. Shares in 0..1."""
+    low, high = LIMITS[twin]
+    inside = norm.cdf(high - mean) - norm.cdf(low - mean)
+    hit = norm.cdf(high - mean) - norm.cdf(np.clip(threshold, low, high) - mean)  # inside and above
+    outside_above = norm.sf(threshold - mean) - hit
+    agree = hit + (1 - inside) - outside_above  # with the clean label
+    agree = np.where(above, agree, 1 - agree)
+    out: Array = FLIP + (1 - 2 * FLIP) * agree
+    return out
+
+
+def covariate_limit(gamma: float) -> float:
+    """Accuracy on the target of the threshold that endless source data choose under weights w^gamma, w = e^(2 x1).
+
+    They see N(2 gamma - 1, 1): the rule is 'plus above -1' up to gamma = 1/2 and 'plus below +1' beyond.
+    """
+    rules = np.array([-1.0, 1.0]), np.array([True, False])
+    seen = covariate_accuracy(*rules, twin=False, mean=2 * gamma - 1)
+    return float(covariate_accuracy(*rules, twin=False)[int(seen.argmax())])
+
+
+def covariate_erm(n: int, gamma: float, twin: bool) -> float:
+    """Mean accuracy on the target of the threshold with the least weighted error on n source samples.
+
+    There is no closed form: the mean is over fixed draws, each judged exactly. Of several best thresholds the
+    leftmost is meant.
+    """
+    return float(_covariate_erm(n, gamma, twin).mean())
+
+
+def covariate_erm_spread(n: int, gamma: float, twin: bool) -> float:
+    """Its standard deviation over draws; with weights it is one of rare disasters, which ten seeds may not show."""
+    return float(_covariate_erm(n, gamma, twin).std())
+
+
+@cache
+def _covariate_erm(n: int, gamma: float, twin: bool) -> Array:
+    """(2e6 / n,) accuracies."""
+    rng = np.random.Generator(np.random.Philox(key=n * 10 + twin))
+    x = np.sort(rng.standard_normal((2_000_000 // n, n)) - 1, axis=1)
+    inside = (x > 0) if twin else (np.abs(x) <= 1)
+    y = inside ^ (rng.random(x.shape) < FLIP)
+    w = np.exp(2 * gamma * x)
+    signed, minus = np.where(y, w, -w), (w * ~y).sum(1, keepdims=True)
+    right = np.concatenate([minus + signed[:, ::-1].cumsum(1)[:, ::-1], minus], 1)  # [:, i]: 'plus' from the i-th on
+    both = np.concatenate([right, w.sum(1, keepdims=True) - right], 1)
+    best = both.argmax(1)
+    edges = np.concatenate([x[:, :1] - 1, (x[:, 1:] + x[:, :-1]) / 2, x[:, -1:] + 1], 1)
+    return covariate_accuracy(edges[np.arange(len(x)), best % (n + 1)], best <= n, twin)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tlbench.data import Predictor, Train
-from tlbench.verification.known_truth.rules import Array, arrays, pooled_sources
+from tlbench.verification.known_truth.learners import Array, arrays, pooled_sources
 
 
 @dataclass(frozen=True)

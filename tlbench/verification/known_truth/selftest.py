@@ -31,7 +31,7 @@ from tlbench.runner.worker.local import Workers
 from tlbench.tasks import registry
 from tlbench.tasks.card import Card
 from tlbench.tasks.synthetic import draw
-from tlbench.verification.known_truth import cells
+from tlbench.verification.known_truth import checks
 from tlbench.verification.known_truth.checks import Comparison, below_ceiling, ceiling
 from tlbench.verification.known_truth.demands import Demands, of_learners
 
@@ -58,8 +58,8 @@ class Selftest:
     jobs: int
     tell: Tell = field(default=lambda done, of, left, label: None)
     demands: Demands = field(default_factory=of_learners)
-    values: dict[cells.Cell, list[float]] = field(default_factory=dict)
-    rows: dict[cells.Cell, list[Row]] = field(default_factory=dict)
+    values: dict[checks.Cell, list[float]] = field(default_factory=dict)
+    rows: dict[checks.Cell, list[Row]] = field(default_factory=dict)
 
     def run(self) -> Iterator[Finding]:
         """Run suite by suite and yield the findings."""
@@ -71,14 +71,14 @@ class Selftest:
             yield from self._crashes(folder, workers)
             yield from self._permuted(folder, workers)
 
-    def _run(self, wanted: Sequence[cells.Cell], bench: Bench, store: Store, workers: Workers) -> None:
+    def _run(self, wanted: Sequence[checks.Cell], bench: Bench, store: Store, workers: Workers) -> None:
         made = {c: [_cell(c, seed, workers) for seed in range(self.demands.seeds)] for c in wanted}
         limits = Limits(memory_mib=memory_share(self.jobs))
         once = list(dict.fromkeys(x for group in made.values() for x in group))
         Sweep(once, bench, store, workers, self.jobs, limits, tell=self.tell).run()
         for c, group in made.items():
             self.rows[c] = [store.rows[bench.key(x)] for x in group]
-            sign = -1 if c.suite in cells.REGRESSION else 1
+            sign = -1 if c.suite in checks.REGRESSION else 1
             self.values[c] = [sign * r.value for r in self.rows[c] if r.value is not None]
 
     def findings(self, suite: str) -> Iterator[Finding]:
@@ -89,7 +89,7 @@ class Selftest:
         for c in (c for c in self.demands.comparisons if c.better.suite == suite):
             yield self._compared(c)
         for cell, values in self.values.items():
-            if cell.suite == suite and suite not in cells.REGRESSION and self._whole(cell):
+            if cell.suite == suite and suite not in checks.REGRESSION and self._whole(cell):
                 best = ceiling(suite, cell.target)
                 holds = below_ceiling(values, best, cell.n_test)
                 yield Finding(suite, f"ceiling: {cell}", f"at most {best:.4f}", _mean(values), holds)
@@ -100,11 +100,11 @@ class Selftest:
         measured = " against ".join(map(self._measured, (c.better, c.worse)))
         return Finding(c.better.suite, what, f"better by {c.margin:g}", measured, holds)
 
-    def _whole(self, *asked: cells.Cell) -> bool:
+    def _whole(self, *asked: checks.Cell) -> bool:
         """Whether every seed of the cells has a value."""
         return all(len(self.values.get(cell, ())) == self.demands.seeds for cell in asked)
 
-    def _measured(self, cell: cells.Cell) -> str:
+    def _measured(self, cell: checks.Cell) -> str:
         """The mean of a cell, or what became of it where it lacks values."""
         if self._whole(cell):
             return _mean(self.values[cell])
@@ -178,7 +178,7 @@ def _modules(methods: Iterable[str]) -> list[str]:
     return [f"tlbench_baselines.{p}" if p in shipped() else p for p in sorted(places) if not p.endswith(".py")]
 
 
-def _cell(c: cells.Cell, seed: int, workers: Workers) -> Cell:
+def _cell(c: checks.Cell, seed: int, workers: Workers) -> Cell:
     """The harness's cell of one of the suite's."""
     key = c.method, c.settings
     if key not in _described:

@@ -23,14 +23,13 @@ import numpy as np
 from tlbench.methods.method import Description
 from tlbench.results import predictions
 from tlbench.results.row import Row
-from tlbench.runner import inputs, plan
+from tlbench.runner import plan, task_data
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.scoring import n_answers, truth
 from tlbench.runner.worker.local import Workers
 from tlbench.tasks import registry
-from tlbench.verification.submissions.plausibility import Deviations, spread
-from tlbench.verification.submissions.verdict import ACCEPT, QUESTION, REJECT, Check
+from tlbench.verification.submissions.inspection import ACCEPT, QUESTION, REJECT, Check, Deviations, spread
 
 PLACEBO, PLACEBO_BUDGET = "cal10/ideal-placebo", 5
 Z_CHANCE = 3.0  # errors above chance that a method may lie which was told other names
@@ -58,7 +57,7 @@ class Renamed(Bench):
     def _told(self, labels: str, k: int) -> Path:
         """A source's labels under other names, in a file like any other: the method must not see that it is tested."""
         y = np.load(labels, allow_pickle=False)
-        return inputs.pack((y + self.by) % k, np.arange(len(y)), f"{labels} + {self.by}", "labels")
+        return task_data.pack((y + self.by) % k, np.arange(len(y)), f"{labels} + {self.by}", "labels")
 
 
 def renames(cell: Cell) -> bool:

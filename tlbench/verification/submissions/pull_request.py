@@ -16,16 +16,16 @@ from pathlib import Path
 
 from tlbench.board.markdown import BEGIN, END
 from tlbench.errors import Mistake
-from tlbench.results import accepted, archive, editions
+from tlbench.results import archive, bundle, editions
 from tlbench.results.archive import Packed
 from tlbench.results.bundle import NAME, RECORD
 from tlbench.results.row import read_row
 from tlbench.results.store import Store, parsed
-from tlbench.verification.submissions.verdict import ACCEPT, QUESTION, REJECT, Check, some
+from tlbench.verification.submissions.inspection import ACCEPT, QUESTION, REJECT, Check, some
 
 RESULTS, BOARD = "results", "leaderboard.md"
 FROZEN = f"{RESULTS}/{editions.FOLDER}/"
-BUNDLE = re.compile(rf"({RESULTS}/(?:{editions.FOLDER}/[^/]+/)?{accepted.FOLDER}/)([^/]+)/")  # a path in one
+BUNDLE = re.compile(rf"({RESULTS}/(?:{editions.FOLDER}/[^/]+/)?{bundle.FOLDER}/)([^/]+)/")  # a path in one
 TIMINGS = "timings.jsonl"
 LINES = (f"{RESULTS}/{TIMINGS}", f"{RESULTS}/reproduction/rows.jsonl")  # only ever appended to
 PLAIN = {"000000", "100644"}  # modes: absent, and a file that is neither a program nor a link

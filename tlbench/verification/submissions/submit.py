@@ -20,7 +20,7 @@ import numpy as np
 from tlbench.errors import Mistake
 from tlbench.methods.digest import code_digest
 from tlbench.methods.method import Description, shipped
-from tlbench.results import accepted, bundle, predictions
+from tlbench.results import bundle, predictions
 from tlbench.results.bundle import ABOUT, ANSWERS, ROWS, SOURCE
 from tlbench.results.editions import Edition, Frozen
 from tlbench.results.row import Row
@@ -30,7 +30,7 @@ from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options, Tell
-from tlbench.runner.request import Request
+from tlbench.runner.plan import Request
 from tlbench.runner.sandbox import file_rules
 from tlbench.runner.sweep import provenance
 from tlbench.runner.worker.local import Workers
@@ -155,7 +155,7 @@ def _place(s: Submission, method: Description, store: Store) -> Path:
     if not re.fullmatch(bundle.NAME, name):
         raise Mistake(f"--name {name}: a bundle's name is of small letters, digits, '-', '_' and '.'")
     beside = s.edition.folder if isinstance(s.edition, Frozen) else store.folder
-    folder = (s.out or beside / accepted.FOLDER) / name
+    folder = (s.out or beside / bundle.FOLDER) / name
     if folder.exists():
         raise Mistake(f"{folder}: is there already; bundles are never edited: choose another --name or --out")
     return folder

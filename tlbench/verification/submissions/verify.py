@@ -15,8 +15,8 @@ import numpy as np
 from tlbench.errors import Mistake
 from tlbench.methods import versions
 from tlbench.methods.method import Description
-from tlbench.results import accepted, bundle, editions, predictions
-from tlbench.results.bundle import SOURCE, Bundle
+from tlbench.results import bundle, editions, predictions
+from tlbench.results.bundle import FOLDER, SOURCE, Bundle
 from tlbench.results.editions import Edition
 from tlbench.results.row import Row
 from tlbench.results.store import Store
@@ -26,18 +26,23 @@ from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options, Tell
 from tlbench.runner.worker.local import Workers
-from tlbench.verification.submissions import controls, plausibility
+from tlbench.verification.submissions import controls, inspection
 from tlbench.verification.submissions.inspection import (
+    ACCEPT,
+    QUESTION,
+    REJECT,
+    Check,
     as_written,
     complete,
+    merged,
     on_the_board,
     place,
     provenance,
     rescored,
     told_again,
+    worst,
 )
 from tlbench.verification.submissions.submit import owed, request
-from tlbench.verification.submissions.verdict import ACCEPT, QUESTION, REJECT, Check, merged, worst
 
 UNOWNED = (1_000_000, 2_000_000)  # seeds that no card asks for
 RENAMED_MOST = 3  # cells of the sample that are run with renamed labels
@@ -101,7 +106,7 @@ class Verification:
     def _belongs(self, b: Bundle) -> str:
         """The edition in whose folder it lies: one that was made for the open edition was frozen with it."""
         place = self.folder.resolve().parents
-        own = place[0].name == accepted.FOLDER and place[2] == (self.store.folder / editions.FOLDER).resolve()
+        own = place[0].name == FOLDER and place[2] == (self.store.folder / editions.FOLDER).resolve()
         return place[1].name if own else b.about.edition
 
     def _say(self, name: str, verdict: str, said: str) -> None:
@@ -144,13 +149,13 @@ class Verification:
         ran, refused = ([r for r in told if (r.status == "refused") is said] for said in (False, True))
         drawn = [rows[i] for rows in (ran, refused) for i in sorted(draw.permutation(len(rows))[: self.sample])]
         here = self._swept([self.cells[r.key] for r in drawn], bench, workers, scratch / "again")
-        known = plausibility.deviations(self.known.rows.every())
+        known = inspection.deviations(self.known.rows.every())
         pairs = [(r, here[r.key], self._same(b, r, scratch / "again")) for r in drawn]
-        again = plausibility.again(pairs, known)
+        again = inspection.again(pairs, known)
         self.checks.append(replace(again, verdict=QUESTION) if self.earlier and again.verdict == REJECT else again)
         if b.about.calibration and drawn:
             speed = machine.calibrated(workers, bench.conditions.device, 1, whole=False)
-            self.checks.append(plausibility.times([(a, h) for a, h, _ in pairs], b.about.calibration, speed))
+            self.checks.append(inspection.times([(a, h) for a, h, _ in pairs], b.about.calibration, speed))
         else:
             self._say("times", QUESTION, "the bundle does not say how fast its machine is")
         ran_again = [*here.values(), *self._elsewhere(b, drawn, bench, workers, draw, known, scratch / "elsewhere")]
@@ -162,18 +167,18 @@ class Verification:
 
     def _elsewhere(
         self, b: Bundle, drawn: Sequence[Row], bench: Bench, workers: Workers, draw: np.random.Generator,
-        known: plausibility.Deviations, folder: Path,
+        known: inspection.Deviations, folder: Path,
     ) -> list[Row]:  # fmt: skip
         """The drawn tasks and budgets with seeds that nobody could choose the code for."""
         places = {(r.task, r.budget): self.cells[r.key] for r in drawn if r.ok}
         cells = {place: replace(c, seed=int(draw.integers(*UNOWNED))) for place, c in places.items()}
         rows = self._swept(list(cells.values()), bench, workers, folder)
         told = [([r for r in b.rows if (r.task, r.budget) == p], rows[bench.key(c)]) for p, c in cells.items()]
-        self.checks.append(plausibility.elsewhere(told, known))
+        self.checks.append(inspection.elsewhere(told, known))
         return list(rows.values())
 
     def _renamed(
-        self, ok: Sequence[Row], bench: Bench, workers: Workers, known: plausibility.Deviations, folder: Path
+        self, ok: Sequence[Row], bench: Bench, workers: Workers, known: inspection.Deviations, folder: Path
     ) -> list[Row]:
         """Some of the cells under other names of their classes."""
         other = controls.Renamed(bench.conditions, by=1)

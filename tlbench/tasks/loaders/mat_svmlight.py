@@ -1,4 +1,7 @@
-"""Feature tables: MATLAB's .mat (`fts` or `feas`, `labels`) and svmlight text."""
+"""Feature tables: MATLAB's .mat (`fts` or `feas`, `labels`) and svmlight text.
+
+One .mat of features an image, in a folder a class: how Office-31's DeCAF features are published.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from numpy.typing import NDArray
 
 from tlbench import cache
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import Mistake, suggest
+from tlbench.tasks.loaders import parse_cache
 
 Array = NDArray[Any]
 VERSION = 1  # of the parsing: a change of the arrays bumps it
@@ -107,3 +111,49 @@ def _compact(x: Array, file: Path) -> Array:
         raise Mistake(f"{file}: row {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds a value that is not finite")
     whole = x.min() >= 0 and x.max() <= 255 and bool((x == np.floor(x)).all())
     return x.astype(np.uint8 if whole else np.float32)
+
+
+MATFOLDER_VERSION = 1  # of the parsing: a change of the arrays bumps it
+
+
+def matfolder(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
+    """The features under `folder/<class>/*.mat`: float32 (n, d).
+
+    Raises:
+        Mistake: no such folder, a class is missing or empty, a file without one array of as many features as the rest.
+    """
+    if not folder.is_dir():
+        raise Mistake(f"{folder}: no such folder; domain {name!r} should be there, one folder of .mat files a class")
+    there = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    names = classes or tuple(there)
+    for c in names:
+        if c not in there:
+            raise Mistake(f"{folder}: class {c!r} of domain {name!r} is missing{suggest(c, there)}")
+    listed = [(f, y) for y, c in enumerate(names) for f in sorted((folder / c).glob("*.mat"))]
+    y = np.array([label for _, label in listed], np.int64)
+    parse_cache.every_class(y, names, folder)
+    digests = [parse_cache.digest(f) for f, _ in listed]
+
+    def parse() -> tuple[parse_cache.Array, ...]:
+        rows = [_vector(f) for f, _ in listed]
+        for (f, _), row in zip(listed, rows, strict=True):
+            if len(row) != len(rows[0]):
+                raise Mistake(f"{f}: holds {len(row)} features, {listed[0][0].name} holds {len(rows[0])}")
+        return (np.stack(rows),)
+
+    (x,) = parse_cache.arrays(f"matfolder-v{MATFOLDER_VERSION}", digests, 1, parse)
+    ids = tuple(f"{name}/{f.parent.name}/{f.stem}" for f, _ in listed)
+    return Domain(name, ids, y, names, parse_cache.hashes(x), x=x)
+
+
+def _vector(file: Path) -> parse_cache.Array:
+    from scipy.io import loadmat
+
+    try:
+        held = {k: v for k, v in loadmat(file).items() if not k.startswith("__")}
+    except Exception as error:  # scipy raises a dozen kinds over a broken file
+        raise Mistake(f"{file}: not a MATLAB file that can be read ({error}); get it again") from None
+    arrays = [v.ravel() for v in held.values() if np.issubdtype(v.dtype, np.number) and v.size > 1]
+    if len(arrays) != 1:
+        raise Mistake(f"{file}: should hold one vector of features; holds {', '.join(held) or 'nothing'}")
+    return np.asarray(arrays[0], np.float32)

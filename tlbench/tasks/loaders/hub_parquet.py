@@ -20,8 +20,8 @@ import numpy as np
 from tlbench import cache
 from tlbench.data import Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.datasets.manifest import is_safe
-from tlbench.tasks.loaders import folders, parsed
+from tlbench.tasks.datasets.dataset import is_safe
+from tlbench.tasks.loaders import image_folders, parse_cache
 
 VERSION = 1  # of the unpacking: a change of the files bumps it
 COLUMNS = ["image", "label"]
@@ -44,7 +44,7 @@ def load(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | Non
     files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
     if not files:
         raise Mistake(f"{place}: holds no .parquet file; get the data again, or correct the path")
-    key = hashlib.sha256("\x1f".join([*map(parsed.digest, files), *classes]).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\x1f".join([*map(parse_cache.digest, files), *classes]).encode()).hexdigest()[:32]
     folder = (into or cache.folder("parquet")) / f"v{VERSION}-{key}" / name
     if not folder.is_dir():
         temporary = folder.with_name(f"{name}.{os.getpid()}.tmp")
@@ -56,7 +56,7 @@ def load(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | Non
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return folders.load(folder, name, classes)
+    return image_folders.folder(folder, name, classes)
 
 
 def splits(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | None = None) -> Domain:
