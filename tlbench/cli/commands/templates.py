@@ -128,8 +128,8 @@ from typing import ClassVar
 
 import torch
 from tlbench import Labeled, Predictor, Refusal, Train
-from tlbench.training.trainer import ERM
 from tlbench.training.features import embedded
+from tlbench.training.trainer import ERM
 from torch import Tensor
 from torch.nn.functional import one_hot
 
