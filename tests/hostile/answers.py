@@ -106,7 +106,7 @@ class Leaves:
 
 @dataclass(frozen=True)
 class OtherRows:
-    """returns predictions for other rows than requested"""
+    """returns one prediction too many"""
 
     def fit(self, train, seed):
         return lambda x: torch.zeros(len(x) + 1, train.n_classes)

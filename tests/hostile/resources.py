@@ -58,7 +58,7 @@ class Prints:
 
 @dataclass(frozen=True)
 class LetsGo:
-    """holds shared memory that it has unmapped, which page counts miss"""
+    """holds shared memory whose pages it has released, which page counts miss"""
 
     def fit(self, train, seed):
         held = mmap.mmap(-1, 1 << 20)
