@@ -19,12 +19,13 @@ from tlbench.methods import method as methods
 
 HEAD = """# Oracles
 
-Written by `uv run --isolated --extra meta pytest --oracle-table=docs/oracles.md`, not by hand. Each method's central
-formula is held against another implementation of it or against the paper's equation written out, on random inputs; for
-what is learnt by gradients, against every player's objective and its gradient. *Agreement* is the largest absolute
-difference that was measured, over all of the test's cases, on the machine that wrote this; the test fails above the
-tolerance. skada, cvxopt, QuaPy, pytorch-adapt and learn2learn were asked once, in environments of their own, and their
-answers are frozen (`tests/oracles/make_*.py`); `uv run pytest -m slow tests/test_oracles_live.py` asks them again.
+`uv run --isolated --extra meta pytest --oracle-table=docs/oracles.md` writes this page. A test compares each method's
+central formula with an oracle, on random inputs. The oracle is another implementation, or the paper's equation
+written out. For methods trained by gradients, the test compares the objective and the gradient of every player.
+*Agreement* is the largest absolute difference over all cases of the test, on the machine that wrote this page. The
+test fails if it exceeds the tolerance. The outputs of skada, cvxopt, QuaPy, pytorch-adapt and learn2learn were
+computed once, each in a separate environment, and are stored (`tests/oracles/make_*.py`). `uv run pytest -m slow
+tests/test_oracles_live.py` computes them again.
 """
 COLUMNS = ("method", "family", "paper", "oracle", "agreement", "tolerance", "test")
 FAMILIES = ("reference", "feature-based", "model-based", "distribution-based", "multi-source", "semi-supervised")

@@ -1,4 +1,4 @@
-"""What methods may try, and what stops each: at level 0 and at level 1 of the jail."""
+"""What methods may try, and what stops each: at level 0 and at level 1 of the sandbox."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def table(rows: dict[tuple[str, int], Row]) -> str:
 def verdict(row: Row) -> str:
     """A row's outcome, without what changes from run to run."""
     if row.status == "ok":
-        return "answers all: **1.0**" if row.value == 1.0 else "in vain: an ordinary row"
+        return "all answers right: **1.0**" if row.value == 1.0 else "no effect: an ordinary row"
     reason = re.sub(r" \([^()]+:\d+\)$| \(300 MiB.*", "", row.reason or "")
     reason = re.sub(r": '[^']*'( -> '[^']*')?", "", reason)
     reason = re.sub(r"\d+\.\d s", "… s", re.sub(r"read \d+ bytes|saw \d+ folders", "…", reason))

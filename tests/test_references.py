@@ -158,7 +158,7 @@ def test_a_grids_tasks_are_ranked_and_have_its_budgets(grid: str) -> None:
 @pytest.mark.parametrize(("name", "again", "once"), [
     ("target_again", TargetAgain, TargetOnly), ("source_again", SourceAgain, SourceOnly),
 ])  # fmt: skip
-def test_a_second_copy_of_a_reference_differs_in_its_fortunes_only(
+def test_a_second_copy_of_a_reference_differs_in_its_seed_only(
     name: str, again: Any, once: Any, agrees: Agrees
 ) -> None:
     random = torch.Generator().manual_seed(0)

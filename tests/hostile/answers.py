@@ -32,7 +32,7 @@ class StopsClock:
 
 @dataclass(frozen=True)
 class PatchesHarness:
-    """puts clocks of its own into the harness and waits"""
+    """replaces the harness's clocks with its own and waits"""
 
     def fit(self, train, seed):
         now = time.perf_counter()
@@ -44,7 +44,7 @@ class PatchesHarness:
 
 @dataclass(frozen=True)
 class Forges:
-    """works, and exits 0 with a report of its own"""
+    """works, then exits with code 0 and a forged report"""
 
     def fit(self, train, seed):
         time.sleep(3.0)
@@ -57,14 +57,14 @@ class Forges:
 
 
 def leave(report):
-    """End with a report that is told in bytes."""
+    """Write these bytes as the report and exit."""
     Path("report.json").write_bytes(report)
     os._exit(0)
 
 
 @dataclass(frozen=True)
 class NestsReport:
-    """reports lists in lists without end, for the reader to run out of stack"""
+    """reports endlessly nested lists to exhaust the reader's stack"""
 
     def fit(self, train, seed):
         leave(b"[" * 500_000)
@@ -72,7 +72,7 @@ class NestsReport:
 
 @dataclass(frozen=True)
 class Exceeds:
-    """reports seconds beyond all floating-point numbers"""
+    """reports a time too large for a floating-point number"""
 
     def fit(self, train, seed):
         leave(b'{"status": "ok", "fit_s": 1' + b"0" * 400 + b"}")
@@ -80,7 +80,7 @@ class Exceeds:
 
 @dataclass(frozen=True)
 class Archives:
-    """leaves an archive where its scores are looked for"""
+    """leaves an archive in place of its scores"""
 
     def fit(self, train, seed):
         with open("scores.npy", "wb") as stream:
@@ -90,7 +90,7 @@ class Archives:
 
 @dataclass(frozen=True)
 class Escapes:
-    """refuses in words that a terminal would obey"""
+    """refuses with a message of terminal control codes"""
 
     def fit(self, train, seed):
         leave(b'{"status": "refused", "reason": "no\\u001b[2J \\ud800' + b"!" * 5000 + b'"}')
@@ -98,7 +98,7 @@ class Escapes:
 
 @dataclass(frozen=True)
 class Leaves:
-    """exits 0 without predicting"""
+    """exits with code 0 without predicting"""
 
     def fit(self, train, seed):
         os._exit(0)
@@ -106,7 +106,7 @@ class Leaves:
 
 @dataclass(frozen=True)
 class OtherRows:
-    """predicts for other rows than it was asked for"""
+    """returns one prediction too many"""
 
     def fit(self, train, seed):
         return lambda x: torch.zeros(len(x) + 1, train.n_classes)
@@ -114,7 +114,7 @@ class OtherRows:
 
 @dataclass(frozen=True)
 class Permutes:
-    """answers in another order"""
+    """returns predictions in another order"""
 
     def fit(self, train, seed):
         return lambda x: torch.nn.functional.one_hot(torch.arange(len(x)) % 2, 2).float()
@@ -122,7 +122,7 @@ class Permutes:
 
 @dataclass(frozen=True)
 class PatchesTorch:
-    """replaces functions of torch and of numpy in its own process"""
+    """replaces functions of torch and numpy in its own process"""
 
     def fit(self, train, seed):
         torch.cat = lambda parts: torch.stack(list(parts))[0] * 0 + 1.0

@@ -1,4 +1,4 @@
-"""Methods that go looking for files, and write where they should not."""
+"""Methods that search for files and write where they should not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 class Did(Exception):
-    """Raised by a method whose deed worked: its words become the row's reason."""
+    """Raised when an attack succeeds; its message becomes the row's reason."""
 
 
 def zeros(train):
@@ -23,7 +23,7 @@ def zeros(train):
 
 @dataclass(frozen=True)
 class LooksUp:
-    """looks the test inputs up in the original data, which lie inside a library"""
+    """looks up the test inputs in the original data inside a library"""
 
     def fit(self, train, seed):
         from sklearn.datasets import load_breast_cancer
@@ -35,7 +35,7 @@ class LooksUp:
 
 @dataclass(frozen=True)
 class ReadsStore:
-    """reads the label store, or any other file, by its path"""
+    """reads the label store, or any other file, by path"""
 
     place: str = ""
 
@@ -45,7 +45,7 @@ class ReadsStore:
 
 @dataclass(frozen=True)
 class ReadsData(ReadsStore):
-    """reads the original data in the data's folder"""
+    """reads the original data in the data folder"""
 
     def fit(self, train, seed):
         raise Did(f"read {Path(self.place, 'secret.csv').read_text()}")
@@ -53,7 +53,7 @@ class ReadsData(ReadsStore):
 
 @dataclass(frozen=True)
 class ListsData(ReadsStore):
-    """lists the data's folder: names of samples tell the order of the split"""
+    """lists the data folder, where sample names reveal the order of the split"""
 
     def fit(self, train, seed):
         raise Did(f"saw {sorted(os.listdir(self.place))}")
@@ -88,7 +88,7 @@ class TampersStore(ReadsStore):
 
 @dataclass(frozen=True)
 class LocksStore(ReadsStore):
-    """takes the store's permissions away"""
+    """removes the store's permissions"""
 
     def fit(self, train, seed):
         Path(self.place).chmod(0o755)
@@ -97,7 +97,7 @@ class LocksStore(ReadsStore):
 
 @dataclass(frozen=True)
 class CutsStore(ReadsStore):
-    """cuts a file of the store off without opening it"""
+    """truncates a file of the store without opening it"""
 
     def fit(self, train, seed):
         os.truncate(Path(self.place, "rows.jsonl"), 0)
@@ -106,7 +106,7 @@ class CutsStore(ReadsStore):
 
 @dataclass(frozen=True)
 class LinksOut(ReadsStore):
-    """leaves a link in place of its predictions, for the scorer to follow"""
+    """leaves a link in place of its predictions for the scorer to follow"""
 
     def fit(self, train, seed):
         os.symlink(Path(self.place, "rows.jsonl"), "link")
@@ -115,7 +115,7 @@ class LinksOut(ReadsStore):
 
 @dataclass(frozen=True)
 class Marks:
-    """marks an input that it may only read, for a later cell to see"""
+    """marks a read-only input for a later cell to see"""
 
     def fit(self, train, seed):
         with open(json.loads(Path("job.json").read_text())["pool"], "rb") as pool:
@@ -125,7 +125,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class Walks:
-    """walks frames and objects for labels"""
+    """searches frames and objects for labels"""
 
     def fit(self, train, seed):
         def scores(x):

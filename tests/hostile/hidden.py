@@ -1,4 +1,4 @@
-"""A method that asks for a file without opening it: what only level 2 stops."""
+"""A method that queries a file without opening it, which only level 2 stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Stats:
-    """asks for the size of a file whose path it knows"""
+    """queries the size of a file whose path it knows"""
 
     place: str = ""
 

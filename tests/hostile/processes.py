@@ -1,4 +1,4 @@
-"""Methods that reach for other processes and other machines."""
+"""Methods that try to reach other processes and other machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 
 class Did(Exception):
-    """Raised by a method whose deed worked: its words become the row's reason."""
+    """Raised when an attack succeeds; its message becomes the row's reason."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class RunsProgram:
 
 @dataclass(frozen=True)
 class ForksForever:
-    """forks for ever"""
+    """forks forever"""
 
     def fit(self, train, seed):
         for _ in range(500):  # enough to be caught, and the machine survives a test that fails
@@ -91,7 +91,7 @@ class ForksForever:
 
 @dataclass(frozen=True)
 class ForksAway:
-    """leaves a process behind that has left its group"""
+    """leaves behind a process outside its group"""
 
     place: str = ""
 
@@ -107,7 +107,7 @@ class ForksAway:
 
 @dataclass(frozen=True)
 class Hangs:
-    """hangs, and will not be told to stop"""
+    """hangs and ignores requests to stop"""
 
     def fit(self, train, seed):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Methods that take all there is."""
+"""Methods that exhaust a resource."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 class Did(Exception):
-    """Raised by a method whose deed worked: its words become the row's reason."""
+    """Raised when an attack succeeds; its message becomes the row's reason."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FillsDisk:
 
 @dataclass(frozen=True)
 class FillsUnseen:
-    """fills the disk with files that have no name any more"""
+    """fills the disk with unlinked files"""
 
     def fit(self, train, seed):
         held = []
@@ -39,7 +39,7 @@ class FillsUnseen:
 
 @dataclass(frozen=True)
 class Allocates:
-    """allocates without end"""
+    """allocates memory without end"""
 
     def fit(self, train, seed):
         held = []
@@ -58,7 +58,7 @@ class Prints:
 
 @dataclass(frozen=True)
 class LetsGo:
-    """holds shared memory that it has let go of, which no count of its pages sees"""
+    """holds shared memory whose pages it has released, which page counts miss"""
 
     def fit(self, train, seed):
         held = mmap.mmap(-1, 1 << 20)
@@ -69,7 +69,7 @@ class LetsGo:
 
 @dataclass(frozen=True)
 class Nests:
-    """fills folders that lie deeper than a path may be long"""
+    """fills folders nested too deeply for any path to name"""
 
     def fit(self, train, seed):
         for _ in range(2500):
