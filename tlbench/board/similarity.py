@@ -41,11 +41,11 @@ from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.results import frame
 from tlbench.results.row import Row
-from tlbench.runner import task_data
+from tlbench.runner import places, task_data
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.worker import text_encoding
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import card, loaders, registry, split_digests
 from tlbench.tasks.card import Card, Task
 from tlbench.tasks.datasets.pretrained import BUILT_IN
@@ -103,7 +103,7 @@ def _proxy(task: Task, root: Path | None, extract: bool) -> tuple[int | None, fl
     pool = bench.split(task, 0).partition.pool
     if len(pool) < LEAST:  # as an episode's target, which has test samples alone
         return None
-    with Workers() as workers:
+    with places.executor() as workers:
         ours = [_vectors(bench, task.card, d, np.arange(len(d)), workers) for d in sources]
         theirs = _vectors(bench, task.card, target, pool, workers)
     if any(x.shape[1] != theirs.shape[1] for x in ours):
@@ -125,7 +125,7 @@ def _at_hand(bench: Bench, c: Card, domain: Domain) -> bool:
     return (cache.folder("inputs") / f"{task_data.raw_key(domain, transform)}.npy").exists()
 
 
-def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Workers) -> Array:
+def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Executor) -> Array:
     """(n, d) inputs of at most `MOST` of the rows, in hash order."""
     chosen = hash_order(domain, rows, "tlbench/proxy/1")[:MOST]
     transform = bench.transform(c)

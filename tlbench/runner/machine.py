@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.errors import Mistake
+from tlbench.runner.executors import Executor, usable_cores
 from tlbench.runner.sandbox.sandbox import Limits
-from tlbench.runner.worker.local import Workers, usable_cores
 
 TICK = os.sysconf("SC_CLK_TCK")
 CPU_SMALL = 8  # cores, at most, of what is called a small machine
@@ -22,7 +22,7 @@ PROC = Path("/proc")
 TRIAD = 1 << 24  # numbers in an array of the triad
 
 
-def calibrated(workers: Workers, device: str, threads: int, whole: bool = True) -> dict[str, float]:
+def calibrated(workers: Executor, device: str, threads: int, whole: bool = True) -> dict[str, float]:
     """Seconds of each probe, measured in a worker's child as a cell is.
 
     Raises:
@@ -64,7 +64,7 @@ def machine_class(device: str, gpu: str | None, cores: int) -> str:
     return "cpu-small" if cores <= CPU_SMALL else "cpu-server"
 
 
-def about(workers: Workers, device: str) -> dict[str, Any]:
+def about(workers: Executor, device: str) -> dict[str, Any]:
     """The columns that say what a session computes with; those of a GPU are null without one."""
     report = workers.ask({"kind": "device"})
     on_gpu = device.startswith("cuda")
