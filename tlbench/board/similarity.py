@@ -50,6 +50,7 @@ from tlbench.tasks import card, loaders, registry, split_digests
 from tlbench.tasks.card import Card, Task
 from tlbench.tasks.datasets.pretrained import BUILT_IN
 from tlbench.tasks.split import Indices, content_digest, hash_order, sha
+from tlbench.tasks.task_name import suite_of
 
 VERSION = 2  # of the measure: part of every key; 1 took features in bfloat16 where the processor had it
 MOST = 2000  # samples of each side
@@ -196,7 +197,7 @@ def differences(a: Sketch, b: Sketch) -> dict[str, float] | None:
 
 
 def _relatives(a: Sketch, b: Sketch) -> bool:
-    return a.family == b.family or a.task.partition("/")[0] == b.task.partition("/")[0]
+    return a.family == b.family or suite_of(a.task) == suite_of(b.task)
 
 
 def _backbone(a: Sketch, b: Sketch) -> float:

@@ -251,11 +251,12 @@ def cell(task: Task, method: Description, budget: Budget, seed: int, trial: int 
 
     A skyline has every label at every budget. The shots of episodes are in them, and cannot be taken away.
     """
+    asked = (task, budget)
     if "sources" in method.ignores:
         task = task.without_sources()
     if task.card.regime != "episodes":
         budget = FULL if "every label" in method.needs else 0 if "shots" in method.ignores else budget
-    return Cell(task, method, budget, seed, trial)
+    return Cell(task, method, budget, seed, trial, asked)
 
 
 def reference_of(c: Cell) -> tuple[str, Task, Budget]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tlbench.errors import Mistake, position, suggest
 from tlbench.tasks import own
 from tlbench.tasks.card import Card, Task, tasks_of, validated
+from tlbench.tasks.task_name import suite_of
 
 
 @cache
@@ -60,14 +61,14 @@ def find(name: str) -> list[Task]:
     """
     if name.endswith(".toml"):
         return tasks_of(read(Path(name)), str(Path(name).resolve()))
-    suite, _, pair = name.partition("/")
-    known = card_files()
+    suite, known = suite_of(name), card_files()
     if suite not in known:
         raise Mistake(f"unknown task {name!r}{suggest(suite, known)}")
     tasks = tasks_of(read(known[suite]))
+    pair = name[len(suite) + 1 :]
     if not pair:
         return tasks
-    chosen = [task for task in tasks if task.name == name] or [task for task in tasks if task.target == pair]
+    chosen = [task for task in tasks if task.name == name] or [t for t in tasks if t.without_sources().name == name]
     if not chosen:
         raise Mistake(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
     return chosen
@@ -75,7 +76,7 @@ def find(name: str) -> list[Task]:
 
 def named(name: str, file: str = "") -> Task:
     """The one task of a name that a plan or a row holds; `suite/target` is the task without its sources."""
-    card = read(Path(file)) if file else find(name.partition("/")[0])[0].card
+    card = read(Path(file)) if file else find(suite_of(name))[0].card
     tasks = tasks_of(card, file)
     for task in (*tasks, *(t.without_sources() for t in tasks)):
         if task.name == name:

@@ -172,11 +172,12 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
         return
     limits = Limits(d.seconds or HARNESS.seconds, d.memory_mib or memory_share(jobs))
     bench = Bench(Conditions(threads=threads_for(jobs)))
-    asked = [(plans.cell(task, d, k, 0), k) for task, k in cells]
+    asked = [plans.cell(task, d, k, 0) for task, k in cells]
     with tempfile.TemporaryDirectory(prefix="tlbench-check-") as folder:
         store = Store(Path(folder))
-        Sweep([c for c, _ in asked if not plan.refusal(c)], bench, store, e.workers, jobs, limits).run()
-        for c, k in asked:
+        Sweep([c for c in asked if not plan.refusal(c)], bench, store, e.workers, jobs, limits).run()
+        for c in asked:
+            _, k = c.asked or (c.task, c.budget)
             yield Finding(
                 c.task.name,
                 f"works on {c.task.name} with {k} label{'s' * (k != 1)} a class",

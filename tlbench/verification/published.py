@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 from tlbench.errors import Mistake, suggest
 from tlbench.tasks import card as cards
 from tlbench.tasks import registry
-from tlbench.tasks.card import FULL, Budget, Card, Task, validated
+from tlbench.tasks.card import Budget, Card, Task, validated
 from tlbench.tasks.split import sha
+from tlbench.tasks.task_name import TaskName
 
 Setting = str | int | float | bool
 
@@ -92,11 +93,11 @@ class Table(BaseModel):
         Raises:
             Mistake: no task of the card is called that.
         """
-        pair, _, k = column.partition("@")
-        found = {t.name.partition("/")[2]: t for t in cards.tasks_of(self.adapted(entry))}
-        if pair not in found:
-            raise Mistake(f"table {self.name}: {self.task} has no task {pair!r}{suggest(pair, found)}")
-        return found[pair], FULL if k == FULL else int(k or 0)
+        name = TaskName.parse(f"{self.task}/{column}")
+        found = {TaskName.parse(t.name).pair: t for t in cards.tasks_of(self.adapted(entry))}
+        if name.pair not in found:
+            raise Mistake(f"table {self.name}: {self.task} has no task {name.pair!r}{suggest(name.pair, found)}")
+        return found[name.pair], name.budget or 0
 
     def adapted(self, entry: Entry) -> Card:
         """The card under the published protocol and the row's own recipe.

@@ -25,6 +25,7 @@ from tlbench.tasks.datasets import fetch
 from tlbench.tasks.datasets import pretrained as backbone
 from tlbench.tasks.datasets.dataset import DatasetCard
 from tlbench.tasks.datasets.pretrained import weights_file
+from tlbench.tasks.task_name import suite_of
 
 NO_DOWNLOAD = {
     "embedded": "made from what tlbench's dependencies ship",
@@ -158,7 +159,7 @@ def show(name: str, as_json: bool) -> None:
     Raises:
         Mistake: nothing is called that.
     """
-    suite, found = name.partition("/")[0], method.installed()
+    suite, found = suite_of(name), method.installed()
     if name not in found and (suite in registry.card_files() or name.endswith(".toml")):
         values = task_facts(name)
     elif name in methods.shipped() or name in found or ":" in name:
