@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from tlbench.errors import Mistake, position, suggest
 from tlbench.tasks import own
 from tlbench.tasks.card import Card, Task, tasks_of, validated
 from tlbench.tasks.task_name import suite_of
+from tlbench.tasks.toml_folder import CARDS, TomlFolder
+
+SUITES = TomlFolder("", "unknown task {name!r}", "a task's name or a card's path")
 
 
-@cache
 def card_files() -> dict[str, Path]:
     """Name -> file of every card that ships with tlbench."""
-    folder = Path(str(files("tlbench_tasks")))
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    return SUITES.files()
 
 
 def ships(file: Path) -> bool:
     """Whether a card is one of tlbench's, which say everything themselves."""
-    return file.resolve().parent == Path(str(files("tlbench_tasks"))).resolve()
+    return file.resolve().parent == CARDS.resolve()
 
 
 @cache
@@ -33,14 +32,7 @@ def read(file: Path) -> Card:
         Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that ships;
             with file and line.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); give a task's name or a card's path") from None
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Mistake(f"{file}: not valid TOML: {error}") from None
+    values, text = SUITES.read(file)
     if not ships(file):
         try:
             values = own.completed(values, file, text, Card.model_fields)
@@ -61,10 +53,8 @@ def find(name: str) -> list[Task]:
     """
     if name.endswith(".toml"):
         return tasks_of(read(Path(name)), str(Path(name).resolve()))
-    suite, known = suite_of(name), card_files()
-    if suite not in known:
-        raise Mistake(f"unknown task {name!r}{suggest(suite, known)}")
-    tasks = tasks_of(read(known[suite]))
+    suite = suite_of(name)
+    tasks = tasks_of(read(SUITES.file(suite, name)))
     pair = name[len(suite) + 1 :]
     if not pair:
         return tasks
