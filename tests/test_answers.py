@@ -55,10 +55,10 @@ class Copy:
 
 def renamed(copy: Copy) -> None:
     """A module of the numerics under another name."""
-    (copy.folder / "tlbench/training/losses.py").rename(copy.folder / "tlbench/penalties.py")
+    (copy.folder / "tlbench/training/losses.py").rename(copy.folder / "tlbench/training/penalties.py")
     for file in copy.folder.rglob("*.py"):
         text = file.read_text()
-        file.write_text(re.sub(r"\btlbench\.losses\b", "tlbench.penalties", text))
+        file.write_text(re.sub(r"\btlbench\.training\.losses\b", "tlbench.training.penalties", text))
 
 
 def reformatted(copy: Copy) -> None:

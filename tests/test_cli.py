@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tlbench import _moved
 
 TINY = ("--set", "steps=3", "--budgets", "0,1", "--seeds", "0")
 
@@ -258,3 +261,32 @@ def test_a_clear_line_says_what_an_image_task_lacks(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "tlbench data pull office31" in done.stderr
+
+
+def test_old_names_of_commands_and_options_work_with_one_note_and_are_not_in_help(results: Path) -> None:
+    asked = ("dann", "digits/fonts-photos", "1", "--results", str(results))
+    now, old = tlbench("explain", *asked), tlbench("why", *asked)
+    assert (now.returncode, now.stdout) == (old.returncode, old.stdout)  # rows with --set are on no board
+    assert old.stderr == f"note: why is now explain; the old name goes with tlbench 0.3\n{now.stderr}"
+    told = tlbench("run", "-t", "digits/fonts-photos", "-m", "dann", *TINY, "--results", str(results), "--jail", "0")
+    assert told.returncode == 0
+    assert told.stderr.count("--jail is now --sandbox") == 1
+    commands, options = tlbench("--help").stdout, tlbench("run", "--help").stdout
+    assert not {"why", "time"} & {line.split()[0] for line in commands.splitlines() if line.strip()}
+    assert "--jail" not in options
+
+
+def test_an_old_path_of_a_module_works_with_a_warning() -> None:
+    code = "from tlbench.descent import ERM; from tlbench import nets; import tlbench.training.trainer as t\n"
+    code += "assert ERM is t.ERM and nets.Backbone.__module__ == 'tlbench.training.networks'"
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
+    said = [line.partition("Moved: ")[2] for line in done.stderr.splitlines() if "Moved" in line]
+    assert said == [
+        "tlbench.descent is now tlbench.training.trainer; the old name goes with tlbench 0.3",
+        "tlbench.nets is now tlbench.training.networks; the old name goes with tlbench 0.3",
+    ]
+
+
+def test_every_old_path_leads_to_a_module_that_there_is() -> None:
+    lost = {old: new for old, new in _moved.WHERE.items() if importlib.util.find_spec(new) is None}
+    assert lost == {}

@@ -7,6 +7,7 @@ options that there are.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -119,3 +120,27 @@ def test_what_a_document_says_to_type_works(file: Path, tmp_path: Path, shell: d
     assert "accuracy" in said
     if file.name == "write_a_method.md":
         assert "| tlbench-mymethod/mymethod (unverified) | feature-based |" in said
+
+
+def test_the_readme_is_short_and_its_first_method_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    (block,) = re.findall(r"^```python\n(# mine\.py\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "mine.py").write_text(block)
+    words = [
+        "run",
+        "--task",
+        "digits/fonts-photos",
+        "--method",
+        "mine.py:NearestMean",
+        "--budgets",
+        "5",
+        "--seeds",
+        "0",
+    ]
+    command = [sys.executable, "-m", "tlbench.cli", *words, "--json", "--results", str(tmp_path / "results")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {line["method"] for line in json.loads(done.stdout)["lines"]} >= {"mine:NearestMean", "target_only"}, (
+        done.stdout[:300]
+    )

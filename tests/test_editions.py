@@ -235,12 +235,12 @@ def test_an_edition_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_why_names_the_commit_whose_code_made_the_rows() -> None:
-    done = tlbench("why", "dann", "wdbc_shift/wdbc_biased-wdbc", "5", "--json")
+    done = tlbench("explain", "dann", "wdbc_shift/wdbc_biased-wdbc", "5", "--json")
     found = json.loads(done.stdout)
     (commit,) = {row["commit"] for row in found["rows"]}
     words = "--task wdbc_shift/wdbc_biased-wdbc --method dann --budgets 5 --seeds 0-4 --results again"
     assert found["again"] == f"git checkout {commit} && tlbench run {words}"
-    assert f"again: {found['again']}\n" in tlbench("why", "dann", "wdbc_shift/wdbc_biased-wdbc", "5").stdout
+    assert f"again: {found['again']}\n" in tlbench("explain", "dann", "wdbc_shift/wdbc_biased-wdbc", "5").stdout
 
 
 def test_a_method_that_a_frozen_edition_lacks_is_looked_for_in_the_open_one() -> None:

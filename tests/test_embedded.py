@@ -18,7 +18,7 @@ from tlbench.errors import Mistake
 from tlbench.tasks import builtin
 
 # SHA-256 of each domain's inputs, in order, and of its roster: a line a sample, "id class". A change that moves them
-# makes every published number on these domains incomparable with the new ones: bump `embedded.VERSION` with it, then
+# makes every published number on these domains incomparable with the new ones: bump `builtin.VERSION` with it, then
 # freeze anew. One that comes with a new matplotlib, scikit-learn or Pillow, the code unchanged: look why.
 FROZEN = {
     "handwritten": "f38f156abd6d3fa50b379afc5793b8db2f1f65963efd81810d8ec86bd7d07705",
@@ -42,15 +42,15 @@ ROSTERS = {
 }
 PRINT = """
 from hashlib import sha256
-from tlbench.tasks.loaders import embedded
-for name in embedded.names():
-    print(name, sha256(embedded.load(name).x.tobytes()).hexdigest())
+from tlbench.tasks import builtin
+for name in builtin.names():
+    print(name, sha256(builtin.load(name).x.tobytes()).hexdigest())
 """
 LAZY = """
 import pathlib, sys
-from tlbench.tasks.loaders import embedded
-for name in embedded.names():
-    embedded.load(name, pathlib.Path(sys.argv[1]))
+from tlbench.tasks import builtin
+for name in builtin.names():
+    builtin.load(name, pathlib.Path(sys.argv[1]))
 print(sorted({"matplotlib", "sklearn"} & (set(sys.modules) - set(sys.argv[2:]))))
 """
 

@@ -93,7 +93,7 @@ def test_other_tasks_have_a_heatmap_of_their_own_and_are_in_no_other_mean(drawn:
 
 
 def test_errors_in_units_of_their_own_have_no_mean(tmp_path: Path) -> None:
-    said = texts(heatmap.heatmap(replace(grid(5), regimes=("regression",) * 3), tmp_path / "new.svg").read_text())
+    said = texts(heatmap(replace(grid(5), regimes=("regression",) * 3), tmp_path / "new.svg").read_text())
     assert {"good", "harmful", "+4", "▼20"} <= set(said)
     assert not any(t.startswith(("good ", "harmful ")) for t in said)
 
@@ -116,7 +116,7 @@ def test_seventy_methods_on_fourteen_tasks_make_a_picture_of_sane_size(tmp_path:
         ("p",) * 14, tuple(range(5)), gain, np.zeros(gain.shape, bool), gain, gain, gain.mean(2), gain.std(2),
         np.full((70, 14), 4.0), np.zeros(14), np.zeros(14), "method_0",
     )  # fmt: skip
-    text = heatmap.heatmap(many, tmp_path / "many.svg").read_text()
+    text = heatmap(many, tmp_path / "many.svg").read_text()
     assert len(text) < 200_000
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text)
     assert size is not None
@@ -307,7 +307,7 @@ def test_one_task_and_no_gain_at_all_are_drawn_too(tmp_path: Path) -> None:
         grid(5), tasks=TASKS[:1], groups=("birds",), paradigms=("p",), value=grid(5).value[:, :1],
         gain=np.zeros((8, 1, 5)), **flat,
     )  # fmt: skip
-    assert texts(heatmap.heatmap(one, tmp_path / "one.svg").read_text()).count("0") == 7
+    assert texts(heatmap(one, tmp_path / "one.svg").read_text()).count("0") == 7
 
 
 def test_pictures_need_no_matplotlib_until_they_are_drawn() -> None:

@@ -128,7 +128,7 @@ def test_a_kernel_without_landlock_is_said_once_and_refused_where_level_1_is_ask
     level, note = sandbox.resolve("auto")
     assert (level, sandbox.resolve("0")) == (0, (0, ""))
     assert "run at jail level 0" in note
-    with pytest.raises(Mistake, match=r"--jail 1: .*Landlock"):
+    with pytest.raises(Mistake, match=r"--sandbox 1: .*Landlock"):
         sandbox.resolve("1")
 
 

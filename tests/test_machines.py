@@ -34,6 +34,7 @@ MACHINES: dict[str, Mapping[str, str]] = {
     },
     "two threads": dict.fromkeys(THREADS, "2"),
 }  # fmt: skip
+WORST = "all of these, one thread"
 KERNELS = {"Haswell": {"Haswell"}, "Prescott": {"Prescott", "Katmai"}}  # the last two are one set of kernels
 ASKED = """
 import json, threadpoolctl, torch, scipy.linalg
@@ -54,7 +55,9 @@ def run(*words: str, **changed: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    "machine", [m if m == WORST else pytest.param(m, marks=pytest.mark.extended) for m in MACHINES]
+)
 def test_the_board_is_rebuilt_byte_for_byte_on_another_machine(machine: str) -> None:
     asked = MACHINES[machine]
     told = json.loads(run("-c", ASKED, **asked).stdout)
@@ -72,7 +75,7 @@ def test_the_board_is_rebuilt_byte_for_byte_on_another_machine(machine: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.extended)])
 def test_noise_of_a_billionth_of_a_point_moves_nothing_of_the_board(
     seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -122,7 +122,7 @@ def test_a_plugin_runs_and_its_row_bears_its_full_name(site: Path, tmp_path: Pat
         [sys.executable, "-m", "tlbench.cli", "show", "our-methods/uniform"], capture_output=True, text=True, check=True
     )
     assert "Know nothing." in shown.stdout
-    words = ("why", "our-methods/uniform", row.task, "0", "--results", str(tmp_path / "results"))
+    words = ("explain", "our-methods/uniform", row.task, "0", "--results", str(tmp_path / "results"))
     why = subprocess.run([sys.executable, "-m", "tlbench.cli", *words], capture_output=True, text=True, check=True)
     assert "--method our-methods/uniform " in why.stdout
 

@@ -148,6 +148,7 @@ def test_the_same_command_makes_the_same_rows_on_every_processor(made: dict[str,
     assert told[0] == told[1] != []
 
 
+@pytest.mark.slow
 def test_declared_rows_have_keys_of_their_own_and_are_on_no_board(made: dict[str, list[Row]]) -> None:
     plain, declared = made["without"], made["declared"]
     assert {(r.status, r.precision, r.default, r.trial) for r in declared} == {("ok", "bf16", False, None)}
@@ -159,6 +160,7 @@ def test_declared_rows_have_keys_of_their_own_and_are_on_no_board(made: dict[str
     assert frame.chosen(frame.of(declared)).empty
 
 
+@pytest.mark.slow
 def test_declared_features_are_bfloat16s_and_the_others_float32s(
     place: Path, made: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,14 +24,14 @@ from tlbench.tasks.card import CORE_BUDGETS, FULL, Card, Task
 from tlbench.tasks.split import Draw, Partition, Split, hash_order, partition, source_rows, split, untested
 
 # SHA-256 of the manifest of digits/photos, seed 0. It names the published test set and shots, so a change of it makes
-# old and new numbers incomparable: bump `split.ALGORITHM` (or `embedded.VERSION`) with it, then freeze anew.
+# old and new numbers incomparable: bump `split.ALGORITHM` (or `builtin.VERSION`) with it, then freeze anew.
 FROZEN = "0c883a4aec2ae4c6b05ed6d0fc5efeb43348985506b02a2fdb5a4c52cbeea287"
 PRINT = """
 import pathlib, sys
 from tlbench.tasks.registry import find
-from tlbench.tasks.loaders import embedded
+from tlbench.tasks import builtin
 from tlbench.tasks.split import split
-photos = embedded.load("photos", pathlib.Path(sys.argv[1]))
+photos = builtin.load("photos", pathlib.Path(sys.argv[1]))
 print(split(find("digits/fonts-photos")[0], photos, 0).digest)
 """
 

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session on a small task: a method that steps, one of two players, and their references."""
     folder = tmp_path_factory.mktemp("timed")
     done = tlbench(
-        "time", "-t", "wdbc_shift", "-m", "coral", "-m", "adda", "-m", "tca", "--budgets", "0,1", *QUICK,
+        "profile", "-t", "wdbc_shift", "-m", "coral", "-m", "adda", "-m", "tca", "--budgets", "0,1", *QUICK,
         "--results", str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -102,7 +102,7 @@ def test_every_clock_has_the_seconds_that_were_slept_in_its_part(tmp_path: Path)
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     words = ("-t", "wdbc_shift", "-m", f"{tmp_path}/sleeper.py:Sleeper", "--budgets", "1", "--seeds", "0")
     start = time.perf_counter()
-    done = tlbench("time", *words, "--device", "cpu", "--results", str(tmp_path / "store"))
+    done = tlbench("profile", *words, "--device", "cpu", "--results", str(tmp_path / "store"))
     outside = time.perf_counter() - start
     assert done.returncode == 0, done.stderr
     (t,) = (t for t in Timings(tmp_path / "store").found if t.method != "target_only")
@@ -152,7 +152,7 @@ def test_a_cell_that_fails_or_does_not_fit_is_told_and_the_rest_is_timed(tmp_pat
         "    def fit(self, train, seed):\n        raise ValueError('no')\n"
     )
     words = ("-t", "wdbc_shift", "-m", f"{tmp_path}/bad.py:Bad", "-m", "maml", "--budgets", "1", "--seeds", "0-1")
-    done = tlbench("time", *words, "--device", "cpu", "--results", str(tmp_path / "store"))
+    done = tlbench("profile", *words, "--device", "cpu", "--results", str(tmp_path / "store"))
     assert done.returncode == 1
     assert done.stderr.count("ValueError: no") == 2
     assert done.stderr.count("note: maml does episodes; wdbc_shift/wdbc_biased-wdbc is classification") == 1
@@ -162,7 +162,7 @@ def test_a_cell_that_fails_or_does_not_fit_is_told_and_the_rest_is_timed(tmp_pat
 @pytest.mark.parametrize("way", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_session_that_is_stopped_keeps_its_finished_repeats(tmp_path: Path, way: signal.Signals) -> None:
     command = [
-        sys.executable, "-c", HEEDING_CTRL_C, sys.executable, "-m", "tlbench.cli", "time",
+        sys.executable, "-c", HEEDING_CTRL_C, sys.executable, "-m", "tlbench.cli", "profile",
         "-t", "wdbc_shift", "-m", "coral", "--budgets", "1", "--set", "steps=2", "--seeds", "0-99",
         "--device", "cpu", "--results", str(tmp_path),
     ]  # fmt: skip
@@ -184,7 +184,7 @@ def test_a_session_that_is_stopped_keeps_its_finished_repeats(tmp_path: Path, wa
 
 @pytest.mark.slow
 def test_methods_may_be_all_in_a_session_too(tmp_path: Path) -> None:
-    done = tlbench("time", "-t", "cal7", "--method", "all", "--budgets", "10", "--seeds", "0", "--set", "steps=2",
+    done = tlbench("profile", "-t", "cal7", "--method", "all", "--budgets", "10", "--seeds", "0", "--set", "steps=2",
                    "--device", "cpu", "--results", str(tmp_path))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "stochnorm on cal7/source-target, budget 10, seed 0: the backbone has no batch norm" in done.stderr

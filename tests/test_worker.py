@@ -325,7 +325,7 @@ class Running:
     @classmethod
     def start(cls, environment: dict[str, str], folder: Path, *words: object) -> Running:
         command = [sys.executable, "-m", "tlbench.cli", "run", "--json", "--results", str(folder / "results")]
-        command += ["--jail", "0"]  # they write down what they saw; tests/test_hostile.py locks such methods up
+        command += ["--sandbox", "0"]  # they write down what they saw; tests/test_hostile.py locks such methods up
         with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
             return cls(subprocess.Popen([*command, *map(str, words)], env=environment, stdout=out, stderr=err), folder)
 

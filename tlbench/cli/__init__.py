@@ -14,10 +14,14 @@ from tlbench.cli import runs, submission, board, catalog, data  # noqa: F401  # 
 __all__ = ["app", "main"]
 
 
+OLD_COMMANDS = {"why": "explain", "time": "profile"}  # of 0.1: they work for one release
+OLD_OPTIONS = {"--jail": "--sandbox"}
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
     try:
-        code = app(standalone_mode=False)
+        code = app(renamed(sys.argv[1:]), standalone_mode=False)
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
@@ -30,6 +34,18 @@ def main() -> None:
     if code == 130:
         print("tlbench: stopped; what was finished is stored, the same command goes on from here", file=sys.stderr)
     raise SystemExit(code)
+
+
+def renamed(words: list[str]) -> list[str]:
+    """A command line of 0.1 in today's names; a note on stderr says which were old."""
+    new = [OLD_COMMANDS.get(word, word) if i == 0 else word for i, word in enumerate(words)]
+    for i, word in enumerate(new):
+        name, equals, value = word.partition("=")
+        new[i] = f"{OLD_OPTIONS[name]}{equals}{value}" if name in OLD_OPTIONS else word
+    for old, now in dict.fromkeys((a.partition("=")[0], b.partition("=")[0]) for a, b in zip(words, new, strict=True)):
+        if old != now:
+            print(f"note: {old} is now {now}; the old name goes with tlbench 0.3", file=sys.stderr)
+    return new
 
 
 def _one_line(error: Exception) -> str | None:

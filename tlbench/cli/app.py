@@ -23,7 +23,7 @@ app.add_typer(new_app, name="new")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Results = Annotated[Path | None, typer.Option("--results", help="The store [default: results/ of the checkout].")]
-Jail = Annotated[str, typer.Option(help="How far methods are confined: auto, 0, 1 or 2; see docs/security.md.")]
+Sandbox = Annotated[str, typer.Option(help="How far methods are confined: auto, 0, 1 or 2; see docs/security.md.")]
 InEdition = Annotated[
     str | None, typer.Option("--edition", help="A frozen edition, or 'open' [default: the newest that is frozen].")
 ]

@@ -59,7 +59,7 @@ def compare(
 
 
 @app.command()
-def why(
+def explain(
     method: Annotated[str, typer.Argument(help="A method.")],
     task: Annotated[str, typer.Argument(help="A task, as digits/fonts-photos.")],
     budget: Annotated[str, typer.Argument(help="Labels per class.")],
@@ -71,7 +71,7 @@ def why(
     """The rows behind a cell of the board, and the command that makes them again."""
     from tlbench.cli.commands import questions
 
-    questions.why(method, task, budget, rule, results, as_json, edition)
+    questions.explain(method, task, budget, rule, results, as_json, edition)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tlbench.cli.app import AsJson, DataRoot, Jail, Results, app
+from tlbench.cli.app import AsJson, DataRoot, Results, Sandbox, app
 from tlbench.errors import Mistake
 
 
@@ -49,7 +49,7 @@ def run(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
     ] = False,
-    jail: Jail = "auto",
+    sandbox: Sandbox = "auto",
     on: Annotated[
         str, typer.Option(help="Where cells run: local, or fresh (a new Python process a cell, to debug).")
     ] = "local",
@@ -78,7 +78,7 @@ def run(
         raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
     options = Options(
         results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp,
-        bf16_features, jail, on=on,
+        bf16_features, sandbox, on=on,
     )  # fmt: skip
     if dry_run:
         run.forecast(request, options, as_json)
@@ -89,7 +89,7 @@ def run(
 
 
 @app.command()
-def time(
+def profile(
     task: Annotated[list[str], typer.Option("--task", "-t", help="A task, a suite, or a card's path; repeatable.")],
     method: Annotated[list[str], typer.Option("--method", "-m", help="A method, or 'all'; repeatable.")],
     budgets: Annotated[str | None, typer.Option(help="Labels per class, as 0,1,5,20 or full.")] = None,
@@ -109,7 +109,7 @@ def time(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
     ] = False,
-    jail: Jail = "auto",
+    sandbox: Sandbox = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Time methods and their references one cell at a time, on a machine that is measured before and after."""
@@ -122,7 +122,18 @@ def time(
         arguments.settings(set_ or []), every=arguments.ALL in method,
     )  # fmt: skip
     options = Options(
-        results, data_root, backbone, device, 1, time_limit, memory_limit, False, changed_data, amp, bf16_features, jail
+        results,
+        data_root,
+        backbone,
+        device,
+        1,
+        time_limit,
+        memory_limit,
+        False,
+        changed_data,
+        amp,
+        bf16_features,
+        sandbox,
     )
     raise SystemExit(timing.time(request, options, threads, as_json))
 
@@ -161,12 +172,12 @@ def worker(
     plan: Annotated[Path, typer.Option(help="A file written by `run --plan-only`.")],
     index: Annotated[int, typer.Option(min=0, help="Which of its cells, from 0.")],
     results: Results = None,
-    jail: Jail = "auto",
+    sandbox: Sandbox = "auto",
 ) -> None:
     """Run one cell of a plan and write its row to a shard of its own: what a cluster's scheduler calls."""
     from tlbench.cli.commands import run
 
-    raise SystemExit(run.worker(plan, index, results, jail))
+    raise SystemExit(run.worker(plan, index, results, sandbox))
 
 
 @app.command()

@@ -138,7 +138,8 @@ def execute(request: Request, options: Options, tell: Tell | None = None, progre
 
 def searched(plan: Plan, request: Request) -> list[tuple[Cell, ...]]:
     """The cells of the methods that were asked for, each with its trials."""
-    asked = (e for e in plan.entries if e.method.name in request.methods or e.method.spec in request.methods)
+    named = {descriptions.absolute(name) for name in request.methods}
+    asked = (e for e in plan.entries if e.method.spec in named)
     return [e.trials.get(c, (c,)) for e in asked for c in e.cells]
 
 
@@ -151,7 +152,7 @@ def reduced(plan: Plan, rule: Rule, reduction: Reduction, request: Request) -> l
     def chosen(entry: Entry, cells: Sequence[Cell | None]) -> list[Row | None]:
         return [reduction.row(rule, entry.trials.get(c, (c,))) if c else None for c in cells]
 
-    named, asked = set(request.methods), []
+    named, asked = {descriptions.absolute(name) for name in request.methods}, []
     can = {id(e) for e in plan.entries if not rule.why_not(e.cells[0])}
     with_one = {(e.task, e.budget) for e in plan.entries if id(e) in can and e.method.spec in named}
     for e in plan.entries:

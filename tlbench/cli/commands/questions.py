@@ -80,7 +80,7 @@ def _means(c: Comparison) -> str:
     return f"{said}\nmean over {families}: these tasks {suite}; new tasks {new}"
 
 
-def why(
+def explain(
     method: str, task: str, budget: str, rule: str, results: Path | None, json_wanted: bool, edition: str | None = None
 ) -> None:
     """Print the rows behind one cell of the board."""

@@ -1,4 +1,4 @@
-"""What `tlbench time` and `tlbench calibrate` do: words to values, and a table at the end."""
+"""What `tlbench profile` and `tlbench calibrate` do: words to values, and a table at the end."""
 
 from __future__ import annotations
 

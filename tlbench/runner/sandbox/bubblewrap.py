@@ -44,7 +44,7 @@ def check() -> None:
     try:
         tried = subprocess.run(command(["true"], (), ()), capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Mistake(f"--jail 2: bubblewrap does not start ({error}); choose --jail 1") from None
+        raise Mistake(f"--sandbox 2: bubblewrap does not start ({error}); choose --sandbox 1") from None
     if tried.returncode:
         said = " ".join(tried.stderr.split())[:200]
-        raise Mistake(f"--jail 2: bubblewrap does not start ({said}); choose --jail 1")
+        raise Mistake(f"--sandbox 2: bubblewrap does not start ({said}); choose --sandbox 1")

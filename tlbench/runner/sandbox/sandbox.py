@@ -68,15 +68,15 @@ def resolve(wanted: str) -> tuple[int, str]:
         Mistake: there is no such level, or it cannot be had here.
     """
     if wanted not in ("auto", "0", "1", "2"):
-        raise Mistake(f"--jail {wanted}: choose auto, 0, 1 or 2")
+        raise Mistake(f"--sandbox {wanted}: choose auto, 0, 1 or 2")
     lacking = missing() if wanted != "0" else ""
     if wanted == "auto":
         note = f"{lacking}: methods run at jail level 0 and could read any file of yours; run only code you trust"
         return (0, note) if lacking else (1, "")
     if lacking:
-        raise Mistake(f"--jail {wanted}: {lacking}; choose --jail 0, and run only code you trust")
+        raise Mistake(f"--sandbox {wanted}: {lacking}; choose --sandbox 0, and run only code you trust")
     if wanted == "2" and not shutil.which("bwrap"):
-        raise Mistake("--jail 2: bubblewrap (bwrap) is not installed; install it, or choose --jail 1")
+        raise Mistake("--sandbox 2: bubblewrap (bwrap) is not installed; install it, or choose --sandbox 1")
     return int(wanted), ""
 
 

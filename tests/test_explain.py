@@ -107,7 +107,7 @@ def test_the_command_names_what_a_shell_needs() -> None:
 def test_the_command_that_why_prints_finds_every_cell(tmp_path: Path) -> None:
     words = ("--task", "wdbc_shift", "--method", "coral", "--budgets", "5", "--seeds", "0", "--results", tmp_path)
     assert tlbench("run", *words).returncode == 0
-    said = json.loads(tlbench("why", "coral", "wdbc_shift", "5", "--results", tmp_path, "--json").stdout)
+    said = json.loads(tlbench("explain", "coral", "wdbc_shift", "5", "--results", tmp_path, "--json").stdout)
     again = tlbench(*said["again"].split()[1:], cwd=tmp_path)
     assert " 0 found in again/rows.jsonl" in again.stdout
     first, second = Store(tmp_path).rows, Store(tmp_path / "again").rows
@@ -116,7 +116,7 @@ def test_the_command_that_why_prints_finds_every_cell(tmp_path: Path) -> None:
 
 def test_the_command_prints_rows_mean_and_gain(tmp_path: Path) -> None:
     folder = store(tmp_path, ROWS)
-    said = tlbench("why", "dann", "birds", "5", "--results", folder).stdout
+    said = tlbench("explain", "dann", "birds", "5", "--results", folder).stdout
     for part in (
         "over target_only +6.0",
         "mean 66.0",
@@ -139,25 +139,25 @@ def test_a_line_says_from_which_budget_its_method_harms() -> None:
 
 
 def test_a_time_of_the_board_has_its_repeats_and_their_command(tmp_path: Path) -> None:
-    told = json.loads(tlbench("why", "mcc", "wdbc_shift", "5", "--results", ROOT / "results", "--json").stdout)
+    told = json.loads(tlbench("explain", "mcc", "wdbc_shift", "5", "--results", ROOT / "results", "--json").stdout)
     held = [
         t
         for t in Timings(ROOT / "results" / "editions" / "2026.11").found
         if (t.method, t.suite, t.budget) == ("mcc", "wdbc_shift", 5)
     ]
     assert [(t["seed"], t["fit_s"], t["key"]) for t in told["timed"]] == [(t.seed, t.fit_s, t.key) for t in held]
-    again = "tlbench time --task wdbc_shift/wdbc_biased-wdbc --method mcc --budgets 5 --seeds 0-2"
+    again = "tlbench profile --task wdbc_shift/wdbc_biased-wdbc --method mcc --budgets 5 --seeds 0-2"
     assert told["time_again"] == f"git checkout {held[-1].commit} && {again}"
-    assert "Timing passes" not in tlbench("why", "dann", "birds", "5", "--results", store(tmp_path, ROWS)).stdout
+    assert "Timing passes" not in tlbench("explain", "dann", "birds", "5", "--results", store(tmp_path, ROWS)).stdout
 
 
 def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path) -> None:
     where = ("--results", store(tmp_path, ROWS + over("dann", "birds/b-a", 5, RIGHT)))
-    assert "did you mean 'dann'?" in refused("why", "dannn", TASK, "5", *where)
-    assert "did you mean 'birds/a-b'?" in refused("why", "dann", "birds/ab", "5", *where)
-    assert "'birds' names 2 tasks" in refused("why", "dann", "birds", "5", *where)
-    assert "it has budgets 0, 5" in refused("why", "dann", TASK, "20", *where)
-    assert "write labels per class" in refused("why", "dann", TASK, "many", *where)
+    assert "did you mean 'dann'?" in refused("explain", "dannn", TASK, "5", *where)
+    assert "did you mean 'birds/a-b'?" in refused("explain", "dann", "birds/ab", "5", *where)
+    assert "'birds' names 2 tasks" in refused("explain", "dann", "birds", "5", *where)
+    assert "it has budgets 0, 5" in refused("explain", "dann", TASK, "20", *where)
+    assert "write labels per class" in refused("explain", "dann", TASK, "many", *where)
 
 
 def test_a_method_without_a_row_on_the_task_says_so() -> None:
