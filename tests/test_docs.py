@@ -141,4 +141,6 @@ def test_the_readme_is_short_and_its_first_method_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tlbench.cli", *words, "--json", "--results", str(tmp_path / "results")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert {line["method"] for line in json.loads(done.stdout)["lines"]} >= {"mine:NearestMean", "target_only"}, done.stdout[:300]
+    assert {line["method"] for line in json.loads(done.stdout)["lines"]} >= {"mine:NearestMean", "target_only"}, (
+        done.stdout[:300]
+    )

@@ -83,6 +83,12 @@ def test_imports_of_modules_have_no_cycle() -> None:
         visit(name, ())
 
 
+def test_only_the_list_of_places_imports_a_place_where_cells_run() -> None:
+    """Everything else takes an `Executor`, so that a new place is one file and one line."""
+    places = {"tlbench.runner.worker.local", "tlbench.runner.worker.fresh"}
+    assert {module_of(f) for f in modules() if places & set(imported(f))} == {"tlbench.runner.places"}
+
+
 def test_every_module_stands_in_a_layer_at_most_one_package_deep() -> None:
     for file in modules():
         parts = file.relative_to(ROOT / "tlbench").parts

@@ -159,7 +159,9 @@ def test_other_runs_are_told_from_ones_own_and_from_their_children(tmp_path: Pat
     process(tmp_path, 99990001, os.getpid(), "python", "-m", "tlbench.runner.worker.server")
     process(tmp_path, 99990002, 1, "python", "-m", "tlbench.runner.worker.server")
     process(tmp_path, 99990003, 99990002, "python", "-m", "tlbench.runner.worker.server")
-    assert other_runs(tmp_path) == 1
+    process(tmp_path, 99990004, 1, "python", "-m", "tlbench.runner.worker.once", "1.json")
+    process(tmp_path, 99990005, 99990004, "python", "-m", "tlbench.runner.worker.once", "1.json")
+    assert other_runs(tmp_path) == 2
 
 
 def test_a_score_is_of_the_probes_every_calibration_has() -> None:

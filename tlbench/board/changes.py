@@ -15,6 +15,7 @@ from tlbench.results.frame import words
 from tlbench.results.rounding import fixed, settled
 from tlbench.results.standings import Standing
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 MOVED = 0.5  # points of gain on tasks that both have; less is told as unchanged
 Placed = Mapping[tuple[Budget, str], Standing]
@@ -51,7 +52,7 @@ def _tasks(old: Edition, new: Edition) -> list[str]:
     for task in sorted(was & now):
         if old.grid.budgets(task) != new.grid.budgets(task):
             found.append(f"`{task}`: budgets {_numbers(old, task)} → {_numbers(new, task)}")
-    for suite in sorted({t.partition("/")[0] for t in was & now}):
+    for suite in sorted({suite_of(t) for t in was & now}):
         a, b = old.suite(suite), new.suite(suite)
         if a and b and a != b:
             found.append(f"card `{suite}`: {', '.join(_differences(a, b))}")

@@ -20,6 +20,7 @@ from tlbench.results.run_table import comparable, paired
 from tlbench.results.stats import Estimate, on_these
 from tlbench.results.store import default_folder
 from tlbench.tasks.card import RANKED_FIRST, Budget
+from tlbench.tasks.task_name import suite_of
 
 TIE = 0.5  # points; a smaller difference on a task is no win
 UNAVERAGED = ("neg_mse",)  # metrics in the unit of their task: no points, and in no mean
@@ -141,7 +142,7 @@ def duel(index: Index, first: str, second: str, task: str, budget: Budget) -> Du
     outcome = "tie" if settled(abs(estimate.mean)) <= TIE else "win" if estimate.mean > 0 else "loss"
     ours_failed, theirs_failed = (sum(r.status == "failed" for r in x.values()) for x in (a, b))
     return Duel(
-        task, index.edition.family(task.partition("/")[0]), next(iter(a.values())).metric, tuple(order), ours, theirs,
+        task, index.edition.family(suite_of(task)), next(iter(a.values())).metric, tuple(order), ours, theirs,
         estimate.mean, known(estimate.se), estimate.df, known(estimate.half_width()), outcome,
         (ours_failed, theirs_failed),
     )  # fmt: skip

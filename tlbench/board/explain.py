@@ -17,6 +17,7 @@ from tlbench.results.stats import harmful_from
 from tlbench.results.timings import Timing
 from tlbench.tasks import registry
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def trace(
         Mistake: there is no such line; says what is close.
     """
     rows = list(rows)
-    suite = edition.suite(task.partition("/")[0])
+    suite = edition.suite(suite_of(task))
     index = Index.of(rows, rule, ranked=suite is None or suite.ranked, edition=edition)
     index.check(method)
     name = _task(index, task)
@@ -149,7 +150,7 @@ def _evidence(row: Row, reference: Row | None) -> Evidence:
 
 def command(rows: Sequence[Row], method: str, task: str, budget: Budget) -> str:
     """What a shell is told to make rows again. No row knows the file of a method or card of one's own."""
-    suite = task.partition("/")[0]
+    suite = suite_of(task)
     known = registry.card_files().get(suite)
     at = held_at(method, budget)
     trials = max((r.trials or 0 for r in rows), default=0)

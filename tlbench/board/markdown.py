@@ -19,6 +19,7 @@ from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
 from tlbench.results.store import default_folder
 from tlbench.tasks.card import PARADIGMS, Budget
+from tlbench.tasks.task_name import suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ def _short(board: Board) -> list[str]:
 
 def _scope(board: Board) -> str:
     """What the ranks stand on, and what they cannot speak of."""
-    suites = sorted({t.partition("/")[0] for g in board.core.values() for t in g.tasks})
+    suites = sorted({suite_of(t) for g in board.core.values() for t in g.tasks})
     there = {p for g in board.core.values() for p in g.paradigms}
     absent = [title for name, title in PARADIGMS.items() if name not in there]
     said = f"All ranks are of published hyperparameters, on {', '.join(suites)}."
@@ -255,11 +256,11 @@ def _paradigms(board: Board) -> list[str]:
 
 def _suites(board: Board) -> list[str]:
     parts = ["## By suite", ""]
-    suites = sorted({t.partition("/")[0] for g in board.grids.values() for t in g.tasks})
+    suites = sorted({suite_of(t) for g in board.grids.values() for t in g.tasks})
     for name in suites:
         parts += [f"<details><summary>{name}</summary>", "", _suite_caption(name, board.rows), ""]
         for k, g in board.grids.items():
-            mask = np.array([t.partition("/")[0] == name for t in g.tasks])
+            mask = np.array([suite_of(t) == name for t in g.tasks])
             if mask.any():
                 own = standings.part(g, mask)
                 parts += [f"#### {name}, {_labels(k)}", "", tables.suite(own, board.changed), ""]

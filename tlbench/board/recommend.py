@@ -23,6 +23,7 @@ from tlbench.results.rounding import weighted as weighted_sum
 from tlbench.results.run_table import paired
 from tlbench.results.stats import MARGIN, Estimate, verdict
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 NEAREST = 5  # tasks
 CANDIDATES = (*REFERENCES, POOLED)  # of the references; chance and the skyline are none
@@ -55,7 +56,7 @@ def nearest(
     ranks = [1 / (i + 1) for i in range(min(NEAREST, len(found)))]
     return tuple(
         Neighbour(
-            name, index.edition.family(name.partition("/")[0]), rank / sum(ranks), far, parts,
+            name, index.edition.family(suite_of(name)), rank / sum(ranks), far, parts,
             _floor(index, name, reference, budget),
         )
         for rank, (far, name, parts) in zip(ranks, found, strict=False)

@@ -21,6 +21,7 @@ from tlbench.results.row import DEFAULT
 from tlbench.results.standings import Standing
 from tlbench.results.stats import Estimate, over_seeds
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +186,7 @@ def known_truth(rows: pd.DataFrame, edition: Edition) -> list[str]:
         "*harmed* count the methods whose mean lies more than one point above and below the reference (in regression, "
         "one hundredth of the squared error); the ceiling is target-only with every label."
     )
-    suites = {t.partition("/")[0]: None for g in found.values() for t in g.tasks}
+    suites = {suite_of(t): None for g in found.values() for t in g.tasks}
     lines = [line for name in sorted(suites, key=_number) for line in _lines(found, name)]
     known = [f"- `{name}`: {card.summary}" for name in sorted(suites, key=_number) if (card := edition.suite(name))]
     return ["## Known truth", "", said, "", *known, "", tables.markdown(TRUTH_HEADER, lines, left=1), ""]
@@ -193,7 +194,7 @@ def known_truth(rows: pd.DataFrame, edition: Edition) -> list[str]:
 
 def _lines(found: Mapping[Budget, Grid], suite: str) -> list[tuple[str, ...]]:
     places = [(g.tasks[t], k, t) for k, g in found.items() for t in range(len(g.tasks))]
-    own = sorted((task, k, t) for task, k, t in places if task.partition("/")[0] == suite)
+    own = sorted((task, k, t) for task, k, t in places if suite_of(task) == suite)
     return [line for _, k, t in own if (line := _truth_line(found[k], t))]
 
 

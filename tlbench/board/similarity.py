@@ -41,15 +41,16 @@ from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.results import frame
 from tlbench.results.row import Row
-from tlbench.runner import task_data
+from tlbench.runner import places, task_data
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.worker import text_encoding
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import card, loaders, registry, split_digests
 from tlbench.tasks.card import Card, Task
 from tlbench.tasks.datasets.pretrained import BUILT_IN
 from tlbench.tasks.split import Indices, content_digest, hash_order, sha
+from tlbench.tasks.task_name import suite_of
 
 VERSION = 2  # of the measure: part of every key; 1 took features in bfloat16 where the processor had it
 MOST = 2000  # samples of each side
@@ -103,7 +104,7 @@ def _proxy(task: Task, root: Path | None, extract: bool) -> tuple[int | None, fl
     pool = bench.split(task, 0).partition.pool
     if len(pool) < LEAST:  # as an episode's target, which has test samples alone
         return None
-    with Workers() as workers:
+    with places.executor() as workers:
         ours = [_vectors(bench, task.card, d, np.arange(len(d)), workers) for d in sources]
         theirs = _vectors(bench, task.card, target, pool, workers)
     if any(x.shape[1] != theirs.shape[1] for x in ours):
@@ -125,7 +126,7 @@ def _at_hand(bench: Bench, c: Card, domain: Domain) -> bool:
     return (cache.folder("inputs") / f"{task_data.raw_key(domain, transform)}.npy").exists()
 
 
-def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Workers) -> Array:
+def _vectors(bench: Bench, c: Card, domain: Domain, rows: Indices, workers: Executor) -> Array:
     """(n, d) inputs of at most `MOST` of the rows, in hash order."""
     chosen = hash_order(domain, rows, "tlbench/proxy/1")[:MOST]
     transform = bench.transform(c)
@@ -196,7 +197,7 @@ def differences(a: Sketch, b: Sketch) -> dict[str, float] | None:
 
 
 def _relatives(a: Sketch, b: Sketch) -> bool:
-    return a.family == b.family or a.task.partition("/")[0] == b.task.partition("/")[0]
+    return a.family == b.family or suite_of(a.task) == suite_of(b.task)
 
 
 def _backbone(a: Sketch, b: Sketch) -> float:

@@ -16,6 +16,7 @@ from tlbench.results.rounding import fixed, settled, significant, tiers
 from tlbench.results.standings import Harm, Standing
 from tlbench.results.stats import Estimate
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import TaskName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +207,7 @@ def suite(grid: Grid, changed: set[str]) -> str:
         if not np.isnan(grid.value[i]).all():
             cells = [_cell(grid, int(i), t, seeds[i, t], means[i, t]) for t in range(len(grid.tasks))]
             rows.append([grid.methods[i] + DAGGER * (grid.methods[i] in changed), *cells])
-    return markdown(["method", *(t.partition("/")[2] for t in grid.tasks)], rows, left=1)
+    return markdown(["method", *(TaskName.parse(t).pair for t in grid.tasks)], rows, left=1)
 
 
 COSTS = (

@@ -50,6 +50,9 @@ def run(
         bool, typer.Option("--changed-data", help="Accept data that differ from the board's.")
     ] = False,
     sandbox: Sandbox = "auto",
+    on: Annotated[
+        str, typer.Option(help="Where cells run: local, or fresh (a new Python process a cell, to debug).")
+    ] = "local",
     plan_only: Annotated[Path | None, typer.Option(help="Write the cells still to run to this file and stop.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and run nothing.")] = False,
     as_json: AsJson = False,
@@ -75,7 +78,7 @@ def run(
         raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
     options = Options(
         results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp,
-        bf16_features, sandbox,
+        bf16_features, sandbox, on=on,
     )  # fmt: skip
     if dry_run:
         run.forecast(request, options, as_json)

@@ -25,6 +25,7 @@ from tlbench.results import archive
 from tlbench.results.store import Store
 from tlbench.tasks import grids, registry, split_digests
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 FOLDER, ABOUT, DIGESTS = "editions", "edition.json", "digests.json"
 OPEN = "open"  # the name of the edition in the making
@@ -120,7 +121,7 @@ class Edition:
 
     def ranks(self, task: str) -> bool:
         """Whether every method of classification can be asked about a task."""
-        known = self.suite(task.partition("/")[0])
+        known = self.suite(suite_of(task))
         return known is not None and known.same_task and known.regime == "classification"
 
     def differs(self, suite: str, where: str, digest: str) -> bool:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlbench.methods.references import held_at
 from tlbench.methods.versions import coded
 from tlbench.results import archive
 from tlbench.results.editions import Edition
 from tlbench.results.row import Row
 from tlbench.results.store import Store
 from tlbench.tasks import split_digests
+from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import TaskName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +92,14 @@ def _coded(table: pa.Table) -> pa.Table:
 
 def by_itself(task: str) -> str:
     """'suite/source-target' -> 'suite/target': how rows of methods that ignore the source name the task."""
-    suite, _, domains = task.partition("/")
-    return f"{suite}/{domains.rpartition('-')[2]}"
+    return str(TaskName.parse(task).without_sources())
+
+
+def places(method: str, task: str, budget: Budget) -> tuple[tuple[str, Budget], ...]:
+    """The tasks and budgets that a method's rows may bear when it is asked about one, the likeliest first: what the
+    method ignores was taken away when the row was made, so that one row answers for all of it."""
+    at = held_at(method, budget)
+    return (by_itself(task), at), (task, at), (task, budget)
 
 
 def standing(frame: pd.DataFrame, edition: Edition = OPEN, ranked: bool = True) -> pd.DataFrame:

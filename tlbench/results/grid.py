@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.methods.references import REFERENCES, SOURCE_ONLY, TARGET_FULL
+from tlbench.methods.references import REFERENCES, TARGET_FULL, held_at
 from tlbench.results.editions import Edition
 from tlbench.results.frame import OPEN, by_itself, words
 from tlbench.results.stats import two_way, two_way_packed
 from tlbench.tasks.card import FULL, Budget
+from tlbench.tasks.task_name import suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +70,10 @@ def of(frame: pd.DataFrame, budget: Budget, edition: Edition = OPEN) -> Grid:
     """The grid of one budget: every task that has its reference there."""
     reference = edition.protocol.reference_at(budget)
     method, at = words(frame["method"]), words(frame["budget"])
-    everywhere = ((method == SOURCE_ONLY) & (at == "0")) | ((method == TARGET_FULL) & (at == FULL))
-    own = frame[(at == str(budget)) | everywhere]
+    bears = at == str(budget)
+    for m in (m for m in set(method) if held_at(m, budget) != budget):
+        bears |= (method == m) & (at == str(held_at(m, budget)))
+    own = frame[bears]
     task = words(own["task"])
     places = {name: np.asarray(rows) for name, rows in own.groupby(task, sort=False).indices.items()}
     paired = (words(own["budget"]) == str(budget)) & (words(own["sources"]) != "")
@@ -107,7 +110,7 @@ def _filled(budget: Budget, edition: Edition, pairs: Sequence[str], tables: Sequ
 
     return Grid(
         budget, tuple(methods), tuple(family[m] for m in methods), tuple(pairs),
-        tuple(edition.family(pair.partition("/")[0]) for pair in pairs),
+        tuple(edition.family(suite_of(pair)) for pair in pairs),
         tuple(str(t["paradigm"].iloc[0]) for t in tables), tuple(seeds),
         value, imputed, over(reference), over(POOLED) if budget else np.full(shape, np.nan),
         estimate[0], estimate[1], estimate[2], constant(CHANCE), constant(TARGET_FULL), reference,

@@ -9,13 +9,14 @@ from functools import cached_property
 
 from tlbench.errors import Mistake, suggest
 from tlbench.methods.method import shipped
-from tlbench.methods.references import REFERENCES, held_at
+from tlbench.methods.references import REFERENCES
 from tlbench.results import frame
 from tlbench.results.editions import OPEN, Edition
 from tlbench.results.row import DEFAULT, Row
 from tlbench.results.run_table import Asked
 from tlbench.tasks import card
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import TaskName, suite_of
 
 Seeds = dict[int, Row]
 
@@ -77,8 +78,7 @@ class Index:
 
     def cells(self, method: str, task: str, budget: Budget) -> Seeds:
         """Seed -> row of a method on a task; what the method ignores was taken away when it was run."""
-        at = held_at(method, budget)
-        places = [(method, frame.by_itself(task), at), (method, task, at), (method, task, budget)]
+        places = [(method, *place) for place in frame.places(method, task, budget)]
         return next((self.held[p] for p in places if p in self.held), {})
 
     def asked(self, method: str, task: str, budget: Budget) -> Asked:
@@ -99,10 +99,9 @@ class Index:
         """
         found: list[str] = []
         for name in names:
-            suite, _, pair = name.partition("/")
-            own = [t for t in self.tasks if t == name or (t.startswith(f"{suite}/") and pair in ("", _target(t)))]
+            own = [t for t in self.tasks if t == name or _means(TaskName.parse(name), TaskName.parse(t))]
             if not own:
-                known = [*self.tasks, *{t.partition("/")[0] for t in self.tasks}]
+                known = [*self.tasks, *{suite_of(t) for t in self.tasks}]
                 raise Mistake(f"no rows of a task {name!r}{self._where}{suggest(name, known)}")
             found += own
         return list(dict.fromkeys(found)) if names else self.tasks
@@ -130,5 +129,6 @@ class Index:
         return f" in edition {self.edition.name} (--edition {OPEN} has the store's own)" if self.edition.frozen else ""
 
 
-def _target(task: str) -> str:
-    return task.rpartition("-")[2]
+def _means(name: TaskName, task: TaskName) -> bool:
+    """Whether a suite, or a target in it, is a task's."""
+    return name == task.without_sources() or name == TaskName(task.suite)

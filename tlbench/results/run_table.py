@@ -15,6 +15,7 @@ from tlbench.results.rounding import fixed
 from tlbench.results.row import Row
 from tlbench.results.stats import Estimate, over_seeds, two_way, verdict
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 UNJUDGED = ("–", "reference", "skyline")
 
@@ -137,7 +138,7 @@ def suite_lines(asked: Iterable[Asked]) -> list[Line]:
     """The mean over a suite's tasks for each (budget, method), where there are several."""
     groups: dict[tuple[str, Budget, str], list[Asked]] = defaultdict(list)
     for a in asked:
-        groups[a.task.partition("/")[0], a.budget, a.method].append(a)
+        groups[suite_of(a.task), a.budget, a.method].append(a)
     return [_suite_line(*key, group) for key, group in groups.items() if len(group) > 1]
 
 

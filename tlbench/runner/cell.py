@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlbench.methods.method import Description
@@ -11,13 +11,15 @@ from tlbench.tasks.card import Budget, Task
 
 @dataclass(frozen=True)
 class Cell:
-    """The smallest thing that is measured. Made by `plan`, which has taken away what the method ignores."""
+    """The smallest thing that is measured. `plan.cell` makes it and takes away what the method ignores, so that cells
+    which cannot differ are equal; one that was asked for at several places keeps the first."""
 
     task: Task
     method: Description
     budget: Budget
     seed: int
     trial: int | None = None  # of the method's search; its predictions are kept for a rule of selection
+    asked: tuple[Task, Budget] | None = field(default=None, compare=False)  # what it was asked for; None: as it is
 
     @property
     def label(self) -> str:

@@ -14,8 +14,8 @@ from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.runner import task_data
 from tlbench.runner.cell import Cell
+from tlbench.runner.executors import Executor
 from tlbench.runner.task_data import Place, Samples
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import split as splits
 from tlbench.tasks.card import Budget, Card, Task
 from tlbench.tasks.episodes import EpisodicSplit
@@ -86,7 +86,7 @@ class Bench(Samples):
         net, pretrained = self.net(task), self.backbone(task.card)
         return None if pretrained is None or ("weights" in net and net["weights"] is None) else pretrained.digest
 
-    def job(self, cell: Cell, workers: Workers, folder: Path) -> dict[str, Any]:
+    def job(self, cell: Cell, workers: Executor, folder: Path) -> dict[str, Any]:
         """What the cell's worker is given: paths of arrays without names, indices, the shots' labels, the network."""
         task, card, seed = cell.task, cell.task.card, cell.seed
         split = self.split(task, seed)
@@ -135,7 +135,7 @@ class Bench(Samples):
             "amp": self.conditions.amp,
         }
 
-    def _large_unlabeled(self, place: Place, split: Split, workers: Workers) -> str | None:
+    def _large_unlabeled(self, place: Place, split: Split, workers: Executor) -> str | None:
         """The unlabelled inputs in a file of their own where the worker could not hold a copy."""
         if task_data.row_bytes(self._inputs(place, workers)) * len(split.unlabeled) <= task_data.LARGE:
             return None

@@ -14,14 +14,14 @@ from tlbench.methods import versions
 from tlbench.methods.digest import description_digest
 from tlbench.methods.method import Description, shipped
 from tlbench.methods.references import BESIDE, REFERENCES
+from tlbench.runner.executors import Executor
 from tlbench.runner.sandbox.sandbox import Limits
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks.split import sha
 
 SHARED_FIELDS = ("steps", "batch")  # the budget of compute: what is set for a method is set for its references
 
 
-def describe(names: Sequence[str], settings: dict[str, str], workers: Workers) -> dict[str, Description]:
+def describe(names: Sequence[str], settings: dict[str, str], workers: Executor) -> dict[str, Description]:
     """The descriptions of methods under `--set`, each checked by the worker that imports it.
 
     A setting goes to every named method that has its field; `steps` and `batch` go to the references too.
@@ -42,7 +42,7 @@ def describe(names: Sequence[str], settings: dict[str, str], workers: Workers) -
     return configured
 
 
-def described(spec: str, settings: dict[str, str], workers: Workers, limits: Limits | None = None) -> Description:
+def described(spec: str, settings: dict[str, str], workers: Executor, limits: Limits | None = None) -> Description:
     """From the cache for a baseline whose code has not changed, else from a worker.
 
     Raises:

@@ -13,16 +13,16 @@ from tlbench.results.editions import Edition
 from tlbench.results.row import DEFAULT, Row
 from tlbench.results.run_table import Asked, Gap, Line, gap, line, suite_lines
 from tlbench.results.store import Store, default_folder
-from tlbench.runner import descriptions
+from tlbench.runner import descriptions, places
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.plan import Entry, Plan, Request, check_bf16, check_request, check_rules
 from tlbench.runner.sandbox.sandbox import Limits, memory_share, resolve
 from tlbench.runner.selection import rules
 from tlbench.runner.selection.rules import Reduction, Rule
 from tlbench.runner.sweep import Sweep, default_jobs, resolve_device, threads_for
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks.card import Budget
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Options:
     jail: str = "auto"  # 0, 1 or 2: how far a method's process is confined; auto: the higher of 0 and 1 that there is
     predictions: Path | None = None  # a folder for every cell's answers to the test samples; None keeps none
     edition: Edition = field(default_factory=Edition)  # whose arithmetic is the board's
+    on: str = places.DEFAULT  # where cells run; see `places`
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Outcome:
 Tell = Callable[[int, int, float | None, str], None]
 
 
-def prepared(request: Request, options: Options, workers: Workers, progress: Any = None) -> tuple[Plan, Bench]:
+def prepared(request: Request, options: Options, workers: Executor, progress: Any = None) -> tuple[Plan, Bench]:
     """A request's plan, and the bench to run it on."""
     check_request(request)
     for rule in request.rules:
@@ -78,7 +79,7 @@ def prepared(request: Request, options: Options, workers: Workers, progress: Any
     return plan, here
 
 
-def settled(options: Options, device: str, workers: Workers) -> str:
+def settled(options: Options, device: str, workers: Executor) -> str:
     """Under `auto`, whether a process that is locked up can use the GPU; where its driver needs more, level 0.
 
     Returns:
@@ -107,14 +108,14 @@ def bench(options: Options, progress: Any = None) -> Bench:
     return Bench(conditions, progress or (lambda what, done, of: None))
 
 
-def started(options: Options, modules: Sequence[str] = (), threads: int = 1) -> Workers:
-    """Workers that confine as the options say.
+def started(options: Options, modules: Sequence[str] = (), threads: int = 1) -> Executor:
+    """The executor that the options name, which confines methods as they say.
 
     Raises:
-        Mistake: this machine cannot.
+        Mistake: there is no such place, or this machine cannot confine so.
     """
     hidden = [options.results or default_folder(), *([options.data_root] if options.data_root else [])]
-    return Workers(modules=modules, threads=threads, jail=resolve(options.jail)[0], hidden=hidden)
+    return places.executor(options.on, modules=modules, threads=threads, jail=resolve(options.jail)[0], hidden=hidden)
 
 
 def execute(request: Request, options: Options, tell: Tell | None = None, progress: Any = None) -> Outcome:
@@ -172,7 +173,7 @@ def gaps(tables: Sequence[Sequence[Asked]]) -> list[Gap]:
 
 
 def swept(
-    cells: Sequence[Cell], bench: Bench, store: Store, workers: Workers, options: Options, tell: Tell | None = None
+    cells: Sequence[Cell], bench: Bench, store: Store, workers: Executor, options: Options, tell: Tell | None = None
 ) -> Sweep:
     """Run those of the cells that the store lacks."""
     jobs = options.jobs or default_jobs(bench.conditions.device)

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.errors import Mistake
+from tlbench.runner.executors import Executor, usable_cores
 from tlbench.runner.sandbox.sandbox import Limits
-from tlbench.runner.worker.local import Workers, usable_cores
 
 TICK = os.sysconf("SC_CLK_TCK")
 CPU_SMALL = 8  # cores, at most, of what is called a small machine
 MOST_BUSY = 0.25  # cores that others may keep busy beside a cell
 PROC = Path("/proc")
+RUNNERS = {b"tlbench.runner.worker.server", b"tlbench.runner.worker.once"}  # modules of the processes that run jobs
 TRIAD = 1 << 24  # numbers in an array of the triad
 
 
-def calibrated(workers: Workers, device: str, threads: int, whole: bool = True) -> dict[str, float]:
+def calibrated(workers: Executor, device: str, threads: int, whole: bool = True) -> dict[str, float]:
     """Seconds of each probe, measured in a worker's child as a cell is.
 
     Raises:
@@ -64,7 +65,7 @@ def machine_class(device: str, gpu: str | None, cores: int) -> str:
     return "cpu-small" if cores <= CPU_SMALL else "cpu-server"
 
 
-def about(workers: Workers, device: str) -> dict[str, Any]:
+def about(workers: Executor, device: str) -> dict[str, Any]:
     """The columns that say what a session computes with; those of a GPU are null without one."""
     report = workers.ask({"kind": "device"})
     on_gpu = device.startswith("cuda")
@@ -118,12 +119,12 @@ def others(before: Look, after: Look, cell_s: float, wall_s: float, threads: int
 
 
 def other_runs(proc: Path = PROC) -> int:
-    """Worker servers of tlbench on this machine that are not this process's own."""
+    """Processes that run jobs of tlbench on this machine and are not this process's own."""
     found = 0
     for folder in proc.glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            forked = b"tlbench.runner.worker.server" in (proc / str(parent) / "cmdline").read_bytes().split(b"\0")
-            found += b"tlbench.runner.worker.server" in words and not forked and parent != os.getpid()
+            forked = RUNNERS & {*(proc / str(parent) / "cmdline").read_bytes().split(b"\0")}
+            found += bool(RUNNERS & {*words}) and not forked and parent != os.getpid()
     return found

@@ -16,9 +16,9 @@ from tlbench.methods.references import BESIDE, REFERENCES, SOURCE_ONLY, TARGET_O
 from tlbench.results.row import DEFAULT
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.selection import search
 from tlbench.runner.task_data import native_bf16
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import grids, loaders, registry
 from tlbench.tasks.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL, IMAGE_LOADERS, Budget, Card, Task
 from tlbench.tasks.datasets import pretrained
@@ -132,7 +132,7 @@ def check_rules(rules: Sequence[str], conditions: Conditions) -> None:
         raise Mistake(f"--rule {chosen[0]}: rows of {option} are on no board, and those of a choice are; leave one out")
 
 
-def check_bf16(bench: Bench, tasks: Sequence[Task], workers: Workers) -> list[str]:
+def check_bf16(bench: Bench, tasks: Sequence[Task], workers: Executor) -> list[str]:
     """What to tell of bfloat16 features that a command declares.
 
     Raises:
@@ -251,11 +251,12 @@ def cell(task: Task, method: Description, budget: Budget, seed: int, trial: int 
 
     A skyline has every label at every budget. The shots of episodes are in them, and cannot be taken away.
     """
+    asked = (task, budget)
     if "sources" in method.ignores:
         task = task.without_sources()
     if task.card.regime != "episodes":
         budget = FULL if "every label" in method.needs else 0 if "shots" in method.ignores else budget
-    return Cell(task, method, budget, seed, trial)
+    return Cell(task, method, budget, seed, trial, asked)
 
 
 def reference_of(c: Cell) -> tuple[str, Task, Budget]:

@@ -12,8 +12,8 @@ from tlbench import PROTOCOL
 from tlbench.results.row import Row
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Ended
 from tlbench.runner.scoring import scored
-from tlbench.runner.worker.local import Ended
 from tlbench.tasks.episodes import EpisodicSplit
 
 OWN = ("setup_s", "fit_s", "predict_s", "rest_s")  # what a job says it spent its life with; the rest holds the extras

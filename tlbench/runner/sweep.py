@@ -26,9 +26,9 @@ from tlbench.runner import plan, record, scoring
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Ended, Executor, ServerDied, forget, usable_cores
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.selection import search
-from tlbench.runner.worker.local import Ended, ServerDied, Workers, forget, usable_cores
 from tlbench.tasks.card import Budget, Task
 
 
@@ -37,14 +37,14 @@ class Sweep:
     """A list of cells on its way into a store.
 
     Args:
-        jobs: cells at the same time
+        jobs: cells at the same time, of those that the place has slots for
         tell: called with (done, of, seconds left or None, label) whenever something ended
     """
 
     cells: Sequence[Cell]
     bench: Bench
     store: Store
-    workers: Workers
+    workers: Executor
     jobs: int = 1
     limits: Limits = field(default_factory=Limits)
     retry_failed: bool = False
@@ -55,6 +55,9 @@ class Sweep:
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _references: dict[tuple[str, Task, Budget], list[Cell]] | None = None
     _idle_deaths: int = 0  # of the server, one after the other, with nothing to blame
+
+    def __post_init__(self) -> None:
+        self.jobs = min(self.jobs, self.workers.slots or self.jobs)
 
     def missing(self) -> list[Cell]:
         """The cells without a row, or without the predictions that are to be kept; with `retry_failed`, also those

@@ -23,9 +23,9 @@ from tlbench import cache
 from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.runner.cell import Cell, Conditions
+from tlbench.runner.executors import Executor, forget
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.worker import text_encoding
-from tlbench.runner.worker.local import Workers, forget
 from tlbench.tasks import episodes, loaders, split_digests
 from tlbench.tasks import split as splits
 from tlbench.tasks.card import IMAGE_LOADERS, Card, Task
@@ -92,7 +92,7 @@ def raw_key(domain: Domain, transform: Transform | None) -> str:
     return transform.key(order) if transform else sha("inputs", VERSION, order, "as they are")
 
 
-def arrays(domain: Domain, transform: Transform | None, workers: Workers, device: str, progress: Progress) -> Array:
+def arrays(domain: Domain, transform: Transform | None, workers: Executor, device: str, progress: Progress) -> Array:
     """(n, *shape) inputs in the domain's own order, memory-mapped; computed now where they are not cached.
 
     Raises:
@@ -126,7 +126,7 @@ def standardized(x: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _extract(
-    domain: Domain, transform: Transform, out: Path, workers: Workers, device: str, progress: Progress
+    domain: Domain, transform: Transform, out: Path, workers: Executor, device: str, progress: Progress
 ) -> None:
     workers = workers.outside()
     folder = workers.folder()
@@ -243,7 +243,7 @@ class Samples:
         """Digests of what a task's sources hold."""
         return tuple(self._content(self._place(task.card, name, seed)) for name in task.sampled)
 
-    def prepare(self, cells: Iterable[Cell], workers: Workers) -> None:
+    def prepare(self, cells: Iterable[Cell], workers: Executor) -> None:
         """Decode and extract what the cells need, while no cell runs: it takes all cores."""
         needed = {
             self._place(c.task.card, name, c.seed): None for c in cells for name in (*c.task.sampled, c.task.target)
@@ -252,15 +252,15 @@ class Samples:
             if not loaders.drawn_anew(*place[:2]):
                 self._inputs(place, workers)
 
-    def _inputs(self, place: Place, workers: Workers) -> np.ndarray[Any, Any]:
+    def _inputs(self, place: Place, workers: Executor) -> np.ndarray[Any, Any]:
         domain, transform = self.domain(*place), self.transform(place[0])
         return arrays(domain, transform, workers, self.conditions.device, self.progress)
 
-    def _packed(self, place: Place, rows: splits.Indices, role: str, workers: Workers) -> Path:
+    def _packed(self, place: Place, rows: splits.Indices, role: str, workers: Executor) -> Path:
         return pack(self._inputs(place, workers), rows, self._raw_key(place), role)
 
     def _source(
-        self, place: Place, target: Place, split: Split, workers: Workers
+        self, place: Place, target: Place, split: Split, workers: Executor
     ) -> tuple[dict[str, str], splits.Indices, tuple[str, ...]]:
         """Paths of a source's arrays, the positions of its training rows there, its classes."""
         published = place[0].protocol == "published"
@@ -278,14 +278,14 @@ class Samples:
             )
         return paths, self._untested[place, target], domain.classes
 
-    def held_back(self, cell: Cell, workers: Workers) -> dict[str, Any]:
+    def held_back(self, cell: Cell, workers: Executor) -> dict[str, Any]:
         """Paths of the inputs that a rule of selection may look at, and their labels: the validation part of each
         source that has the target's classes, and the oracle's part of the target."""
         if (cell.task, cell.seed) not in self._held:
             self._held[cell.task, cell.seed] = self._held_back(cell.task, cell.seed, workers)
         return self._held[cell.task, cell.seed]
 
-    def _held_back(self, task: Task, seed: int, workers: Workers) -> dict[str, Any]:
+    def _held_back(self, task: Task, seed: int, workers: Executor) -> dict[str, Any]:
         card, split = task.card, self.split(task, seed)
         target, oracle = split.domain, split.partition.oracle_val
         place = self._place(card, task.target, seed)
@@ -305,7 +305,7 @@ class Samples:
             "oracle_y": target.y[oracle],
         }
 
-    def unlabeled(self, cell: Cell, most: int, workers: Workers) -> np.ndarray[Any, Any]:
+    def unlabeled(self, cell: Cell, most: int, workers: Executor) -> np.ndarray[Any, Any]:
         """The first unlabelled inputs of a cell, at most `most`."""
         place = self._place(cell.task.card, cell.task.target, cell.seed)
         taken: np.ndarray[Any, Any] = self._inputs(place, workers)[self.split(cell.task, cell.seed).unlabeled[:most]]

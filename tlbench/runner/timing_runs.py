@@ -15,10 +15,10 @@ from tlbench.results.timings import COLUMNS, Timing, Timings, is_noisy
 from tlbench.runner import descriptions, machine, record
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor, ServerDied, forget
 from tlbench.runner.plan import Plan, Request, refusal
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.sweep import provenance
-from tlbench.runner.worker.local import ServerDied, Workers, forget
 
 SEEDS = (0, 1, 2)  # the repeats
 CLOCKS = ("setup_s", "rest_s", "child_s")  # of a worker's report, that a row has no columns for
@@ -47,7 +47,7 @@ class Session:
     """Times cells; `run` stores them. `failed` and `refused` say of each cell that has no timing why."""
 
     bench: Bench
-    workers: Workers
+    workers: Executor
     limits: Limits
     tell: Tell = field(default=lambda done, of, left, label: None)
     failed: list[str] = field(default_factory=list)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from tlbench.data import Recipe, Regime
 from tlbench.errors import Mistake, position, suggest
+from tlbench.tasks.task_name import TaskName, split_sources
 
 Loader = Literal[
     "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
@@ -305,7 +306,7 @@ def _pairs(c: Card) -> list[tuple[tuple[str, ...], str]]:
     if c.domains:
         return [((s,), t) for s, t in permutations(c.domains, 2)]
     if c.pairs:
-        return [(tuple(s.split("+")), t) for s, t in c.pairs]
+        return [(split_sources(s), t) for s, t in c.pairs]
     return [(c.sources, c.target or "")]
 
 
@@ -320,8 +321,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        pair = "-".join(["+".join(self.sources), self.target]) if self.sources else self.target
-        return f"{self.card.name}/{pair}"
+        return str(TaskName(self.card.name, self.sources, self.target))
 
     @property
     def sampled(self) -> tuple[str, ...]:

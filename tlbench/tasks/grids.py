@@ -6,17 +6,16 @@ nobody's rank.
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
-from tlbench.errors import Mistake, suggest
 from tlbench.tasks import registry
 from tlbench.tasks.card import Budget, Task
+from tlbench.tasks.toml_folder import TomlFolder
 
+GRIDS = TomlFolder("grids", "--grid: unknown grid {name!r}")
 BOARD = "core"  # the grid that the board ranks on
 
 
@@ -50,11 +49,9 @@ class Named(BaseModel):
         return tuple(task for task in self.tasks if budget in self.budgets(task))
 
 
-@cache
 def grids() -> dict[str, Path]:
     """Name -> file of every grid that ships."""
-    folder = Path(str(files("tlbench_tasks"))) / "grids"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    return GRIDS.files()
 
 
 def named(name: str | Named) -> Named:
@@ -68,10 +65,8 @@ def named(name: str | Named) -> Named:
 
 @cache
 def _read(name: str) -> Named:
-    known = grids()
-    if name not in known:
-        raise Mistake(f"--grid: unknown grid {name!r}{suggest(name, known)}")
-    return Named(**tomllib.loads(known[name].read_text(encoding="utf-8")))
+    values, _ = GRIDS.read(GRIDS.file(name))
+    return Named(**values)
 
 
 def tasks(grid: Named) -> list[Task]:

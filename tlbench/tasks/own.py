@@ -26,6 +26,7 @@ import numpy as np
 from tlbench.data import IMAGE_SUFFIXES
 from tlbench.errors import Mistake, position, suggest
 from tlbench.tasks.datasets.pretrained import weights_file
+from tlbench.tasks.task_name import split_sources
 
 KIND = {  # what each loader that is found by looking gives
     "images": "images", "texts": "texts", "jsonl": "texts", "table": "numbers", "mat": "numbers",
@@ -243,7 +244,7 @@ def _are_texts(held: Any) -> bool:
 
 def _split(draft: Draft, sources: str) -> list[str]:
     """The sources of a pair: 'a+b' are two, unless there is such a path."""
-    return [sources] if draft.place(sources).exists() else sources.split("+")
+    return [sources] if draft.place(sources).exists() else [*split_sources(sources)]
 
 
 def _is_path(draft: Draft, ref: str) -> bool:

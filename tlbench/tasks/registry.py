@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from tlbench.errors import Mistake, position, suggest
 from tlbench.tasks import own
 from tlbench.tasks.card import Card, Task, tasks_of, validated
+from tlbench.tasks.task_name import suite_of
+from tlbench.tasks.toml_folder import CARDS, TomlFolder
+
+SUITES = TomlFolder("", "unknown task {name!r}", "a task's name or a card's path")
 
 
-@cache
 def card_files() -> dict[str, Path]:
     """Name -> file of every card that ships with tlbench."""
-    folder = Path(str(files("tlbench_tasks")))
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    return SUITES.files()
 
 
 def ships(file: Path) -> bool:
     """Whether a card is one of tlbench's, which say everything themselves."""
-    return file.resolve().parent == Path(str(files("tlbench_tasks"))).resolve()
+    return file.resolve().parent == CARDS.resolve()
 
 
 @cache
@@ -32,14 +32,7 @@ def read(file: Path) -> Card:
         Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that ships;
             with file and line.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); give a task's name or a card's path") from None
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Mistake(f"{file}: not valid TOML: {error}") from None
+    values, text = SUITES.read(file)
     if not ships(file):
         try:
             values = own.completed(values, file, text, Card.model_fields)
@@ -60,14 +53,12 @@ def find(name: str) -> list[Task]:
     """
     if name.endswith(".toml"):
         return tasks_of(read(Path(name)), str(Path(name).resolve()))
-    suite, _, pair = name.partition("/")
-    known = card_files()
-    if suite not in known:
-        raise Mistake(f"unknown task {name!r}{suggest(suite, known)}")
-    tasks = tasks_of(read(known[suite]))
+    suite = suite_of(name)
+    tasks = tasks_of(read(SUITES.file(suite, name)))
+    pair = name[len(suite) + 1 :]
     if not pair:
         return tasks
-    chosen = [task for task in tasks if task.name == name] or [task for task in tasks if task.target == pair]
+    chosen = [task for task in tasks if task.name == name] or [t for t in tasks if t.without_sources().name == name]
     if not chosen:
         raise Mistake(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
     return chosen
@@ -75,7 +66,7 @@ def find(name: str) -> list[Task]:
 
 def named(name: str, file: str = "") -> Task:
     """The one task of a name that a plan or a row holds; `suite/target` is the task without its sources."""
-    card = read(Path(file)) if file else find(name.partition("/")[0])[0].card
+    card = read(Path(file)) if file else find(suite_of(name))[0].card
     tasks = tasks_of(card, file)
     for task in (*tasks, *(t.without_sources() for t in tasks)):
         if task.name == name:

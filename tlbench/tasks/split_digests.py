@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from tlbench.errors import Mistake
 from tlbench.tasks.card import Card
 from tlbench.tasks.registry import card_files, read
 from tlbench.tasks.split import Split, content_digest
+from tlbench.tasks.toml_folder import CARDS
 
 SIZES = "sizes"
 REMEDY = "check with `tlbench data verify`, or run on them all the same with --changed-data"
 
 
 def folder() -> Path:
-    return Path(str(files("tlbench_tasks"))) / "splits"
+    return CARDS / "splits"
 
 
 @cache

@@ -21,8 +21,8 @@ from tlbench.errors import Mistake
 from tlbench.methods import versions
 from tlbench.methods.method import shipped
 from tlbench.methods.versions import NETWORKS, TOOLKIT, Answers
+from tlbench.runner.executors import Executor, forget
 from tlbench.runner.sandbox.sandbox import Limits
-from tlbench.runner.worker.local import Workers, forget
 
 TOLERANCE = 2e-7  # of the largest centred score; `tests/test_answers.py` measures noise below a tenth of that
 LIMITS = Limits(seconds=600, memory_mib=8192)
@@ -60,7 +60,7 @@ def names() -> list[str]:
     return [*shipped(), TOOLKIT, NETWORKS]
 
 
-def asked(methods: Sequence[str], workers: Workers, tell: Callable[[int, str], None]) -> dict[str, Answers]:
+def asked(methods: Sequence[str], workers: Executor, tell: Callable[[int, str], None]) -> dict[str, Answers]:
     """Methods' answers as they are now, one method a core at a time.
 
     Args:
@@ -72,7 +72,7 @@ def asked(methods: Sequence[str], workers: Workers, tell: Callable[[int, str], N
     found: dict[str, Answers] = {}
     todo, running = list(reversed(methods)), dict[int, str]()
     while todo or running:
-        while todo and len(running) < workers.cores:
+        while todo and len(running) < (workers.slots or workers.cores):
             name = todo.pop()
             running[
                 workers.submit(

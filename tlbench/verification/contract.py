@@ -14,13 +14,13 @@ from tlbench.errors import Mistake, suggest
 from tlbench.methods import method as methods
 from tlbench.methods.method import Description
 from tlbench.results.store import Store
-from tlbench.runner import descriptions, plan
+from tlbench.runner import descriptions, places, plan
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.sandbox.sandbox import Limits, memory_share
 from tlbench.runner.sweep import Sweep, default_jobs, threads_for
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import card, registry
 from tlbench.tasks.card import Budget, Task
 from tlbench.verification.promises import PROMISES
@@ -57,7 +57,7 @@ class Examination:
 
     spec: str
     settings: Mapping[str, str]
-    workers: Workers
+    workers: Executor
     described: Description | None = None
     unfit: str = ""  # why it cannot be described
 
@@ -172,11 +172,12 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
         return
     limits = Limits(d.seconds or HARNESS.seconds, d.memory_mib or memory_share(jobs))
     bench = Bench(Conditions(threads=threads_for(jobs)))
-    asked = [(plans.cell(task, d, k, 0), k) for task, k in cells]
+    asked = [plans.cell(task, d, k, 0) for task, k in cells]
     with tempfile.TemporaryDirectory(prefix="tlbench-check-") as folder:
         store = Store(Path(folder))
-        Sweep([c for c, _ in asked if not plan.refusal(c)], bench, store, e.workers, jobs, limits).run()
-        for c, k in asked:
+        Sweep([c for c in asked if not plan.refusal(c)], bench, store, e.workers, jobs, limits).run()
+        for c in asked:
+            _, k = c.asked or (c.task, c.budget)
             yield Finding(
                 c.task.name,
                 f"works on {c.task.name} with {k} label{'s' * (k != 1)} a class",
@@ -205,7 +206,7 @@ def check_method(
     """
     named = [(t, k) for name in tasks for t in registry.find(name) for k in t.card.quick.budgets]
     shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
-    with Workers(modules=[*PRELOADED, *shipped]) as workers:
+    with places.executor(modules=[*PRELOADED, *shipped]) as workers:
         e = Examination(spec, settings, workers)
         for name in promises or PROMISES:
             yield (finding := e.promised(name))

@@ -7,9 +7,7 @@ rows (methods). `tlbench reproduce` runs them.
 from __future__ import annotations
 
 import math
-import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 from tlbench.errors import Mistake, suggest
 from tlbench.tasks import card as cards
 from tlbench.tasks import registry
-from tlbench.tasks.card import FULL, Budget, Card, Task, validated
+from tlbench.tasks.card import Budget, Card, Task, validated
 from tlbench.tasks.split import sha
+from tlbench.tasks.task_name import TaskName
+from tlbench.tasks.toml_folder import TomlFolder
 
+TABLES = TomlFolder("published", "reproduce {name}: no table is called that")
 Setting = str | int | float | bool
 
 
@@ -92,11 +93,11 @@ class Table(BaseModel):
         Raises:
             Mistake: no task of the card is called that.
         """
-        pair, _, k = column.partition("@")
-        found = {t.name.partition("/")[2]: t for t in cards.tasks_of(self.adapted(entry))}
-        if pair not in found:
-            raise Mistake(f"table {self.name}: {self.task} has no task {pair!r}{suggest(pair, found)}")
-        return found[pair], FULL if k == FULL else int(k or 0)
+        name = TaskName.parse(f"{self.task}/{column}")
+        found = {TaskName.parse(t.name).pair: t for t in cards.tasks_of(self.adapted(entry))}
+        if name.pair not in found:
+            raise Mistake(f"table {self.name}: {self.task} has no task {name.pair!r}{suggest(name.pair, found)}")
+        return found[name.pair], name.budget or 0
 
     def adapted(self, entry: Entry) -> Card:
         """The card under the published protocol and the row's own recipe.
@@ -110,11 +111,9 @@ class Table(BaseModel):
         return made.model_copy(update={"version": int(sha(made.model_dump_json())[:7], 16) + 1})
 
 
-@cache
 def tables() -> dict[str, Path]:
     """Name -> file of every table."""
-    folder = Path(str(files("tlbench_tasks"))) / "published"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    return TABLES.files()
 
 
 @cache
@@ -122,7 +121,6 @@ def read(name: str) -> Table:
     """Raises:
     Mistake: no such table, or a file that is none.
     """
-    if name not in tables():
-        raise Mistake(f"reproduce {name}: no table is called that{suggest(name, tables())}")
-    text = tables()[name].read_text(encoding="utf-8")
-    return validated(Table, {"name": name, **tomllib.loads(text)}, text, str(tables()[name]))
+    file = TABLES.file(name)
+    values, text = TABLES.read(file)
+    return validated(Table, {"name": name, **values}, text, str(file))

@@ -29,10 +29,10 @@ class Contract(Protocol):
 @pytest.fixture(scope="session")
 def tlbench_contract() -> Iterator[Contract]:
     """A function of a method's name, a promise's name and hyperparameters; one worker server for the session."""
-    from tlbench.runner.worker.local import Workers
+    from tlbench.runner import places
     from tlbench.verification.contract import BROKEN, PRELOADED, REFUSED, Examination
 
-    with Workers(modules=PRELOADED) as workers:
+    with places.executor(modules=PRELOADED) as workers:
         known: dict[tuple[str, tuple[tuple[str, str], ...]], Examination] = {}
 
         def demand(method: str, promise: str, **settings: object) -> None:

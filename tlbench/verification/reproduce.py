@@ -22,12 +22,12 @@ from tlbench.results.rounding import fixed, settled
 from tlbench.results.row import Row
 from tlbench.results.stats import over_seeds, two_way
 from tlbench.results.store import Store, default_folder
-from tlbench.runner import descriptions, plan
+from tlbench.runner import descriptions, places, plan
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.experiment import Options, Tell, preloaded, started, swept
 from tlbench.runner.sweep import default_jobs, resolve_device, threads_for
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import split_digests
 from tlbench.tasks.card import Task
 from tlbench.tasks.split import content_digest
@@ -244,7 +244,7 @@ class Reproduction:
             swept(cells, bench, store, workers, self.options, tell)
         return store
 
-    def _check_settings(self, workers: Workers) -> None:
+    def _check_settings(self, workers: Executor) -> None:
         """Raises:
         Mistake: a setting that no method of the tables has.
         """
@@ -255,7 +255,7 @@ class Reproduction:
             if key not in known:
                 raise Mistake(f"--set {key}={value}: no method of these tables has such a field{suggest(key, known)}")
 
-    def _cells(self, table: Table, bench: Bench, workers: Workers) -> list[Cell]:
+    def _cells(self, table: Table, bench: Bench, workers: Executor) -> list[Cell]:
         found, wanted = plan.Plan(), [(e, *table.task_of(e, c)) for e in table.row for c in table.columns]
         here = set(plan.present(found, list(dict.fromkeys(t for _, t, _ in wanted)), bench))
         self.notices += [n for n in found.notices if n not in self.notices]
@@ -296,7 +296,7 @@ def place(results: Path | None) -> Path:
     return top / "docs" / name if (top / "leaderboard.md").is_file() else folder(results) / name
 
 
-def described(entry: Entry, workers: Workers, settings: dict[str, str] | None = None) -> Description:
+def described(entry: Entry, workers: Executor, settings: dict[str, str] | None = None) -> Description:
     """The entry's method as the table sets it."""
     plain = descriptions.described(entry.method, {}, workers)
     fields = {f.name for f in plain.fields}
@@ -320,7 +320,7 @@ def _check_data(table: Table, task: Task, bench: Bench) -> None:
 
 def document(store: Store, file: Path, write: bool = True) -> bool:
     """Write the tables with what the store has of them to `file`. Returns whether it changes."""
-    with Workers() as workers:
+    with places.executor() as workers:
         text = render([(t, {e.label: described(e, workers) for e in t.row}) for t in every()], store)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     if text != before and write:

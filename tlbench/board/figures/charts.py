@@ -17,6 +17,7 @@ from tlbench.results.rounding import settled
 from tlbench.results.standings import UNRANKED
 from tlbench.results.wording import count, labels
 from tlbench.tasks.card import Budget
+from tlbench.tasks.task_name import suite_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +102,7 @@ def pareto(grid: Grid, found: Sequence[Point], timed: Sequence[str], file: Path)
 
 def _on(grid: Grid, timed: Sequence[str]) -> str:
     """What the two axes stand on: they are seldom of the same tasks."""
-    families, suites = set(grid.groups), {t.partition("/")[0] for t in timed}
+    families, suites = set(grid.groups), {suite_of(t) for t in timed}
     gain = f"gain: {count(len(grid.tasks), 'task')} of {count(len(families), 'dataset family', 'dataset families')}"
     where = ", ".join(timed) if len(timed) < 3 else f"{len(timed)} tasks of {', '.join(sorted(suites))}"
     return f"{gain} ({', '.join(sorted(families))}), {count(len(grid.seeds), 'seed')}\ntime: {where}"

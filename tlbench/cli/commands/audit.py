@@ -19,6 +19,7 @@ from tlbench.tasks import duplicates, loaders, registry
 from tlbench.tasks import split as splits
 from tlbench.tasks.card import Card, Task
 from tlbench.tasks.loaders import voc
+from tlbench.tasks.task_name import suite_of
 
 NAMED = 3  # examples of a kind that are printed
 COLUMNS = ("task", "source/test", "pool/test", "in source", "in pool", "conflicts", "empty boxes", "removed")
@@ -174,7 +175,7 @@ def show(names: Sequence[str], root: Path | None, as_json: bool) -> None:
         print(json.dumps({"findings": findings_, "passed_over": dict(passed)}, ensure_ascii=False))
     suites: dict[str, list[str]] = defaultdict(list)
     for task, why in passed if not as_json else ():
-        suites[task.partition("/")[0]].append(f"{task}: passed over: {why}")
+        suites[suite_of(task)].append(f"{task}: passed over: {why}")
     for suite, told in suites.items():
         whole = len(told) == len(registry.find(suite)) > 1
         lines = [f"{suite}: all {len(told)} tasks passed over: no data here"] if whole else told

@@ -13,18 +13,19 @@ from tlbench.errors import Mistake, suggest
 from tlbench.methods import method
 from tlbench.methods import method as methods
 from tlbench.methods.method import Description
-from tlbench.runner import descriptions
+from tlbench.runner import descriptions, places
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.runner.selection.rules import RULES
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import card, loaders, own, registry, split_digests
 from tlbench.tasks.card import CORE_BUDGETS, EXTENDED_BUDGETS, FULL
 from tlbench.tasks.datasets import fetch
 from tlbench.tasks.datasets import pretrained as backbone
 from tlbench.tasks.datasets.dataset import DatasetCard
 from tlbench.tasks.datasets.pretrained import weights_file
+from tlbench.tasks.task_name import suite_of
 
 NO_DOWNLOAD = {
     "embedded": "made from what tlbench's dependencies ship",
@@ -105,7 +106,9 @@ def _tasks() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
-    with Workers(modules=[f"tlbench_baselines.{name}" for name in methods.shipped()]) as workers:  # imported once
+    with places.executor(
+        modules=[f"tlbench_baselines.{name}" for name in methods.shipped()]
+    ) as workers:  # imported once
         return [_listed(descriptions.described(name, {}, workers)) for name in methods.shipped()] + _installed(workers)
 
 
@@ -113,7 +116,7 @@ def _listed(d: Description) -> dict[str, Any]:
     return {"name": d.name, "summary": f"{d.summary} [{d.family}]", "paper": d.paper}
 
 
-def _installed(workers: Workers) -> list[dict[str, Any]]:
+def _installed(workers: Executor) -> list[dict[str, Any]]:
     """Plugins, each described by a worker; a broken one with its error, beside the others."""
     found = []
     for name in method.installed():
@@ -156,11 +159,11 @@ def show(name: str, as_json: bool) -> None:
     Raises:
         Mistake: nothing is called that.
     """
-    suite, found = name.partition("/")[0], method.installed()
+    suite, found = suite_of(name), method.installed()
     if name not in found and (suite in registry.card_files() or name.endswith(".toml")):
         values = task_facts(name)
     elif name in methods.shipped() or name in found or ":" in name:
-        with Workers() as workers:
+        with places.executor() as workers:
             d = descriptions.described(name, {}, workers)
         fields = {f.name: f"{f.type}, {'the card decides' if f.default is None else f.default}" for f in d.fields}
         values = {**asdict(d), "fields": fields, "needs": list(d.needs), "ignores": list(d.ignores)}

@@ -14,10 +14,11 @@ import tlbench
 from tlbench import cache
 from tlbench.results import editions
 from tlbench.results.store import Store, default_folder
+from tlbench.runner import places
+from tlbench.runner.executors import usable_cores
 from tlbench.runner.machine import driver
 from tlbench.runner.sandbox import landlock, sandbox
 from tlbench.runner.task_data import native_bf16
-from tlbench.runner.worker.local import Workers, usable_cores
 from tlbench.tasks.datasets import fetch, pretrained
 from tlbench.tasks.datasets.pretrained import weights_file
 
@@ -27,7 +28,7 @@ ABOUT = {"native_bf16": " (makes --bf16-features fast; rows of the board have fl
 def examine(data_root: Path | None, results: Path | None) -> dict[str, Any]:
     """Everything as plain values; `missing` lists what a user may want to do something about."""
     folder = results or default_folder()
-    with Workers() as workers:
+    with places.executor() as workers:
         report = workers.ask({"kind": "device"})
     store = Store(folder)
     weights = {n: str(f) if (f := weights_file(n)) else None for n in pretrained.backbone_files()}

@@ -17,14 +17,13 @@ from tlbench.methods import versions
 from tlbench.results import editions, store
 from tlbench.results.run_table import as_json, unsettled
 from tlbench.results.store import Store, default_folder
-from tlbench.runner import descriptions, experiment
+from tlbench.runner import descriptions, experiment, places
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.experiment import Options, Outcome
 from tlbench.runner.plan import Request, check_bf16, read_plan, write_plan
 from tlbench.runner.sandbox.sandbox import resolve
 from tlbench.runner.sweep import Sweep, default_jobs
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import registry
 
 
@@ -209,7 +208,7 @@ def answers(names: Sequence[str], why: str | None) -> int:
     if unknown := [name for name in names if name not in guarded.names()]:
         raise Mistake(f"answers: no method {unknown[0]!r} ships{suggest(unknown[0], guarded.names())}")
     asked = list(names or guarded.names())
-    with Workers() as workers, bar() as shown:
+    with places.executor() as workers, bar() as shown:
         start = time.monotonic()
 
         def tell(done: int, name: str) -> None:

@@ -11,13 +11,13 @@ from tlbench.cli.commands.console import bar
 from tlbench.errors import Mistake
 from tlbench.results.store import default_folder
 from tlbench.results.timings import Timing, Timings, ratios
-from tlbench.runner import experiment, machine
+from tlbench.runner import experiment, machine, places
+from tlbench.runner.executors import usable_cores
 from tlbench.runner.experiment import Options
 from tlbench.runner.plan import Request
 from tlbench.runner.sandbox.sandbox import Limits, memory_share
 from tlbench.runner.sweep import resolve_device
 from tlbench.runner.timing_runs import Session, cells, refusals, requested
-from tlbench.runner.worker.local import Workers, usable_cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def calibrate(device: str, threads: int, json_wanted: bool) -> None:
     """Measure this machine and print what its probes say."""
     check_threads(threads)
     device = resolve_device(device)
-    with Workers(threads=threads) as workers:
+    with places.executor(threads=threads) as workers:
         about = machine.about(workers, device)
         probes = machine.calibrated(workers, device, threads)
     score = machine.score(probes)

@@ -21,11 +21,11 @@ from tlbench.results.row import DEFAULT, Row
 from tlbench.results.store import Store
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.selection import search
 from tlbench.runner.selection import validators as v
 from tlbench.runner.selection.leave_one_dataset_out import alone, gains
 from tlbench.runner.selection.search import UNLABELED_MOST, Kept
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks.metrics import accuracy
 from tlbench.tasks.split import sha
 
@@ -150,7 +150,7 @@ class Reduction:
 
     bench: Bench
     store: Store
-    workers: Workers
+    workers: Executor
     kept: dict[str, Kept | None] = field(default_factory=dict)
     _weights: dict[Any, Array] = field(default_factory=dict)
 

@@ -42,8 +42,8 @@ from numpy.typing import NDArray
 from tlbench.methods.method import Description, Field
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench, n_outputs
+from tlbench.runner.executors import Ended, Executor
 from tlbench.runner.scoring import read_scores
-from tlbench.runner.worker.local import Ended, Workers
 from tlbench.tasks.split import Indices, Split, hash_order, sha, target_name
 
 FEW, MANY = 8, 20  # trials of a method that takes gradient steps, and of one that does not; the default among them
@@ -145,7 +145,7 @@ def file(folder: Path, key: str) -> Path:
     return folder / "trials" / f"{key}.npz"
 
 
-def asked(bench: Bench, cell: Cell, workers: Workers) -> dict[str, Any]:
+def asked(bench: Bench, cell: Cell, workers: Executor) -> dict[str, Any]:
     """What a trial's worker is given beyond a cell's job: paths of more inputs, and the fold of each shot."""
     held = bench.held_back(cell, workers)
     split = bench.split(cell.task, cell.seed)
@@ -192,7 +192,7 @@ def fold_of(split: Split, shots: Indices, n: int) -> Indices:
     return found
 
 
-def sizes(bench: Bench, cell: Cell, workers: Workers) -> dict[str, int]:
+def sizes(bench: Bench, cell: Cell, workers: Executor) -> dict[str, int]:
     """How many samples each part has; a part of none is not kept."""
     split, held = bench.split(cell.task, cell.seed), bench.held_back(cell, workers)
     return {
@@ -210,7 +210,7 @@ def about_bytes(bench: Bench, cell: Cell) -> int:
     return 4 * n * n_outputs(split.domain, cell.task.card)
 
 
-def keep(to: Path, bench: Bench, cell: Cell, ended: Ended, workers: Workers) -> None:
+def keep(to: Path, bench: Bench, cell: Cell, ended: Ended, workers: Executor) -> None:
     """Write what a finished trial told, for `read`.
 
     Raises:

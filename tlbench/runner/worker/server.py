@@ -37,8 +37,7 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever else prints must not break the protocol
     with os.fdopen(os.dup(0), "rb", buffering=0) as first:  # unbuffered: the next line is for select
         preload(json.loads(first.readline()))
-    if sys.platform == "linux":  # what a job leaves behind falls to this process, which ends it
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_strays()
     print(json.dumps({"ready": os.getpid()}), file=out)
     children: dict[int, Child] = {}
     wake_read, wake_write = os.pipe()
@@ -65,9 +64,9 @@ def serve() -> None:
                 return
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                _fork(json.loads(line), children, (out.fileno(), wake_read, wake_write, *polled))
-        _watch(children)
-        for ended in _reap(children):
+                fork(json.loads(line), children, (out.fileno(), wake_read, wake_write, *polled))
+        watch(children)
+        for ended in reap(children):
             print(json.dumps(ended), file=out)
 
 
@@ -96,7 +95,14 @@ def preload(wanted: dict[str, Any]) -> None:
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
 
 
-def _fork(job: dict[str, Any], children: dict[int, Child], ours: tuple[int, ...]) -> None:
+def adopt_strays() -> None:
+    """Make processes that a job leaves behind children of this process, which ends them."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def fork(job: dict[str, Any], children: dict[int, Child], ours: tuple[int, ...]) -> None:
+    """Start a job in a child, which closes the file descriptors that are `ours`."""
     limits, folder = Limits(**job["limits"]), Path(job["folder"])
     pid = os.fork()
     if pid:
@@ -118,14 +124,16 @@ def _fork(job: dict[str, Any], children: dict[int, Child], ours: tuple[int, ...]
         os._exit(code)
 
 
-def _watch(children: dict[int, Child]) -> None:
+def watch(children: dict[int, Child]) -> None:
+    """End the children that broke a limit."""
     for child in children.values():
         if not child.fate and (fate := child.judged()):
             child.fate = fate
             kill(child.pid)
 
 
-def _reap(children: dict[int, Child]) -> list[dict[str, Any]]:
+def reap(children: dict[int, Child]) -> list[dict[str, Any]]:
+    """What was seen of the children that ended since the last call: code, fate, lived_s, cpu_s."""
     ended = []
     while children:
         pid, status, used = os.wait4(-1, os.WNOHANG)

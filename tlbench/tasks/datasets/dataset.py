@@ -13,10 +13,8 @@ import gzip
 import hashlib
 import os
 import re
-import tomllib
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -24,7 +22,9 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from tlbench.errors import Mistake, suggest
+from tlbench.tasks.toml_folder import TomlFolder
 
+DATASETS = TomlFolder("datasets", "unknown dataset {name!r}", "a dataset's name or a card's path")
 SUMS = "SHA256SUMS"  # beside the data: the digests of what the folder is meant to hold
 INSIDE = "gunzip-"  # before a kind: the digest is of what a .gz file holds, however it was packed
 _KINDS = {32: "md5", 40: "git", 64: "sha256"}  # hexadecimal digits -> kind
@@ -190,7 +190,7 @@ class DatasetCard(BaseModel):
 
 def datasets() -> list[str]:
     """The names of all datasets that ship with tlbench."""
-    return sorted(_cards())
+    return [*DATASETS.files()]
 
 
 def dataset(name: str) -> DatasetCard:
@@ -201,24 +201,13 @@ def dataset(name: str) -> DatasetCard:
     """
     if name.endswith(".toml"):
         return _read(Path(name))
-    known = _cards()
-    if name not in known:
-        raise Mistake(f"unknown dataset {name!r}{suggest(name, known)}")
-    return _read(known[name])
-
-
-def _cards() -> dict[str, Path]:
-    folder = Path(str(files("tlbench_tasks"))) / "datasets"
-    return {file.stem: file for file in folder.glob("*.toml")}
+    return _read(DATASETS.file(name))
 
 
 def _read(file: Path) -> DatasetCard:
+    values, _ = DATASETS.read(file)
     try:
-        card = DatasetCard.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); give a dataset's name or a card's path") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Mistake(f"{file}: not valid TOML: {error}") from None
+        card = DatasetCard.model_validate(values)
     except ValidationError as error:
         raise Mistake(f"{file}: {_complaint(error.errors()[0])}") from None
     if card.name != file.stem:

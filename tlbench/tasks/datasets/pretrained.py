@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import Mistake
 from tlbench.tasks.card import validated
+from tlbench.tasks.toml_folder import TomlFolder
 
 
 def weight_roots() -> list[Path]:
@@ -37,6 +36,7 @@ BUILT_IN = {
     "hashed": "counts of hashed words and pairs of words; 4096-d",
     "none": "the features as they are",
 }
+BACKBONES = TomlFolder("backbones", "unknown backbone {name!r}", also=tuple(BUILT_IN))
 
 
 class BackboneCard(BaseModel):
@@ -91,10 +91,9 @@ class Backbone:
         }
 
 
-@cache
 def backbone_files() -> dict[str, Path]:
-    folder = Path(str(files("tlbench_tasks"))) / "backbones"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    """Name -> file of every pretrained network's card."""
+    return BACKBONES.files()
 
 
 @cache
@@ -104,11 +103,8 @@ def read(name: str) -> BackboneCard:
     Raises:
         Mistake: there is none of that name.
     """
-    known = backbone_files()
-    if name not in known:
-        raise Mistake(f"unknown backbone {name!r}{suggest(name, [*known, *BUILT_IN])}")
-    text = known[name].read_text(encoding="utf-8")
-    return validated(BackboneCard, tomllib.loads(text), text, str(known[name]))
+    file = BACKBONES.file(name)
+    return validated(BackboneCard, *BACKBONES.read(file), str(file))
 
 
 def at_hand(names: tuple[str, ...]) -> Backbone:

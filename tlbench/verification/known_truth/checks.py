@@ -16,6 +16,7 @@ import numpy as np
 from tlbench.tasks.synthetic import shifts
 from tlbench.tasks.synthetic.draw import N_TEST
 from tlbench.tasks.synthetic.shifts import PLACEBO_TEST, RANK
+from tlbench.tasks.task_name import TaskName
 from tlbench.verification.known_truth import closed_forms
 
 REGRESSION = frozenset({"cal5", "cal6", "cal7"})
@@ -42,7 +43,7 @@ class Cell:
 
     @property
     def task(self) -> str:
-        return f"{self.suite}/{'-'.join(filter(None, ('+'.join(self.sources), self.target)))}"
+        return str(TaskName(self.suite, self.sources, self.target))
 
     @property
     def method(self) -> str:

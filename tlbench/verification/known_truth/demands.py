@@ -17,6 +17,7 @@ from itertools import product
 
 import numpy as np
 
+from tlbench.tasks.task_name import TaskName
 from tlbench.verification.known_truth import checks, expected
 from tlbench.verification.known_truth.checks import REGRESSION, SEEDS, Cell, Check, Comparison
 from tlbench.verification.known_truth.expected import CHECKS, HARM
@@ -63,11 +64,10 @@ class Expected:
 
 def shipped(task: str, k: int, method: str) -> Shipped:
     """The cell of a method on a task, both as a user names them: 'cal9/rot0+rot90-target', 'l2_sp alpha=1'."""
-    suite, _, pair = task.partition("/")
-    sources, _, target = pair.rpartition("-")
+    at = TaskName.parse(task)
     name, *settings = method.split()
     fields = tuple((key, value) for key, _, value in (s.partition("=") for s in settings))
-    return Shipped(suite, tuple(sources.split("+")), target, name, k, fields)
+    return Shipped(at.suite, at.sources, at.target, name, k, fields)
 
 
 @cache

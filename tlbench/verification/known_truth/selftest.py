@@ -21,13 +21,13 @@ from tlbench.errors import Mistake, suggest
 from tlbench.methods.method import Description, shipped
 from tlbench.results.row import Row
 from tlbench.results.store import Store
-from tlbench.runner import descriptions
+from tlbench.runner import descriptions, places
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.sandbox.sandbox import Limits, memory_share
 from tlbench.runner.sweep import Sweep, default_jobs, threads_for
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import registry
 from tlbench.tasks.card import Card
 from tlbench.tasks.synthetic import draw
@@ -64,14 +64,14 @@ class Selftest:
     def run(self) -> Iterator[Finding]:
         """Run suite by suite and yield the findings."""
         modules = _modules(self.demands.methods)
-        with _own_cache() as folder, Workers(modules=modules, threads=threads_for(self.jobs)) as workers:
+        with _own_cache() as folder, places.executor(modules=modules, threads=threads_for(self.jobs)) as workers:
             for suite in self.suites:
                 self._run(self.demands.cells(suite), Bench(_conditions(self.jobs)), Store(folder / suite), workers)
                 yield from self.findings(suite)
             yield from self._crashes(folder, workers)
             yield from self._permuted(folder, workers)
 
-    def _run(self, wanted: Sequence[checks.Cell], bench: Bench, store: Store, workers: Workers) -> None:
+    def _run(self, wanted: Sequence[checks.Cell], bench: Bench, store: Store, workers: Executor) -> None:
         made = {c: [_cell(c, seed, workers) for seed in range(self.demands.seeds)] for c in wanted}
         limits = Limits(memory_mib=memory_share(self.jobs))
         once = list(dict.fromkeys(x for group in made.values() for x in group))
@@ -111,7 +111,7 @@ class Selftest:
         failed = (f"seed {r.seed} {r.status}: {r.reason}" for r in self.rows.get(cell, ()) if not r.ok)
         return next(failed, "not measured")
 
-    def _crashes(self, folder: Path, workers: Workers) -> Iterator[Finding]:
+    def _crashes(self, folder: Path, workers: Executor) -> Iterator[Finding]:
         """A method that raises on a fifth of the seeds is a fifth failed rows, and never a success."""
         for cell in (c for c in self.demands.crashing if c.suite in self.suites):
             self._run([cell], Bench(_conditions(self.jobs)), Store(folder / "crash"), workers)
@@ -121,7 +121,7 @@ class Selftest:
             yield Finding(cell.suite, f"control: {cell}", "failed at seeds [4, 9], 8 others ok", measured,
                           failed == [4, 9] and len(ok) == self.demands.seeds - 2)  # fmt: skip
 
-    def _permuted(self, folder: Path, workers: Workers) -> Iterator[Finding]:
+    def _permuted(self, folder: Path, workers: Executor) -> Iterator[Finding]:
         """Samples, and the classes' names, in another order change nothing."""
         wanted = [c for c in self.demands.permuted if c.suite in self.suites]
         before = {c: self.values[c] for c in wanted}
@@ -178,7 +178,7 @@ def _modules(methods: Iterable[str]) -> list[str]:
     return [f"tlbench_baselines.{p}" if p in shipped() else p for p in sorted(places) if not p.endswith(".py")]
 
 
-def _cell(c: checks.Cell, seed: int, workers: Workers) -> Cell:
+def _cell(c: checks.Cell, seed: int, workers: Executor) -> Cell:
     """The harness's cell of one of the suite's."""
     key = c.method, c.settings
     if key not in _described:

@@ -26,8 +26,8 @@ from tlbench.results.row import Row
 from tlbench.runner import plan, task_data
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.scoring import n_answers, truth
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import registry
 from tlbench.verification.submissions.inspection import ACCEPT, QUESTION, REJECT, Check, Deviations, spread
 
@@ -43,7 +43,7 @@ class Renamed(Bench):
 
     by: int = 1
 
-    def job(self, cell: Cell, workers: Workers, folder: Path) -> dict[str, Any]:
+    def job(self, cell: Cell, workers: Executor, folder: Path) -> dict[str, Any]:
         job = super().job(cell, workers, folder)
         k = n_answers(self.split(cell.task, cell.seed))
         with np.load(folder / "rows.npz", allow_pickle=False) as held:

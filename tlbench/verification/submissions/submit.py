@@ -29,11 +29,11 @@ from tlbench.runner import descriptions, experiment, machine, scoring
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.experiment import Options, Tell
 from tlbench.runner.plan import Request
 from tlbench.runner.sandbox import file_rules
 from tlbench.runner.sweep import provenance
-from tlbench.runner.worker.local import Workers
 from tlbench.tasks import grids, registry
 from tlbench.tasks.card import Budget
 
@@ -163,7 +163,7 @@ def _place(s: Submission, method: Description, store: Store) -> Path:
 
 def _write(
     folder: Path, s: Submission, method: Description, rows: Sequence[Row], answers: Mapping[str, predictions.Array],
-    workers: Workers, bench: Bench,
+    workers: Executor, bench: Bench,
 ) -> Path:  # fmt: skip
     (folder / SOURCE).mkdir(parents=True)
     try:
@@ -218,7 +218,7 @@ def pack(file: Path, answers: Mapping[str, predictions.Array]) -> None:
             held.writestr(zipfile.ZipInfo(f"{key}.npy"), stream.getvalue(), zipfile.ZIP_DEFLATED)
 
 
-def _copy(to: Path, spec: str, method: Description, workers: Workers) -> tuple[str, str]:
+def _copy(to: Path, spec: str, method: Description, workers: Executor) -> tuple[str, str]:
     """Copy the method's files; they must mean the same where they are now. Returns the file and class to load."""
     report = workers.ask({"kind": "sources", "method": descriptions.absolute(spec)})
     if report["status"] != "ok":

@@ -24,8 +24,8 @@ from tlbench.runner import descriptions, experiment, machine
 from tlbench.runner import plan as plans
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
+from tlbench.runner.executors import Executor
 from tlbench.runner.experiment import Options, Tell
-from tlbench.runner.worker.local import Workers
 from tlbench.verification.submissions import controls, inspection
 from tlbench.verification.submissions.inspection import (
     ACCEPT,
@@ -112,7 +112,7 @@ class Verification:
     def _say(self, name: str, verdict: str, said: str) -> None:
         self.checks.append(Check(name, verdict, said))
 
-    def _with(self, b: Bundle, workers: Workers) -> None:
+    def _with(self, b: Bundle, workers: Executor) -> None:
         spec = f"{self.folder.resolve() / SOURCE / b.about.method.file}:{b.about.method.cls}"
         asked, bench = request(spec, b.about.asked, self.edition), experiment.bench(self.options)
         described = descriptions.describe((spec,), {}, workers)
@@ -143,7 +143,7 @@ class Verification:
         self._say("toolkit", QUESTION if self.earlier else REJECT, f"{said}: {remedy}")
         return one if self.earlier else here
 
-    def _run_again(self, b: Bundle, bench: Bench, workers: Workers, method: Description, scratch: Path) -> None:
+    def _run_again(self, b: Bundle, bench: Bench, workers: Executor, method: Description, scratch: Path) -> None:
         draw = np.random.default_rng(self.seed)
         told = [r for r in b.rows if r.key in self.cells]
         ran, refused = ([r for r in told if (r.status == "refused") is said] for said in (False, True))
@@ -166,7 +166,7 @@ class Verification:
         self._confined([*ran_again, *done.values()])
 
     def _elsewhere(
-        self, b: Bundle, drawn: Sequence[Row], bench: Bench, workers: Workers, draw: np.random.Generator,
+        self, b: Bundle, drawn: Sequence[Row], bench: Bench, workers: Executor, draw: np.random.Generator,
         known: inspection.Deviations, folder: Path,
     ) -> list[Row]:  # fmt: skip
         """The drawn tasks and budgets with seeds that nobody could choose the code for."""
@@ -178,7 +178,7 @@ class Verification:
         return list(rows.values())
 
     def _renamed(
-        self, ok: Sequence[Row], bench: Bench, workers: Workers, known: inspection.Deviations, folder: Path
+        self, ok: Sequence[Row], bench: Bench, workers: Executor, known: inspection.Deviations, folder: Path
     ) -> list[Row]:
         """Some of the cells under other names of their classes."""
         other = controls.Renamed(bench.conditions, by=1)
@@ -197,7 +197,7 @@ class Verification:
         self.checks.append(merged([*checks, *controls.fall(falls), *lacking]))
         return list(rows.values())
 
-    def _swept(self, cells: Sequence[Cell], bench: Bench, workers: Workers, folder: Path) -> dict[str, Row]:
+    def _swept(self, cells: Sequence[Cell], bench: Bench, workers: Executor, folder: Path) -> dict[str, Row]:
         """The one place where a bundle's code is run on a task."""
         options = replace(self.options, predictions=predictions.folder(folder), jobs=1)
         store = Store(folder)
