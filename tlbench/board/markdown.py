@@ -18,6 +18,7 @@ from tlbench.results.frame import words
 from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
 from tlbench.results.store import default_folder
+from tlbench.results.wording import margin
 from tlbench.tasks.card import PARADIGMS, Budget
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def _harm(board: Board) -> list[str]:
             }
             few = len(families) < stats.FAMILIES_TO_BOUND
             why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
-            below = f"where the mean over seeds is more than a point below {board.core[k].reference}'s"
+            far = margin(board.edition.protocol.margin)
+            below = f"where the mean over seeds is more than {far} below {board.core[k].reference}'s"
             said = f"A task is harmed {below}{why}.{_power(board.core[k])}"
             parts += [
                 f"### Harm with {_labels(k)}",

@@ -12,7 +12,7 @@ from tlbench.board import tables
 from tlbench.board.tables import interval, markdown
 from tlbench.methods import references
 from tlbench.methods.references import SOURCE_ONLY, TARGET_FULL
-from tlbench.results import frame, standings
+from tlbench.results import frame, standings, wording
 from tlbench.results.editions import Edition
 from tlbench.results.frame import words
 from tlbench.results.grid import CHANCE, Grid, grids
@@ -180,9 +180,10 @@ def known_truth(rows: pd.DataFrame, edition: Edition) -> list[str]:
     found = grids(frame.standing(rows[rows["suite"].isin(generated)], edition, ranked=False), edition)
     if not found:
         return []
+    far = wording.margin(edition.protocol.margin, "one")
     said = (
         "Generated tasks, whose cards and [the calibration suite](docs/tasks.md) say what is true of them. *Gain* and "
-        "*harmed* count the methods whose mean lies more than one point above and below the reference (in regression, "
+        f"*harmed* count the methods whose mean lies more than {far} above and below the reference (in regression, "
         "one hundredth of the squared error); the ceiling is target-only with every label."
     )
     suites = {t.partition("/")[0]: None for g in found.values() for t in g.tasks}
@@ -205,7 +206,7 @@ def _truth_line(grid: Grid, t: int) -> tuple[str, ...]:
     there.sort(key=lambda s: (place[s.method], s.method))
     if not there:
         return ()
-    margin = grid.edition.protocol.margins[1]
+    margin = grid.edition.protocol.margin
     reference = float(np.nanmean(own.value[own.methods.index(own.reference)]))
     return (
         own.tasks[0], str(own.budget), fixed(reference), fixed(float(own.skyline[0])), str(len(there)),
