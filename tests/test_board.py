@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,22 @@ import pandas as pd
 import pytest
 from made import stored, study
 
-from tlbench.board import exports, markdown
+from tlbench.board import columns, exports, markdown
 from tlbench.board.board import Board
+from tlbench.board.columns import Column
 from tlbench.board.markdown import BEGIN, END
 from tlbench.results.rounding import settled
 from tlbench.results.row import Row
 from tlbench.tasks import grids, split_digests
 from tlbench.tasks.grids import Named, Part
 
+ROOT = Path(__file__).parent.parent
 PAIRS = (
     "digits/fonts-photos",
     "digits/photos-fonts",
     "wdbc_shift/wdbc_biased-wdbc",
     "digits_parity/fonts_source-fonts",
 )
-README = Path(__file__).parent.parent / "results" / "README.md"
 OTHER = "digits/handwritten-fonts"  # measured, and not of the grid
 METHODS = ("target_only", "source_only", "source_plus_target", "dann", "coral", "target_again", "chance", "target_full")
 
@@ -180,11 +182,48 @@ def test_harm_is_told_of_every_paradigm(tmp_path: Path) -> None:
         assert any(line.startswith("| dann |") for line in table)
 
 
+def documents() -> dict[str, str]:
+    """The documents as `python docs/board.py` writes them."""
+    made = runpy.run_path(str(ROOT / "docs" / "board.py"))
+    return {name: made["written"](name) for name in made["blocks"]()}
+
+
+@pytest.mark.parametrize("name", ["docs/read_the_board.md", "results/README.md"])
+def test_the_documents_explain_the_columns_that_there_are(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == documents()[name], "run: python docs/board.py"
+
+
 def test_every_heading_of_the_tables_is_documented_and_no_other(tmp_path: Path) -> None:
-    section = README.read_text().partition("## The board's table")[2].partition("\n## ")[0]
+    section = (ROOT / "results/README.md").read_text().partition("## The board's table")[2].partition("\n## ")[0]
     lines = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     documented = [name for line in lines for name in re.findall(r"`(\w+)`", line)]
     assert sorted(documented) == sorted(Board(stored(tmp_path, rows())).table().columns)
+
+
+def test_a_column_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up one: the number of tasks on which negative transfer is significant."""
+    made_up = Column("NT tasks", "tasks", lambda e: e.standing.harm and e.standing.harm.negative, "a made-up column")
+    files, harm = columns.files, columns.harm
+    monkeypatch.setattr(columns, "RANKS", (*columns.RANKS, made_up))
+    monkeypatch.setattr(columns, "files", lambda margins=columns.MARGINS: (*files(margins), made_up))
+    monkeypatch.setattr(columns, "harm", lambda *settings: (*harm(*settings), made_up))
+    board = Board(stored(tmp_path / "results", rows()))
+    file = tmp_path / "leaderboard.md"
+    markdown.start(file)
+    markdown.rebuild(board, file)
+    negative = {s.method: s.harm.negative if s.harm else None for s in board.same_task[5]}
+    assert negative["chance"] == 0
+    ranks, harmed = (part.partition("5 labels a class")[2] for part in file.read_text().split("## Negative transfer"))
+    for table, method in ((ranks, "dann"), (ranks, "target_only"), (harmed, "dann")):
+        header, _, *lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert header.endswith("| NT tasks |")
+        told = "–" if negative[method] is None else negative[method]
+        assert any(line.startswith(f"| {method} ") and line.endswith(f"| {told} |") for line in lines)
+    for table in (pd.read_csv(tmp_path / "results/board.csv"), pd.read_parquet(tmp_path / "results/board.parquet")):
+        own = table[(table.budget.astype(str) == "5") & (table.tasks == "same task")].set_index("method")["nt_tasks"]
+        assert own.dropna().to_dict() == {method: n for method, n in negative.items() if n is not None}
+    assert documents()["docs/read_the_board.md"].count("| NT tasks | tasks | a made-up column |") == 2
+    assert "| `nt_tasks` | tasks | a made-up column |" in documents()["results/README.md"]
 
 
 def test_a_figure_of_the_tables_is_empty_where_the_documentation_says_so(tmp_path: Path) -> None:

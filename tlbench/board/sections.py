@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlbench.board import tables
-from tlbench.board.tables import interval, markdown
+from tlbench.board.columns import interval
+from tlbench.board.tables import markdown
 from tlbench.methods import references
 from tlbench.methods.references import SOURCE_ONLY, TARGET_FULL
 from tlbench.results import frame, standings, wording
@@ -265,6 +266,6 @@ def _bounds_line(grid: Grid, t: int, name: str, k: Budget) -> tuple[str, ...]:
     furthest, method = found[0]
     own = fixed(float(np.nanmean(sheet.value[bound])))
     return (
-        grid.tasks[t], str(k), words, own, str(len(found)), str(len(sure)), f"{method} {tables.interval(furthest)}",
+        grid.tasks[t], str(k), words, own, str(len(found)), str(len(sure)), f"{method} {interval(furthest)}",
         ", ".join(sure),
     )  # fmt: skip
