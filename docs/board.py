@@ -1,11 +1,14 @@
-"""Write what the board says of itself into the documents, between markers: what its columns mean. It needs no rows."""
+"""Write into the documents, between markers, what the board's columns mean and what its figures show.
+
+It needs no rows.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from tlbench.board import columns
+from tlbench.board import columns, figures
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,6 +20,7 @@ def blocks() -> dict[str, dict[str, str]]:
         "docs/read_the_board.md": {
             "the columns of ranks": columns.explained(columns.RANKS),
             "the columns of negative transfer": columns.explained(columns.harm()),
+            "the figures": figures.explained(),
         },
         "results/README.md": {"the board's table": columns.explained(columns.files(), empty, code=True)},
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 import runpy
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ import pandas as pd
 import pytest
 from made import stored, study
 
-from tlbench.board import columns, exports, markdown
+from tlbench.board import columns, exports, figures, markdown, sections
 from tlbench.board.board import Board
 from tlbench.board.columns import Column
+from tlbench.board.figures import Figure, Picture, Shown
 from tlbench.board.markdown import BEGIN, END
+from tlbench.board.sections import SECTIONS, Section
 from tlbench.results.rounding import settled
 from tlbench.results.row import Row
 from tlbench.tasks import grids, split_digests
@@ -258,6 +262,42 @@ def test_the_pictures_are_of_the_tasks_that_the_ranks_stand_on(tmp_path: Path) -
     assert PAIRS[3] not in drawn["heatmap_5.svg"]
     assert all(task in drawn["heatmap_5.svg"] for task in PAIRS[:3])
     assert [task in drawn[other] for task in (*PAIRS, OTHER)] == [False, False, False, True, False]
+
+
+def test_a_section_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lines(board: Board) -> list[str]:
+        return [f"There are {len(board.rows)} rows.", ""] if board.core else []
+
+    made_up = Section("A made-up section", lines)
+    monkeypatch.setattr(sections, "SECTIONS", (*SECTIONS[:2], made_up, *SECTIONS[2:]))
+    board = Board(stored(tmp_path / "1", rows()))
+    text = markdown.text(board)
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings[:3] == ["In short", "A made-up section", "Ranks, where the source has the target's classes"]
+    assert f"\n\n## A made-up section\n\nThere are {len(board.rows)} rows.\n\n## Ranks" in text
+    nothing = markdown.text(Board(stored(tmp_path / "2", rows(tasks=(OTHER,)))))
+    assert "A made-up section" not in nothing
+
+
+def test_a_figure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up one, a picture a budget that says how many tasks it has."""
+
+    def drawn(n: int, file: Path) -> Path:
+        file.write_text(f"<svg><text>{n} tasks</text></svg>", encoding="utf-8")
+        return file
+
+    def made_up(shown: Shown) -> Iterator[Picture]:
+        for g in shown.grids:
+            yield Picture(f"count_{g.budget}.svg", f"tasks, k = {g.budget}", partial(drawn, len(g.tasks)))
+
+    figure = Figure("count_K.svg", made_up, "how many tasks there are.")
+    monkeypatch.setattr(figures, "FIGURES", (*figures.FIGURES, figure))
+    file = tmp_path / "leaderboard.md"
+    markdown.start(file)
+    markdown.rebuild(Board(stored(tmp_path / "results", rows())), file)
+    assert "![tasks, k = 5](results/figures/count_5.svg)" in file.read_text()
+    assert (tmp_path / "results/figures/count_5.svg").read_text() == "<svg><text>3 tasks</text></svg>"
+    assert "- `count_K.svg`: how many tasks there are.\n" in documents()["docs/read_the_board.md"]
 
 
 def test_a_store_without_rows_says_how_to_make_some(tmp_path: Path) -> None:

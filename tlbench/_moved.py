@@ -17,8 +17,8 @@ from typing import Any
 # package: names of modules as they were in 0.1, or old=new
 MODULES = """
 .: cachedir=cache mistake=errors
-board: bounds=sections changes choices=sections comparison exports figures freezing markdown
-board: neighbours=recommend recommend shift=similarity similarity tables trace=explain truths=sections
+board: bounds=plausibility changes choices=selection comparison exports figures freezing markdown
+board: neighbours=recommend recommend shift=similarity similarity tables trace=explain truths=plausibility
 board.figures: charts gains heatmap svg
 cli.commands: arguments audit catalog clock=timing command=run console doctor factsheet=catalog
 cli.commands: newcard=templates newmethod=templates progress=console questions referee=submissions

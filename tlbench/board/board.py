@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.board import columns, figures, sections
+from tlbench.board import columns, figures, selection
 from tlbench.board.columns import Entry
 from tlbench.results import bundle, frame, standings
 from tlbench.results.bundle import Bundle
@@ -64,7 +64,7 @@ class Board:
     @cached_property
     def chosen(self) -> pd.DataFrame:
         """What rules of selection chose, beside the defaults."""
-        return sections.valued(self.all, self.rows, self.edition)
+        return selection.valued(self.all, self.rows, self.edition)
 
     @cached_property
     def pictures(self) -> list[figures.Picture]:
