@@ -310,15 +310,25 @@ def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -
     assert "handwritten-fonts" in text
 
 
-def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> None:
-    def by_rule(method: str, shares: dict[str, float], trials: int = 8, time: str = "2026") -> list[Row]:
-        found = []
-        for rule, right in shares.items():
-            answers = {method: np.tile(np.arange(60) < 60 * right, (1, 5, 1))}
-            more = {"rule": rule, "default": False, "trial": 3, "trials": trials, "time": f"{time}-{rule}"}
-            found += study(answers, PAIRS[:1], suite="digits", **more)
-        return found
+def by_rule(method: str, shares: dict[str, float], trials: int = 8, time: str = "2026") -> list[Row]:
+    """Rows that rules chose, with such shares of right answers."""
+    found = []
+    for rule, right in shares.items():
+        answers = {method: np.tile(np.arange(60) < 60 * right, (1, 5, 1))}
+        more = {"rule": rule, "default": False, "trial": 3, "trials": trials, "time": f"{time}-{rule}"}
+        found += study(answers, PAIRS[:1], suite="digits", **more)
+    return found
 
+
+def test_another_oracle_stands_last_and_is_none_of_the_rules_that_one_could_use(tmp_path: Path) -> None:
+    chosen = by_rule("dann", {"zeal": 0.25, "oracle_last": 0.75, "oracle_other": 0.9})
+    chosen += by_rule("target_only", {"zeal": 0.2})
+    text = markdown.text(Board(stored(tmp_path, [*rows(), *chosen])))
+    assert "| method | k | task-seeds | default | zeal | oracle_last | oracle_other |" in text
+    assert re.search(r"and from (\S+) \(zeal\) to \1 \(zeal\) by the rules", text)
+
+
+def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> None:
     chosen = by_rule("dann", {"cv": 0.5, "im": 0.25, "oracle_last": 0.75})
     chosen += by_rule("target_only", {"cv": 0.6, "im": 0.2})  # nothing under the oracle: its default stands in
     chosen += by_rule("target_only", {"cv": 0.1}, trials=5, time="2027")  # of fewer trials: does not count

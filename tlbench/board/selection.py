@@ -14,13 +14,13 @@ from tlbench.results import frame
 from tlbench.results.editions import Edition
 from tlbench.results.frame import words
 from tlbench.results.rounding import fixed, settled
-from tlbench.results.row import DEFAULT
+from tlbench.results.row import DEFAULT, ORACLES
 from tlbench.results.stats import Estimate, over_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORACLE = "oracle_last"
+ORACLE = f"{ORACLES}last"  # what other rules are compared with
 PLACE = ["task", "method", "budget", "seed"]
 
 
@@ -50,7 +50,7 @@ def short(both: pd.DataFrame) -> str:
     """In a sentence of `valued` rows, how much of the gains is left where a rule chose; empty where none did."""
     said = []
     for suite, own in both.groupby("suite") if len(both) else []:
-        rules = [r for r in _rules(own) if r not in (DEFAULT, ORACLE)]
+        rules = [r for r in _rules(own) if r != DEFAULT and not r.startswith(ORACLES)]
         for k, held in _beside_the_reference(own).items():
             tables = list(held.values())
             there = [r for r in (DEFAULT, *rules) if all(r in wide for wide in tables)]
@@ -119,7 +119,7 @@ def _over_seeds(values: pd.Series) -> Estimate:
 
 
 def _rules(rows: pd.DataFrame) -> list[str]:
-    return sorted(set(rows["rule"]), key=lambda r: (r == ORACLE, r != DEFAULT, r))
+    return sorted(set(rows["rule"]), key=lambda r: (r.startswith(ORACLES), r != DEFAULT, r))
 
 
 def _accuracies(rows: pd.DataFrame) -> str:
