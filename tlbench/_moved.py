@@ -36,7 +36,7 @@ tasks: calibration=synthetic card core=grids duplicates episodes frozen=split_di
 tasks: loaders.embedded=builtin metrics own place=card registry schema=card split
 tasks.builtin: loaders.clinical=wdbc loaders.digits=digits loaders.fonts=glyphs loaders.glyphs=glyphs
 tasks.builtin: loaders.samples=digits loaders.scripts=glyphs
-tasks.datasets: backbone=pretrained dataset download fetch hub=download manifest=dataset mirrors=fetch
+tasks.datasets: backbone=pretrained dataset download fetch hub=download manifest=digests mirrors=fetch
 tasks.datasets: unpack=download weights=pretrained
 tasks.loaders: loaders.annotated=image_folders loaders.folders=image_folders loaders.frames=tabular
 tasks.loaders: loaders.idx=idx loaders.lists=image_folders loaders.matching=views
