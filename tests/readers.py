@@ -24,7 +24,7 @@ from tlbench.results.archive import Packed
 from tlbench.results.store import Store
 from tlbench.runner import scoring
 from tlbench.tasks import registry
-from tlbench.tasks.datasets import dataset
+from tlbench.tasks.datasets import dataset, digests
 
 ROOT = Path(__file__).parent.parent
 PLAIN = json.dumps(row("dann", "digits/fonts-photos", 5, 0, 60, key="a" * 64).values()).encode()
@@ -64,7 +64,7 @@ def dataset_cards(data: bytes) -> None:
 
 def manifests(data: bytes) -> None:
     """A list of digests."""
-    _read("SHA256SUMS", data, dataset.read_sums)
+    _read("SHA256SUMS", data, digests.read_sums)
 
 
 def arrays(data: bytes) -> None:

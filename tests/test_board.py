@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+import runpy
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +14,24 @@ import pandas as pd
 import pytest
 from made import stored, study
 
-from tlbench.board import exports, markdown
+from tlbench.board import columns, exports, figures, markdown, sections
 from tlbench.board.board import Board
+from tlbench.board.columns import Column
+from tlbench.board.figures import Figure, Picture, Shown
 from tlbench.board.markdown import BEGIN, END
+from tlbench.board.sections import SECTIONS, Section
 from tlbench.results.rounding import settled
 from tlbench.results.row import Row
 from tlbench.tasks import grids, split_digests
 from tlbench.tasks.grids import Named, Part
 
+ROOT = Path(__file__).parent.parent
 PAIRS = (
     "digits/fonts-photos",
     "digits/photos-fonts",
     "wdbc_shift/wdbc_biased-wdbc",
     "digits_parity/fonts_source-fonts",
 )
-README = Path(__file__).parent.parent / "results" / "README.md"
 OTHER = "digits/handwritten-fonts"  # measured, and not of the grid
 METHODS = ("target_only", "source_only", "source_plus_target", "dann", "coral", "target_again", "chance", "target_full")
 
@@ -180,11 +186,48 @@ def test_harm_is_told_of_every_paradigm(tmp_path: Path) -> None:
         assert any(line.startswith("| dann |") for line in table)
 
 
+def documents() -> dict[str, str]:
+    """The documents as `python docs/board.py` writes them."""
+    made = runpy.run_path(str(ROOT / "docs" / "board.py"))
+    return {name: made["written"](name) for name in made["blocks"]()}
+
+
+@pytest.mark.parametrize("name", ["docs/read_the_board.md", "results/README.md"])
+def test_the_documents_explain_the_columns_that_there_are(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == documents()[name], "run: python docs/board.py"
+
+
 def test_every_heading_of_the_tables_is_documented_and_no_other(tmp_path: Path) -> None:
-    section = README.read_text().partition("## The board's table")[2].partition("\n## ")[0]
+    section = (ROOT / "results/README.md").read_text().partition("## The board's table")[2].partition("\n## ")[0]
     lines = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     documented = [name for line in lines for name in re.findall(r"`(\w+)`", line)]
     assert sorted(documented) == sorted(Board(stored(tmp_path, rows())).table().columns)
+
+
+def test_a_column_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up one: the number of tasks on which negative transfer is significant."""
+    made_up = Column("NT tasks", "tasks", lambda e: e.standing.harm and e.standing.harm.negative, "a made-up column")
+    files, harm = columns.files, columns.harm
+    monkeypatch.setattr(columns, "RANKS", (*columns.RANKS, made_up))
+    monkeypatch.setattr(columns, "files", lambda margins=columns.MARGINS: (*files(margins), made_up))
+    monkeypatch.setattr(columns, "harm", lambda *settings: (*harm(*settings), made_up))
+    board = Board(stored(tmp_path / "results", rows()))
+    file = tmp_path / "leaderboard.md"
+    markdown.start(file)
+    markdown.rebuild(board, file)
+    negative = {s.method: s.harm.negative if s.harm else None for s in board.same_task[5]}
+    assert negative["chance"] == 0
+    ranks, harmed = (part.partition("5 labels a class")[2] for part in file.read_text().split("## Negative transfer"))
+    for table, method in ((ranks, "dann"), (ranks, "target_only"), (harmed, "dann")):
+        header, _, *lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert header.endswith("| NT tasks |")
+        told = "–" if negative[method] is None else negative[method]
+        assert any(line.startswith(f"| {method} ") and line.endswith(f"| {told} |") for line in lines)
+    for table in (pd.read_csv(tmp_path / "results/board.csv"), pd.read_parquet(tmp_path / "results/board.parquet")):
+        own = table[(table.budget.astype(str) == "5") & (table.tasks == "same task")].set_index("method")["nt_tasks"]
+        assert own.dropna().to_dict() == {method: n for method, n in negative.items() if n is not None}
+    assert documents()["docs/read_the_board.md"].count("| NT tasks | tasks | a made-up column |") == 2
+    assert "| `nt_tasks` | tasks | a made-up column |" in documents()["results/README.md"]
 
 
 def test_a_figure_of_the_tables_is_empty_where_the_documentation_says_so(tmp_path: Path) -> None:
@@ -221,6 +264,42 @@ def test_the_pictures_are_of_the_tasks_that_the_ranks_stand_on(tmp_path: Path) -
     assert [task in drawn[other] for task in (*PAIRS, OTHER)] == [False, False, False, True, False]
 
 
+def test_a_section_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lines(board: Board) -> list[str]:
+        return [f"There are {len(board.rows)} rows.", ""] if board.core else []
+
+    made_up = Section("A made-up section", lines)
+    monkeypatch.setattr(sections, "SECTIONS", (*SECTIONS[:2], made_up, *SECTIONS[2:]))
+    board = Board(stored(tmp_path / "1", rows()))
+    text = markdown.text(board)
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings[:3] == ["In short", "A made-up section", "Ranks, where the source has the target's classes"]
+    assert f"\n\n## A made-up section\n\nThere are {len(board.rows)} rows.\n\n## Ranks" in text
+    nothing = markdown.text(Board(stored(tmp_path / "2", rows(tasks=(OTHER,)))))
+    assert "A made-up section" not in nothing
+
+
+def test_a_figure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up one, a picture a budget that says how many tasks it has."""
+
+    def drawn(n: int, file: Path) -> Path:
+        file.write_text(f"<svg><text>{n} tasks</text></svg>", encoding="utf-8")
+        return file
+
+    def made_up(shown: Shown) -> Iterator[Picture]:
+        for g in shown.grids:
+            yield Picture(f"count_{g.budget}.svg", f"tasks, k = {g.budget}", partial(drawn, len(g.tasks)))
+
+    figure = Figure("count_K.svg", made_up, "how many tasks there are.")
+    monkeypatch.setattr(figures, "FIGURES", (*figures.FIGURES, figure))
+    file = tmp_path / "leaderboard.md"
+    markdown.start(file)
+    markdown.rebuild(Board(stored(tmp_path / "results", rows())), file)
+    assert "![tasks, k = 5](results/figures/count_5.svg)" in file.read_text()
+    assert (tmp_path / "results/figures/count_5.svg").read_text() == "<svg><text>3 tasks</text></svg>"
+    assert "- `count_K.svg`: how many tasks there are.\n" in documents()["docs/read_the_board.md"]
+
+
 def test_a_store_without_rows_says_how_to_make_some(tmp_path: Path) -> None:
     assert "No rows yet" in markdown.text(Board(stored(tmp_path, [])))
 
@@ -231,15 +310,25 @@ def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -
     assert "handwritten-fonts" in text
 
 
-def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> None:
-    def by_rule(method: str, shares: dict[str, float], trials: int = 8, time: str = "2026") -> list[Row]:
-        found = []
-        for rule, right in shares.items():
-            answers = {method: np.tile(np.arange(60) < 60 * right, (1, 5, 1))}
-            more = {"rule": rule, "default": False, "trial": 3, "trials": trials, "time": f"{time}-{rule}"}
-            found += study(answers, PAIRS[:1], suite="digits", **more)
-        return found
+def by_rule(method: str, shares: dict[str, float], trials: int = 8, time: str = "2026") -> list[Row]:
+    """Rows that rules chose, with such shares of right answers."""
+    found = []
+    for rule, right in shares.items():
+        answers = {method: np.tile(np.arange(60) < 60 * right, (1, 5, 1))}
+        more = {"rule": rule, "default": False, "trial": 3, "trials": trials, "time": f"{time}-{rule}"}
+        found += study(answers, PAIRS[:1], suite="digits", **more)
+    return found
 
+
+def test_another_oracle_stands_last_and_is_none_of_the_rules_that_one_could_use(tmp_path: Path) -> None:
+    chosen = by_rule("dann", {"zeal": 0.25, "oracle_last": 0.75, "oracle_other": 0.9})
+    chosen += by_rule("target_only", {"zeal": 0.2})
+    text = markdown.text(Board(stored(tmp_path, [*rows(), *chosen])))
+    assert "| method | k | task-seeds | default | zeal | oracle_last | oracle_other |" in text
+    assert re.search(r"and from (\S+) \(zeal\) to \1 \(zeal\) by the rules", text)
+
+
+def test_rules_are_shown_beside_the_oracle_and_rank_nobody(tmp_path: Path) -> None:
     chosen = by_rule("dann", {"cv": 0.5, "im": 0.25, "oracle_last": 0.75})
     chosen += by_rule("target_only", {"cv": 0.6, "im": 0.2})  # nothing under the oracle: its default stands in
     chosen += by_rule("target_only", {"cv": 0.1}, trials=5, time="2027")  # of fewer trials: does not count

@@ -20,7 +20,8 @@ import pytest
 from shelf import Shelf
 
 from tlbench.tasks.datasets import download, fetch
-from tlbench.tasks.datasets.dataset import SUMS, DatasetCard, digest_of, read_sums
+from tlbench.tasks.datasets.dataset import DatasetCard
+from tlbench.tasks.datasets.digests import SUMS, digest_of, read_sums
 
 # Publishers that serve no https. DomainNet's bytes have digests; VisDA's images have none.
 PLAIN_HTTP = {"domainnet": "http://csr.bu.edu/", "visda2017": "http://csr.bu.edu/"}

@@ -12,12 +12,13 @@ import pytest
 from held import over, references, refused, store, tlbench
 from test_answers import Copy
 
-from tlbench.board import changes, freezing, markdown
+from tlbench.board import changes, comparison, explain, freezing, markdown, recommend, similarity
 from tlbench.board.board import Board
 from tlbench.errors import Mistake
 from tlbench.methods import versions
 from tlbench.results import editions
 from tlbench.results.editions import Edition, Frozen
+from tlbench.results.index import Index
 from tlbench.results.row import Row
 from tlbench.results.store import Store
 from tlbench.tasks import grids, split_digests
@@ -176,6 +177,37 @@ def test_in_the_open_edition_rows_of_an_earlier_version_do_not_stand_beside_late
     assert board.changed == set()
     old = Board(Store(store(tmp_path / "old", measured(70, 1))))
     assert old.changed == {"dann"}
+
+
+def test_questions_take_the_margin_and_the_tie_from_the_edition(tmp_path: Path, small: None) -> None:
+    """dann lies 8 points above coral and 12 above target-only, and jan lies 8 below target-only."""
+    plain = frozen_at(tmp_path, "2027.03", measured(70, 1))
+    task, below = PAIRS[0], over("jan", PAIRS[0], 5, [52] * 5, method_version=1, method_digest=None)
+    rows = [*Store(plain.folder).rows.every(), *below]
+    assert answers(rows, plain, task) == ("win", "yes", ["jan"], False)
+    file = plain.folder / editions.ABOUT
+    made = json.loads(file.read_text())
+    made["protocol"] |= {"margins": [0.0, 13.0, 26.0], "tie": 10.0}
+    file.write_text(json.dumps(made))
+    wide = editions.all_of(tmp_path)["2027.03"]
+    assert wide.protocol.margin == 13
+    assert answers(rows, wide, task) == ("tie", "no", [], True)
+    coral = next(s for s in opened(tmp_path, wide).same_task[5] if s.method == "coral")
+    assert coral.won == (0, 2, 0)  # the board has always asked the edition
+    assert "more than 13 points below target_only's" in markdown.text(opened(tmp_path, wide))
+
+
+def answers(rows: Sequence[Row], edition: Edition, task: str) -> tuple[str, str, list[str], bool]:
+    """What becomes of dann beside coral; whether jan shows negative transfer; whom the advice warns of; and whether it
+    calls the reference the safe choice."""
+    index = Index.of(rows, edition=edition)
+    (compared,) = comparison.of_index(index, "dann", "coral", [task], 5)
+    line = explain.trace(rows, "jan", task, 5, edition=edition).line
+    sketch = similarity.of_name(index.examples[task], None)
+    advice = recommend.recommend(index, sketch, [sketch], 5)
+    risky = [c.method for c in advice.risky if c.family != "reference"]
+    safe = any("it is the safe choice" in note for note in advice.notes)
+    return compared.duels[0].outcome, line.negative_transfer, risky, safe
 
 
 # what changed

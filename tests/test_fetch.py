@@ -24,7 +24,11 @@ from shelf import Shelf
 
 from tlbench.errors import Mistake
 from tlbench.tasks.datasets import download, fetch
-from tlbench.tasks.datasets.dataset import PARTIAL, SUMS
+from tlbench.tasks.datasets.dataset import PARTIAL
+from tlbench.tasks.datasets.digests import SUMS, mismatch
+from tlbench.tasks.datasets.download import Refused
+from tlbench.tasks.datasets.fetch import Pull
+from tlbench.tasks.datasets.mirrors import KINDS, Kind, Mirror
 
 DEAD = "http://127.0.0.1:1"  # nobody listens on port 1
 SMALL = {"a/one.bin": b"one" * 500, "a/two words.bin": b"two" * 700, "b/three.bin": random.Random(0).randbytes(300_000)}
@@ -413,6 +417,47 @@ def test_a_folder_is_found_by_environment_by_root_and_by_itself(
     assert fetch.where(card, tmp_path / "mine") == tmp_path / "env/toys"
 
 
+def from_text(pull: Pull, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
+    """Delivers what a made-up mirror holds: a text with a line `<path> <hex>` for each file."""
+    box, got = pull.stage(mirror, mirror.url), set()
+    try:
+        download.download(mirror.url, box, mirror.digest, pull.tick)
+    except Refused as error:
+        for path in wanted or [select]:
+            pull.note(path, mirror, str(error))
+        return set()
+    for line in box.read_text().splitlines():
+        path, _, content = line.rpartition(" ")
+        draft = pull.folder / ".text-draft"
+        draft.write_bytes(bytes.fromhex(content))
+        if wrong := mismatch(draft, wanted.get(path)):
+            pull.note(path, mirror, wrong)
+        else:
+            pull.keep(draft, path)
+            got.add(path)
+    return got
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_kind_of_mirror_is_added_in_one_place(
+    manifest: bool, serve: Callable[..., Shelf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A made-up one, that needs a file's name: cards may name it, a pull asks it, and the next where it is wrong."""
+    kind = Kind(from_text, lacks=lambda mirror: "" if mirror.file else "a 'file'", whole=True)
+    monkeypatch.setitem(KINDS, "text", kind)
+    lines = {path: content.hex() for path, content in SMALL.items()}
+    good, bad = ("\n".join(f"{p} {c}" for p, c in box.items()) for box in (lines, lines | {min(lines): "00"}))
+    shelf = serve(files={"good": good.encode(), "bad": bad.encode()})
+    urls = ("gone", "bad", "good") if manifest else ("gone", "good")
+    mirrors = [{"kind": "text", "url": f"{shelf.url}/{name}", "file": name} for name in urls]
+    folder = fetch.pull(card_of(tmp_path / "cards", mirrors, SMALL if manifest else None, 'marks = ["a"]'))
+    assert {path: c for path, c in contents(folder).items() if path != SUMS} == SMALL
+    with pytest.raises(Mistake, match="a mirror of kind 'text' needs a 'file'"):
+        card_of(tmp_path / "others", [{"kind": "text", "url": DEAD}])
+    with pytest.raises(Mistake, match=r"wrong bytes .*try again later"):
+        fetch.pull(card_of(tmp_path / "bad", [mirrors[-1] | {"url": f"{shelf.url}/bad"}]), tmp_path / "root")
+
+
 def test_an_unknown_dataset_says_what_is_close() -> None:
     with pytest.raises(Mistake, match="unknown dataset 'ofice31'; did you mean 'office31'"):
         fetch.dataset("ofice31")
@@ -424,7 +469,7 @@ def test_an_unknown_dataset_says_what_is_close() -> None:
         ("licence = 1", {}, "unknown key 'licence'; did you mean 'license'"),
         ("", {"insides": "x"}, r"unknown key 'parts.0.mirrors.0.insides'; did you mean 'inside'"),
         ("", {"url": "ftp://x"}, r"'parts.0.mirrors.0.url' is 'ftp://x'"),
-        ("", {"kind": "torrent"}, r"'parts.0.mirrors.0.kind' is 'torrent'"),
+        ("", {"kind": "torrent"}, r"'parts.0.mirrors.0.kind' is 'torrent': unknown; there are: archive, files, hub"),
     ],
 )
 def test_a_wrong_card_says_which_key(extra: str, mirror: dict[str, str], said: str, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from shelf import Shelf
 
 from tlbench.errors import Mistake
 from tlbench.tasks.datasets import download, fetch
-from tlbench.tasks.datasets.dataset import SUMS, DatasetCard, digest_of, read_sums
+from tlbench.tasks.datasets.dataset import DatasetCard
+from tlbench.tasks.datasets.digests import SUMS, digest_of, read_sums
 
 DEAD = "http://127.0.0.1:1"  # nobody listens on port 1
 REVISION = "0123456789abcdef" * 2 + "01234567"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -342,6 +343,47 @@ def test_what_was_kept_is_read_only_as_plain_arrays_of_the_right_length(tmp_path
         assert read() is None
     file.write_bytes(b"PK broken")
     assert read() is None
+
+
+def confidence(e: Evidence) -> float:
+    """The mean of each prediction's largest score."""
+    return float(e.scores["unlabeled"].max(1).mean())
+
+
+def test_a_rule_is_added_in_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A made-up one, that asks how sure a trial is of unlabelled target inputs."""
+    made_up = rules.Rule("confidence", "none", "the mean of the largest scores", looks=("unlabeled",), score=confidence)
+    monkeypatch.setitem(RULES, "confidence", made_up)
+    found = experiment.execute(asked(("confidence",)), Options(results=tmp_path, device="cpu", jobs=1))
+    trials = of_trials(found)
+    sure = [float(kept(found, row)["unlabeled"].astype(np.float64).max(1).mean()) for row in trials]
+    assert len(set(sure)) == 3
+    chosen = of(found, "confidence")
+    assert (chosen.trial, chosen.trials, chosen.value) == (int(np.argmax(sure)), 3, trials[int(np.argmax(sure))].value)
+    assert {x.rule for x in found.lines} == {"confidence"}
+    from tlbench.cli.commands import catalog, console
+
+    catalog.show_list("rules", as_json=False)
+    console.print_rule("confidence", found.lines)
+    said = capsys.readouterr().out
+    assert "confidence  the mean of the largest scores [none]" in re.sub(" {2,}", "  ", said)
+    assert "rule confidence: the mean of the largest scores (labels touched: none)" in said
+
+
+def test_a_rule_that_looks_at_other_tasks_says_itself_what_it_asks_them(tmp_path: Path) -> None:
+    """A made-up one, that counts the rows of other tasks and prefers the last trial."""
+    other = rules.Elsewhere(
+        lambda own, rows, known: ([float(i) for i in range(len(own))], sorted(r.key for r in known)),
+        lambda own, planned, store: f"nothing is known of {own[0].method.name} elsewhere",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RULES, "last", rules.Rule("last", "none", "the last trial", elsewhere=other))
+        with pytest.raises(Mistake, match="--rule last: nothing is known of dann elsewhere"):
+            experiment.execute(asked(("last",)), Options(results=tmp_path, device="cpu", jobs=1))
+        reduction = Reduction(Bench(Conditions()), Store(tmp_path), Workers())
+        assert reduction.scores(RULES["last"], [None] * 3, []) == ([0.0, 1.0, 2.0], [])  # type: ignore[list-item]
 
 
 def test_rules_are_listed_with_the_labels_that_they_touch(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,8 @@ from scipy import optimize
 from scipy import stats as scipy_stats
 
 from tlbench.results import stats
+from tlbench.results.editions import Protocol
+from tlbench.results.ranking import TIE
 from tlbench.results.stats import (
     MARGIN,
     SEEDS_TO_TEST,
@@ -309,6 +311,12 @@ def test_harm_is_more_than_the_margin_and_more_than_noise() -> None:
     assert verdict(Estimate(MARGIN, 0.001, 4), 5) == "no"  # surely harmful, and too little to count
     assert verdict(Estimate(0.0, 5.0, 4), 5) == "no"
     assert verdict(Estimate(-9.0, 0.1, 9), 10) == "no"
+
+
+def test_an_edition_may_have_another_margin_and_the_protocols_own_is_the_default() -> None:
+    assert (Protocol().margin, Protocol().tie) == (MARGIN, TIE)
+    assert verdict(Estimate(3.0, 0.1, 4), 5, margin=4.0) == "no"
+    assert verdict(Estimate(3.0, 0.1, 4), 5, margin=2.0) == "yes"
 
 
 def test_harm_is_tested_at_five_per_cent() -> None:

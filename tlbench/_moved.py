@@ -17,8 +17,8 @@ from typing import Any
 # package: names of modules as they were in 0.1, or old=new
 MODULES = """
 .: cachedir=cache mistake=errors
-board: bounds=sections changes choices=sections comparison exports figures freezing markdown
-board: neighbours=recommend recommend shift=similarity similarity tables trace=explain truths=sections
+board: bounds=plausibility changes choices=selection comparison exports figures freezing markdown
+board: neighbours=recommend recommend shift=similarity similarity tables trace=explain truths=plausibility
 board.figures: charts gains heatmap svg
 cli.commands: arguments audit catalog clock=timing command=run console doctor factsheet=catalog
 cli.commands: newcard=templates newmethod=templates progress=console questions referee=submissions
@@ -36,7 +36,7 @@ tasks: calibration=synthetic card core=grids duplicates episodes frozen=split_di
 tasks: loaders.embedded=builtin metrics own place=card registry schema=card split
 tasks.builtin: loaders.clinical=wdbc loaders.digits=digits loaders.fonts=glyphs loaders.glyphs=glyphs
 tasks.builtin: loaders.samples=digits loaders.scripts=glyphs
-tasks.datasets: backbone=pretrained dataset download fetch hub=download manifest=dataset mirrors=fetch
+tasks.datasets: backbone=pretrained dataset download fetch hub=download manifest=digests mirrors=fetch
 tasks.datasets: unpack=download weights=pretrained
 tasks.loaders: loaders.annotated=image_folders loaders.folders=image_folders loaders.frames=tabular
 tasks.loaders: loaders.idx=idx loaders.lists=image_folders loaders.matching=views

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.board import figures, sections
+from tlbench.board import columns, figures, selection
+from tlbench.board.columns import Entry
 from tlbench.results import bundle, frame, standings
 from tlbench.results.bundle import Bundle
 from tlbench.results.editions import Edition
@@ -64,7 +64,7 @@ class Board:
     @cached_property
     def chosen(self) -> pd.DataFrame:
         """What rules of selection chose, beside the defaults."""
-        return sections.valued(self.all, self.rows, self.edition)
+        return selection.valued(self.all, self.rows, self.edition)
 
     @cached_property
     def pictures(self) -> list[figures.Picture]:
@@ -79,11 +79,12 @@ class Board:
         """One line a (budget, set of tasks, method): every figure of the tables, unrounded."""
         import pandas as pd
 
-        margins = self.edition.protocol.margins
-        lines = [_flat(k, RANKED_FIRST, s, margins) for k, rows in self.same_task.items() for s in rows]
-        for paradigm, placed in self.by_paradigm.items():
-            lines += [_flat(k, paradigm, s, margins) for k, rows in placed.items() for s in rows]
-        return pd.DataFrame(lines)
+        placed = [(RANKED_FIRST, self.same_task), *self.by_paradigm.items()]
+        entries = [Entry(s, k, tasks) for tasks, held in placed for k, rows in held.items() for s in rows]
+        own = columns.files(self.edition.protocol.margins)
+        table = pd.DataFrame([{c.name: c.of(e) for c in own} for e in entries])
+        empty = table.columns[table.isna().all()]  # has the type of numbers, as where some row has one
+        return table.astype(dict.fromkeys(empty, float))
 
     @cached_property
     def paradigms(self) -> dict[str, dict[Budget, Grid]]:
@@ -158,22 +159,3 @@ def measured(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 def same_task(g: Grid) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """(T,) tasks that every method of classification can be asked about."""
     return np.array([g.edition.ranks(t) for t in g.tasks])
-
-
-def _flat(k: Budget, tasks: str, s: Standing, margins: Sequence[float]) -> dict[str, object]:
-    """A standing as one line of a table."""
-    values = asdict(s)
-    harm = values.pop("harm") or {}
-    for name in ("gain", "beyond"):
-        one = getattr(s, name)
-        values[name] = one.mean
-        values[f"{name}_half_width"] = one.half_width() if np.isfinite([one.mean, one.se]).all() else None
-    for name, n in (("rank", 2), ("won", 3)):
-        found = values.pop(name)
-        labels = ("rank_best", "rank_worst") if n == 2 else ("tasks_won", "tasks_tied", "tasks_lost")
-        values |= dict(zip(labels, found or [None] * n, strict=True))
-    counts = harm.pop("counts", [None] * len(margins))
-    rate = harm.pop("rate", None) or {}
-    values |= {f"harmed_by_{m:g}": c for m, c in zip(margins, counts, strict=True)}
-    values |= {f"rate_{name}": v for name, v in rate.items()} | {f"harm_{name}": v for name, v in harm.items()}
-    return {"budget": str(k), "tasks": tasks, **values}

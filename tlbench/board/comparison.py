@@ -22,7 +22,6 @@ from tlbench.results.store import default_folder
 from tlbench.tasks.card import RANKED_FIRST, Budget
 from tlbench.tasks.task_name import suite_of
 
-TIE = 0.5  # points; a smaller difference on a task is no win
 UNAVERAGED = ("neg_mse",)  # metrics in the unit of their task: no points, and in no mean
 
 
@@ -139,7 +138,8 @@ def duel(index: Index, first: str, second: str, task: str, budget: Budget) -> Du
         return None
     estimate, _ = gain
     ours, theirs = (100.0 * float(np.mean([x[s].value or 0.0 for s in order])) for x in (a, b))
-    outcome = "tie" if settled(abs(estimate.mean)) <= TIE else "win" if estimate.mean > 0 else "loss"
+    tie = index.edition.protocol.tie
+    outcome = "tie" if settled(abs(estimate.mean)) <= tie else "win" if estimate.mean > 0 else "loss"
     ours_failed, theirs_failed = (sum(r.status == "failed" for r in x.values()) for x in (a, b))
     return Duel(
         task, index.edition.family(suite_of(task)), next(iter(a.values())).metric, tuple(order), ours, theirs,

@@ -106,7 +106,8 @@ def trace(
     repeats = [r for r in own if r.seed in {t.seed for t in found}]
     timing = command(repeats, method, name, budget).replace("tlbench run", "tlbench time")
     return Trace(
-        line(asked), reference, evidence, others, f"{_checkout(own, edition)}{again} --results again",
+        line(asked, edition.protocol.margin), reference, evidence, others,
+        f"{_checkout(own, edition)}{again} --results again",
         harmful_from(list(gaps), list(gaps.values())), tuple(gaps), found,
         f"{_checkout(found, edition)}{timing}" if repeats else None,
     )  # fmt: skip

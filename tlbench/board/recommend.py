@@ -21,7 +21,7 @@ from tlbench.results.index import Index
 from tlbench.results.rounding import settled, tiers
 from tlbench.results.rounding import weighted as weighted_sum
 from tlbench.results.run_table import paired
-from tlbench.results.stats import MARGIN, Estimate, verdict
+from tlbench.results.stats import Estimate, verdict
 from tlbench.tasks.card import Budget
 from tlbench.tasks.task_name import suite_of
 
@@ -166,7 +166,7 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
     found.sort(key=lambda c: (place[c.method], c.method))
     advised = [c for c in found if settled(c.behind - c.behind_pm) <= 0 or c.method == best]
     risky = [c for c in found if c.likely_harm]
-    notes = _notes(near, gains[best], advised, reference, task)
+    notes = _notes(near, gains[best], advised, reference, task, index.edition.protocol.margin)
     worse = len(found) - len(advised)
     return Recommendation(
         task, budget, reference, near, tuple(advised), tuple(reversed(risky)), worse, unranked, notes
@@ -195,7 +195,9 @@ def _candidate(
 ) -> Candidate:
     behind = weighted(near, [difference(index, n.task, best, method, budget)[0] for n in near])
     own = [difference(index, n.task, method, reference, budget) for n in near]
-    said = ["no" if method == reference else verdict(Estimate(-e.mean, e.se, e.df), seeds) for e, seeds in own]
+    margin = index.edition.protocol.margin
+    gaps = [(Estimate(-e.mean, e.se, e.df), seeds) for e, seeds in own]
+    said = ["no" if method == reference else verdict(gap, seeds, margin) for gap, seeds in gaps]
     harmed = [harms(s, e.mean, n.floor) for s, (e, _), n in zip(said, own, near, strict=True)]
     return Candidate(
         method, methods(index)[method], gain.mean, gain.half_width(), behind.mean, behind.half_width(), sum(harmed),
@@ -205,8 +207,8 @@ def _candidate(
 
 
 def harms(said: str, gain: float, floor: float | None) -> bool:
-    """Whether a method counts as harmed on a task: more than a point below the reference as a test shows, or as none
-    does, but further than the reference's second copy lies from it, above or below.
+    """Whether a method counts as harmed on a task: below the reference by more than the edition's margin as a test
+    shows, or as none does, but further than the reference's second copy lies from it, above or below.
 
     Args:
         said: `stats.verdict`
@@ -217,7 +219,12 @@ def harms(said: str, gain: float, floor: float | None) -> bool:
 
 
 def _notes(
-    near: Sequence[Neighbour], best: Estimate, advised: Sequence[Candidate], reference: str, task: Sketch
+    near: Sequence[Neighbour],
+    best: Estimate,
+    advised: Sequence[Candidate],
+    reference: str,
+    task: Sketch,
+    margin: float,
 ) -> tuple[str, ...]:
     """What a reader must know of it."""
     families = {n.family for n in near}
@@ -227,7 +234,7 @@ def _notes(
         notes = [f"evidence from {wording.count(len(near), 'task')} of {where}, this very task among them"]
     if len(families) < wording.LEAST_FAMILIES:
         notes.append(f"± is for these tasks; {where} cannot say how far yours may lie off: run the first few yourself")
-    if settled(best.mean - best.half_width()) <= 0 or settled(best.mean) <= MARGIN:
+    if settled(best.mean - best.half_width()) <= 0 or settled(best.mean) <= margin:
         notes.append(f"no method is shown to gain over {reference} here: it is the safe choice")
     if both := sum(c.likely_harm for c in advised):
         notes.append(

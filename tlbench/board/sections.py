@@ -1,270 +1,276 @@
-"""Sections of the board beside the ranks: rules of selection, tasks of known truth, what is out of bounds."""
+"""The sections of the leaderboard, in the order in which they are printed.
+
+To add a section, write a function from the board to lines of Markdown and add a `Section` to `SECTIONS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlbench.board import tables
-from tlbench.board.tables import interval, markdown
-from tlbench.methods import references
-from tlbench.methods.references import SOURCE_ONLY, TARGET_FULL
-from tlbench.results import frame, standings
-from tlbench.results.editions import Edition
+from tlbench.board import plausibility, selection, tables
+from tlbench.board.board import Board, measured, of_core, same_task
+from tlbench.board.figures.charts import compared
+from tlbench.board.tables import escaped
+from tlbench.results import bundle, frame, standings, stats
 from tlbench.results.frame import words
-from tlbench.results.grid import CHANCE, Grid, grids
-from tlbench.results.rounding import fixed, settled, tiers
-from tlbench.results.row import DEFAULT
+from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
-from tlbench.results.stats import Estimate, over_seeds
-from tlbench.tasks.card import Budget
+from tlbench.results.wording import margin
+from tlbench.tasks.card import PARADIGMS, Budget
 from tlbench.tasks.task_name import suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORACLE = "oracle_last"
-PLACE = ["task", "method", "budget", "seed"]
+ENOUGH = 1000  # test samples, from which on a harm of a point or two can be shown
+METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
 
 
-def selection(both: pd.DataFrame) -> list[str]:
-    """Lines of the board, of `valued` rows; none where no rule chose anything."""
-    if not len(both):
+@dataclass(frozen=True)
+class Section:
+    """A part of the leaderboard."""
+
+    title: str  # the heading; empty where there is none
+    lines: Callable[[Board], list[str]]  # below the heading; no line where there is nothing to say
+
+
+def _provenance(board: Board) -> list[str]:
+    """What the board is made of."""
+    rows, tasks = board.rows, {t for g in board.grids.values() for t in g.tasks}
+    counts = Counter(words(rows["status"]))
+    said = ", ".join(f"{counts.get(s, 0):,} {s}" for s in ("ok", "failed", "refused"))
+    groups = {x for g in board.grids.values() for x in g.groups}
+    pairs = rows[["tlbench", "torch"]].drop_duplicates()
+    versions = " and ".join(
+        sorted(f"{escaped(ours)} on torch {escaped(torch)}" for ours, torch in pairs.astype(str).to_numpy())
+    )
+    machines = "; ".join(sorted(escaped(m) for m in set(words(rows["machine"]))))
+    commits = ", ".join(sorted({c[:7] for c in set(words(rows["commit"])) if c})) or "none"
+    dirty = int((rows["dirty"] == True).sum())  # noqa: E712  (null is neither)
+    uncommitted = f", {dirty:,} rows with changes uncommitted" if dirty else ""
+    dagger = f" {len(board.changed)} methods marked † have changed since." if board.changed else ""
+    made = f"Edition {board.edition.name}. " if board.edition.frozen else "The open edition, in the making. "
+    return [
+        f"{made}{len(rows):,} rows ({said}) of {len(board.all):,} in the store; {rows['method'].nunique()} methods, "
+        f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
+        f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters, of the references too.\n"
+    ]
+
+
+def _nobody(board: Board) -> list[str]:
+    there = any(board.same_task.values())
+    return [] if there else ["Nothing of the core grid is measured yet, so nobody is ranked.\n"]
+
+
+def _short(board: Board) -> list[str]:
+    if not any(board.same_task.values()):
         return []
-    said = (
-        f"Every method and reference was run in {int(both['trials'].max())} trials, or in as many as its search has; "
-        "a rule chose among them, `default` chose nothing, and all rules of a line chose on the same tasks and seeds. "
-        "`oracle_last` looks at held-out labels of the target: it is never ranked."
+    families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
+    floor = (
+        "The A/A floor is the rate of harm of a second copy of the reference: a rate that is no higher is noise. "
+        "Methods that are their reference in every cell are not counted."
     )
-    read = (
-        "Of each suite first the mean of the metric, and in brackets what the rule loses against the oracle's; then "
-        "the mean gain over the reference **chosen by the same rule** (where the rule cannot be asked of it, over its "
-        "default), for a gain over a reference that nobody tuned may be what tuning gives to anybody. ± is a 95 % "
-        "interval over seeds."
-    )
-    lines = ["## Selection", "", said, "", read, ""]
-    for suite, own in both.groupby("suite"):
-        tasks = ", ".join(sorted(set(own["task"][words(own["sources"]) != ""])))
-        lines += [f"### Selection: {suite}", "", f"{tasks}.", "", _accuracies(own), "", _gains(own), ""]
-    return lines
+    lines = [_scope(board), tables.summary(board.same_task), floor, families, tables.by_family(board.same_task)]
+    return [part for line in lines for part in (line, "")]
 
 
-def short(both: pd.DataFrame) -> str:
-    """In a sentence of `valued` rows, how much of the gains is left where a rule chose; empty where none did."""
-    said = []
-    for suite, own in both.groupby("suite") if len(both) else []:
-        rules = [r for r in _rules(own) if r not in (DEFAULT, ORACLE)]
-        for k, held in _beside_the_reference(own).items():
-            tables = list(held.values())
-            there = [r for r in (DEFAULT, *rules) if all(r in wide for wide in tables)]
-            means = {r: _mean(tables, r).mean for r in there}
-            plain, chosen = means.pop(DEFAULT, float("nan")), sorted(means, key=lambda r: (settled(means[r]), r))
-            if chosen:
-                low, high = ((r, fixed(means[r], sign=True)) for r in (chosen[0], chosen[-1]))
-                at = f"{fixed(plain, sign=True)} at the defaults on {suite} at k = {k}"
-                said.append(f"{at}, and from {low[1]} ({low[0]}) to {high[1]} ({high[0]}) by the rules")
-    if not said:
+def _scope(board: Board) -> str:
+    """What the ranks stand on, and what they cannot speak of."""
+    suites = sorted({suite_of(t) for g in board.core.values() for t in g.tasks})
+    there = {p for g in board.core.values() for p in g.paradigms}
+    absent = [title for name, title in PARADIGMS.items() if name not in there]
+    said = f"All ranks are of published hyperparameters, on {', '.join(suites)}."
+    if absent:
+        said += f" Nothing is ranked yet of: {'; '.join(absent)}."
+    if "multi-source" not in there:
+        said += " Methods for several sources are ranked on single ones."
+    return " ".join([said, selection.short(board.chosen)]).strip()
+
+
+def _ranks(board: Board) -> list[str]:
+    parts = []
+    for k, rows in board.same_task.items():
+        if rows:
+            own = standings.part(board.core[k], measured(board.core[k]) & same_task(board.core[k]))
+            parts += [
+                f"### {_labels(k)}",
+                "",
+                f"{_of(own, k)} {_apart(own, rows)} {_when(board, k)}",
+                "",
+                tables.standing(rows, board.times[k], board.changed),
+                "",
+            ]
+    return parts
+
+
+def _harm(board: Board) -> list[str]:
+    if not any(board.same_task.values()):
+        return []
+    turns, parts = tables.turning_points(board.core), []
+    for k, rows in board.same_task.items():
+        if rows:
+            families = {
+                g for t, g in zip(board.core[k].tasks, board.core[k].groups, strict=True) if board.edition.ranks(t)
+            }
+            few = len(families) < stats.FAMILIES_TO_BOUND
+            why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
+            far = margin(board.edition.protocol.margin)
+            below = f"where the mean over seeds is more than {far} below {board.core[k].reference}'s"
+            said = f"A task is harmed {below}{why}.{_power(board.core[k])}"
+            parts += [
+                f"### Harm with {_labels(k)}",
+                "",
+                said,
+                "",
+                tables.harm(rows, turns if k else {}, board.edition.protocol.margins),
+                "",
+            ]
+    return parts
+
+
+def _power(g: Grid) -> str:
+    """How small the test sets are, and what that hides."""
+    sizes = [s.n_test for s, asked in zip(g.sheets, measured(g) & same_task(g), strict=True) if asked]
+    small = sum(n < ENOUGH for n in sizes)
+    if not small:
         return ""
     return (
-        f'Hyperparameters decide as much as methods do ("Selection"): the mean gain, of the same few methods over a '
-        f"reference chosen by the same rule, is {'; '.join(said)}."
+        f" Tasks have {min(sizes):,} to {max(sizes):,} test samples; {small} of {len(sizes)} have fewer than "
+        f"{ENOUGH:,}, with which a test hardly shows a harm of one or two points: not *sure* is not *no harm*."
     )
 
 
-def valued(rows: pd.DataFrame, standing: pd.DataFrame, edition: Edition = frame.OPEN) -> pd.DataFrame:
-    """The rows that rules chose, and beside them those of the defaults on the same places, with their gains in points;
-    no rows where no rule chose anything.
-
-    Args:
-        rows: of `frame.load`
-        standing: of these, `frame.standing`
-    """
-    import pandas as pd
-
-    chosen: pd.DataFrame = frame.chosen(rows, edition)
-    if not len(chosen):
-        return chosen
-    plain = standing[words(standing["status"]) == "ok"].merge(chosen[PLACE].drop_duplicates(), on=PLACE)
-    both = pd.concat([chosen, plain])
-    both = both.assign(**{name: words(both[name]) for name in ("task", "target", "suite", "method", "budget", "rule")})
-    both["value"] = 100 * both["value"].astype(float)
-    found: pd.DataFrame = both.assign(gain=both["value"] - _reference(both))
-    return found
+def _pictures(board: Board) -> list[str]:
+    links = [f"![{p.about}](results/figures/{p.name})" for p in board.pictures] if board.core else []
+    return [*links, ""] if links else []
 
 
-def _reference(rows: pd.DataFrame) -> pd.Series:
-    """The value of each row's reference: of its seed and rule, else of its default; NaN where there is none."""
-    import pandas as pd
-
-    names = rows["budget"].map(references.of)
-    place = rows["task"].where(names == SOURCE_ONLY, rows["suite"] + "/" + rows["target"])
-    held = rows[rows["method"].isin(references.REFERENCES)]
-    known = dict(zip(zip(*(held[c] for c in (*PLACE, "rule")), strict=True), held["value"], strict=True))
-    keys = zip(place, names, rows["budget"], rows["seed"], rows["rule"], strict=True)
-    found = [known.get(key, known.get((*key[:4], DEFAULT), float("nan"))) for key in keys]
-    return pd.Series(found, index=rows.index)
-
-
-def _wide(rows: pd.DataFrame, column: str) -> list[tuple[str, str, pd.DataFrame]]:
-    """Budget, method, and the values (tasks and seeds, rules) where every rule of the line chose."""
-    found = []
-    for (k, method), own in rows.groupby(["budget", "method"]):
-        wide = own.pivot_table(index=["task", "seed"], columns="rule", values=column).dropna()
-        if len(wide):
-            found.append((str(k), str(method), wide))
-    return found
+def _costs(board: Board) -> list[str]:
+    if not len(board.costs):
+        return []
+    tasks = sorted({f"{t.task} (k = {t.budget})" for t in board.timed if t.counts and t.sources})
+    said = (
+        "A line is a method at k labels a class. "
+        "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
+        f"target in the same session, its interval over dataset families. Tasks: {', '.join(tasks)}. "
+        f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out. {_sessions(board)}"
+    )
+    return [said, "", tables.costs(board.costs, board.recoded), ""]
 
 
-def _over_seeds(values: pd.Series) -> Estimate:
-    """The mean over tasks and seeds of one rule's values, for new seeds."""
-    by_seed = values.groupby("seed").mean()
-    return replace(over_seeds([by_seed.tolist()]), mean=float(values.mean()))
+def _sessions(board: Board) -> str:
+    """Where the timings come from."""
+    counted = [t for t in board.timed if t.counts]
+    machines = "; ".join(sorted({escaped(t.machine) for t in counted}))
+    threads = ", ".join(map(str, sorted({t.threads for t in counted})))
+    commits = ", ".join(sorted({t.commit[:7] for t in counted if t.commit})) or "none"
+    return (
+        f"{len(counted)} timings of {len({t.session for t in counted})} sessions, threads: {threads}; "
+        f"{counted[0].machine_class}: {machines}; commits {commits}."
+    )
 
 
-def _rules(rows: pd.DataFrame) -> list[str]:
-    return sorted(set(rows["rule"]), key=lambda r: (r == ORACLE, r != DEFAULT, r))
-
-
-def _accuracies(rows: pd.DataFrame) -> str:
-    rules, lines = _rules(rows), []
-    for k, method, wide in _wide(rows, "value"):
-        means = {str(rule): float(mean) for rule, mean in wide.mean().items()}
-        lines.append([method, k, str(len(wide)), *_beside_the_oracle(means, rules)])
-    return markdown(["method", "k", "task-seeds", *rules], lines, left=1)
-
-
-def _beside_the_oracle(mean: dict[str, float], rules: Sequence[str]) -> list[str]:
-    gap = {r: f" ({fixed(mean[ORACLE] - v)})" for r, v in mean.items() if ORACLE in mean and r != ORACLE}
-    return [fixed(mean.get(r)) + gap.get(r, "") for r in rules]
-
-
-def _gains(rows: pd.DataFrame) -> str:
-    """The methods' gains, and their mean where every one of a budget has the rule."""
-    rules, lines = _rules(rows), []
-    for k, own in _beside_the_reference(rows).items():
-        lines += [[name, k, str(len(wide)), *(_gain([wide], r) for r in rules)] for name, wide in own.items()]
-        lines.append([f"mean of {len(own)}", k, "", *(_gain(list(own.values()), r) for r in rules)])
-    return markdown(["method", "k", "task-seeds", *rules], lines, left=1)
-
-
-def _beside_the_reference(rows: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
-    """Budget -> method, the reference of that budget left out -> its gains (tasks and seeds, rules)."""
-    found: dict[str, dict[str, pd.DataFrame]] = {}
-    for k, method, wide in _wide(rows, "gain"):
-        if method != references.of(k):
-            found.setdefault(k, {})[method] = wide
-    return found
-
-
-def _gain(tables: Sequence[pd.DataFrame], rule: str) -> str:
-    """Of the methods' mean where every one has the rule."""
-    if not all(rule in wide for wide in tables):
-        return fixed(None)
-    return interval(_mean(tables, rule))
-
-
-def _mean(tables: Sequence[pd.DataFrame], rule: str) -> Estimate:
-    import pandas as pd
-
-    return _over_seeds(pd.concat([wide[rule] for wide in tables], axis=1).mean(axis=1))
-
-
-TRUTH_HEADER = ("task", "k", "reference", "ceiling", "methods", "gain", "harmed", "surely", "best", "worst")
-
-
-def known_truth(rows: pd.DataFrame, edition: Edition) -> list[str]:
-    """Lines of the board on rows of tasks with known truth, `frame.load`'s; none where there are none."""
-    generated = [n for n in rows["suite"].cat.categories if (held := edition.suite(n)) and held.generated]
-    found = grids(frame.standing(rows[rows["suite"].isin(generated)], edition, ranked=False), edition)
-    if not found:
+def _pending(board: Board) -> list[str]:
+    """Submissions that nobody has verified: what they say of themselves, ranked nowhere."""
+    if not board.pending:
         return []
     said = (
-        "Generated tasks, whose cards and [the calibration suite](docs/tasks.md) say what is true of them. *Gain* and "
-        "*harmed* count the methods whose mean lies more than one point above and below the reference (in regression, "
-        "one hundredth of the squared error); the ceiling is target-only with every label."
+        "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
+        "grid that they hold. They are ranked nowhere, and change nothing above."
     )
-    suites = {suite_of(t): None for g in found.values() for t in g.tasks}
-    lines = [line for name in sorted(suites, key=_number) for line in _lines(found, name)]
-    known = [f"- `{name}`: {card.summary}" for name in sorted(suites, key=_number) if (card := edition.suite(name))]
-    return ["## Known truth", "", said, "", *known, "", tables.markdown(TRUTH_HEADER, lines, left=1), ""]
-
-
-def _lines(found: Mapping[Budget, Grid], suite: str) -> list[tuple[str, ...]]:
-    places = [(g.tasks[t], k, t) for k, g in found.items() for t in range(len(g.tasks))]
-    own = sorted((task, k, t) for task, k, t in places if suite_of(task) == suite)
-    return [line for _, k, t in own if (line := _truth_line(found[k], t))]
-
-
-def _truth_line(grid: Grid, t: int) -> tuple[str, ...]:
-    """How the methods fare on task `t` of a grid; nothing where only the reference was run."""
-    own = standings.part(grid, np.arange(len(grid.tasks)) == t)
-    there = [s for s in standings.standings(own) if s.harm and s.complete and s.method not in standings.UNRANKED]
-    place = {s.method: tier for s, tier in zip(there, tiers([s.gain.mean for s in there]), strict=True)}
-    there.sort(key=lambda s: (place[s.method], s.method))
-    if not there:
-        return ()
-    margin = grid.edition.protocol.margins[1]
-    reference = float(np.nanmean(own.value[own.methods.index(own.reference)]))
-    return (
-        own.tasks[0], str(own.budget), fixed(reference), fixed(float(own.skyline[0])), str(len(there)),
-        str(sum(settled(s.gain.mean) > margin for s in there)), str(sum(settled(s.gain.mean) < -margin for s in there)),
-        str(sum(s.harm.negative for s in there if s.harm)), _named(there[0]), _named(there[-1]),
-    )  # fmt: skip
-
-
-def _named(s: Standing) -> str:
-    return f"{s.method} {fixed(s.gain.mean, sign=True)}"
-
-
-def _number(suite: str) -> tuple[int, str]:
-    """So that the tenth comes after the second."""
-    digits = "".join(c for c in suite if c.isdigit())
-    return int(digits or 0), suite
-
-
-BOUNDS_HEADER = ("task", "k", "bound", "of it", "methods", "surely", "furthest", "all that are sure")
-BOUNDS = {CHANCE: ("below chance", -1), TARGET_FULL: ("above every label", 1)}
-
-
-def out_of_bounds(found: Mapping[Budget, Grid]) -> list[str]:
-    """Lines of the board; none where every mean is within its bounds."""
-    lines = [
-        line
-        for name in BOUNDS
-        for k, g in found.items()
-        for t in range(len(g.tasks))
-        if name in g.methods and (line := _bounds_line(g, t, name, k))
+    rows = [r for c in board.pending if c.bundle for r in bundle.marked(c.bundle, f"unverified, {c.folder.name}")]
+    joined = frame.joining(rows, board.rows)
+    own = board.edition
+    held = frame.standing(frame.load(board.store, joined), own) if joined else board.rows
+    names = {r.method for r in joined}
+    lines = [tables.claim(g, m, k) for k, g in grids(of_core(held, own), own).items() for m in g.methods if m in names]
+    wrong = [
+        f"- `{escaped(c.folder.name)}` is no bundle: {escaped(c.wrong)}" for c in board.pending if c.bundle is None
     ]
-    if not lines:
-        return []
-    said = (
-        "Methods whose mean lies below chance, which is the commonest class, or above target-only with every label; "
-        "*surely* where the 95 % interval of the difference, for new seeds and test samples, leaves zero out. Of many "
-        "methods at a bound some lie beyond it by the spread of the seeds. Where classes are of unlike size, who knows "
-        "only few labels can lie below the commonest one and yet have learnt something."
-    )
-    return ["## Out of bounds", "", said, "", tables.markdown(BOUNDS_HEADER, lines, left=1), ""]
+    return [said, "", *([tables.claims(lines), ""] if lines else []), *wrong, ""]
 
 
-def _bounds_line(grid: Grid, t: int, name: str, k: Budget) -> tuple[str, ...]:
-    """The methods beyond one bound of a task; nothing where there are none."""
-    words, sign = BOUNDS[name]
-    sheet, bound = grid.sheets[t], grid.methods.index(name)
-    over = settled(np.nansum(sheet.value - sheet.value[bound], axis=1))  # its sign is the mean's
-    beyond = [int(m) for m in np.flatnonzero(sign * over > 0) if grid.methods[m] not in standings.UNRANKED]
-    if not beyond:
-        return ()
-    estimates = [Estimate(*row) for row in sheet.estimates(bound, beyond).T]
-    order = tiers([sign * e.mean for e in estimates])
-    named = zip(order.tolist(), [grid.methods[m] for m in beyond], estimates, strict=True)
-    found = [(e, method) for _, method, e in sorted(named, key=lambda f: f[:2])]
-    sure = sorted(method for e, method in found if settled(sign * e.mean - e.half_width()) > 0)
-    furthest, method = found[0]
-    own = fixed(float(np.nanmean(sheet.value[bound])))
+def _paradigms(board: Board) -> list[str]:
+    parts = []
+    for title, placed in board.by_paradigm.items():
+        parts += [f"<details><summary>{title}</summary>", ""]
+        turns = tables.turning_points(board.paradigms[title])
+        for k, rows in placed.items():
+            parts += [f"#### {title}, {_labels(k)}", "", tables.short(rows, board.changed), ""]
+            table = tables.harm(rows, turns if k else {}, board.edition.protocol.margins)
+            parts += [f"Harm, {title}, {_labels(k)}:", "", table, ""]
+        parts += ["</details>", ""]
+    return parts
+
+
+def _suites(board: Board) -> list[str]:
+    parts = []
+    suites = sorted({suite_of(t) for g in board.grids.values() for t in g.tasks})
+    for name in suites:
+        parts += [f"<details><summary>{name}</summary>", "", _suite_caption(name, board.rows), ""]
+        for k, g in board.grids.items():
+            mask = np.array([suite_of(t) == name for t in g.tasks])
+            if mask.any():
+                own = standings.part(g, mask)
+                parts += [f"#### {name}, {_labels(k)}", "", tables.suite(own, board.changed), ""]
+        parts += ["</details>", ""]
+    return parts
+
+
+def _labels(k: Budget) -> str:
+    return "no label" if k == 0 else "1 label a class" if k == 1 else f"{k} labels a class"
+
+
+def _of(g: Grid, k: Budget) -> str:
+    asked = sum(map(g.edition.ranks, g.edition.grid.at(k)))
+    least = f"; {asked} are asked for" if len(g.tasks) < asked else ""
     return (
-        grid.tasks[t], str(k), words, own, str(len(found)), str(len(sure)), f"{method} {tables.interval(furthest)}",
-        ", ".join(sure),
-    )  # fmt: skip
+        f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "
+        f"{len(g.seeds)} seeds; gains over {g.reference}."
+    )
+
+
+def _when(board: Board, k: Budget) -> str:
+    if not compared(board.times, k):
+        return f"Time was not measured here{', but of the references' if board.times[k] else ''}."
+    return f"Time was measured on {', '.join(board.timed_on[k])}."
+
+
+def _apart(g: Grid, rows: list[Standing]) -> str:
+    ranked = [s.method for s in rows if s.ranked]
+    pairs = standings.told_apart(g, ranked)
+    said = (
+        f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} methods, the reference included"
+    )
+    if pairs is None:
+        return f"{said}: insufficient tasks, no pair could be told apart."
+    return f"{said}: {sum(p.adjusted < 0.05 for p in pairs)} of {len(pairs)} pairs are told apart."
+
+
+def _suite_caption(name: str, rows: pd.DataFrame) -> str:
+    own = rows[rows["suite"] == name]
+    backbones = ", ".join(sorted(set(words(own["backbone"]))))
+    metric = METRICS[str(own["metric"].iloc[0])]
+    return f"{metric}, and in brackets the gain over the reference with its 95 % interval; backbone {backbones}."
+
+
+SECTIONS = (
+    Section("", _provenance),
+    Section("In short", _short),
+    Section("", _nobody),
+    Section("Ranks, where the source has the target's classes", _ranks),
+    Section("Negative transfer", _harm),
+    Section("Pictures", _pictures),
+    Section("Cost", _costs),
+    Section("Selection", lambda board: selection.selection(board.chosen)),
+    Section("Known truth", lambda board: plausibility.known_truth(board.all, board.edition)),
+    Section("Out of bounds", lambda board: plausibility.out_of_bounds(board.grids)),
+    Section("By paradigm", _paradigms),
+    Section("By suite", _suites),
+    Section("Not verified", _pending),
+)

@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlbench.board import columns
+from tlbench.board.columns import DAGGER, MARGINS, Column, Entry, interval, percent
 from tlbench.methods import references
 from tlbench.methods.references import AGAIN, COPY, TARGET_FULL
 from tlbench.results import stats
-from tlbench.results.editions import Protocol
 from tlbench.results.grid import CHANCE, Grid
 from tlbench.results.rounding import fixed, settled, significant, tiers
-from tlbench.results.standings import Harm, Standing
+from tlbench.results.standings import Standing
 from tlbench.results.stats import Estimate
 from tlbench.tasks.card import Budget
 from tlbench.tasks.task_name import TaskName
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MARGINS = Protocol().margins
-DAGGER = " †"  # after a method whose code has changed since it was measured
-FLOOR = " (A/A floor)"  # after a second copy of a reference
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
@@ -32,61 +29,22 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def interval(x: Estimate, digits: int = 1) -> str:
-    """A gain with the half-width of its 95 % interval."""
-    half = x.half_width() if np.isfinite(x.se) else np.nan
-    return fixed(x.mean, digits, True) + (f" ± {fixed(half, digits)}" if np.isfinite(half) else "")
-
-
-STANDING = (
-    "method", "family", "rank", "group", "gain ± (these tasks)", "± (new tasks)", "accuracy", "value added", "harmed",
-    "of these sure", "CVaR20", "won/tied/lost", "mean rank", "IQM", "better in", "time", "failed",
-)  # fmt: skip
-
-
 def standing(rows: Sequence[Standing], times: dict[str, float], changed: set[str]) -> str:
     """Methods at one budget, the best first. `times` are ratios to the reference's time."""
-    return markdown(STANDING, [_standing(s, times, changed) for s in rows])
-
-
-def _standing(s: Standing, times: dict[str, float], changed: set[str]) -> tuple[str, ...]:
-    beyond = s.beyond.half_width() if np.isfinite(s.beyond.se) else np.nan
-    return (
-        s.method + DAGGER * (s.method in changed) + FLOOR * (s.method in AGAIN),
-        s.family,
-        f"{s.rank[0]}–{s.rank[1]}" if s.rank else "–",
-        fixed(None if s.group is None else s.group + 1, 0),
-        interval(s.gain),
-        fixed(beyond),
-        fixed(s.accuracy),
-        fixed(s.added, sign=True),
-        f"{s.harm.counts[1]} of {s.harm.tasks}" if s.harm else "–",
-        _sure(s.harm),
-        fixed(None if s.harm is None else -s.harm.cvar, sign=True),
-        "–" if s.won is None else "/".join(map(str, s.won)),
-        fixed(s.mean_rank),
-        fixed(s.iqm, 2),
-        fixed(None if s.improves is None else 100 * s.improves, 0),
-        fixed(times.get(s.method), 2),
-        f"{s.imputed} of {s.owed}" if s.imputed else "",
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{fixed(100 * share, 0)} %"
-
-
-def _sure(h: Harm | None) -> str:
-    if h is None:
-        return "–"
-    return str(h.negative) if h.tested == h.tasks else f"{h.negative}, {h.tasks - h.tested} not tested"
+    entries = [Entry(s, time=times.get(s.method), changed=s.method in changed) for s in rows]
+    return filled(columns.RANKS, entries, left=2)
 
 
 def short(rows: Sequence[Standing], changed: set[str]) -> str:
-    """The same in seven columns."""
-    header = ("method", "rank", "gain ± (these tasks)", "accuracy", "harmed", "of these sure", "failed")
-    place = [STANDING.index(name) for name in header]
-    return markdown(header, [[_standing(s, {}, changed)[i] for i in place] for s in rows], left=1)
+    """The same in few columns."""
+    by_title = {c.title: c for c in columns.RANKS}
+    entries = [Entry(s, changed=s.method in changed) for s in rows]
+    return filled([by_title[title] for title in columns.SHORT], entries)
+
+
+def filled(held: Sequence[Column], entries: Sequence[Entry], left: int = 1) -> str:
+    """A table of these columns."""
+    return markdown([c.title for c in held], [[c.text(e) for c in held] for e in entries], left)
 
 
 def claim(grid: Grid, method: str, k: Budget) -> tuple[str, ...]:
@@ -114,9 +72,9 @@ def summary(standings: Mapping[Budget, Sequence[Standing]]) -> str:
         floor = [s.harm.rate.value for s in own if s.method == COPY[references.of(k)] and s.harm]
         if ranked:
             cells = (len(ranked), sum(settled(s.gain.mean) > 0 for s in ranked), sum(h.counts[1] > 0 for h in harms))
-            rate = _percent(float(np.mean([h.rate.value for h in harms])))
+            rate = percent(float(np.mean([h.rate.value for h in harms])))
             sure = str(sum(h.negative > 0 for h in harms))
-            rows.append([str(k), *map(str, cells), sure, rate, _percent(floor[0]) if floor else "–"])
+            rows.append([str(k), *map(str, cells), sure, rate, percent(floor[0]) if floor else "–"])
     return markdown(header, rows, left=1)
 
 
@@ -146,33 +104,12 @@ def harm(standings: Sequence[Standing], turns: Mapping[str, str], margins: Seque
         turns: method -> in words, the budgets from which its sources harm; empty: no such column
         margins: points below the reference that harm is counted at
     """
-    than = "/".join(f"{m:g}" for m in margins)
-    header = [
-        "method", f"harmed by > {than}", "rate [95 %]", "sure: −/+", "sure rate", "severity", "CVaR20", "worst",
-    ]  # fmt: skip
-    known = [(s.method, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
+    known = [(s, s.harm) for s in standings if s.harm and s.method not in (CHANCE, TARGET_FULL)]
     rates, losses = tiers([h.rate.value for _, h in known]), tiers([h.severity for _, h in known])
-    place = {m: (rate, loss) for (m, _), rate, loss in zip(known, rates, losses, strict=True)}
-    known.sort(key=lambda x: (x[0] not in AGAIN, *place[x[0]], x[0]))
-    rows = []
-    for method, h in known:
-        name = f"**{method}**{FLOOR}" if method in AGAIN else method
-        turn = "–" if method in AGAIN else turns.get(method, "–")  # a copy of the reference has no source
-        rows.append([name, *_harm(h), *([turn] if turns else [])])
-    return markdown([*header, *(["harms from"] if turns else [])], rows, left=1)
-
-
-def _harm(h: Harm) -> list[str]:
-    rate = _percent(h.rate.value)
-    if h.rate.low is not None and h.rate.high is not None:
-        rate += f" [{fixed(100 * h.rate.low, 0)}, {fixed(100 * h.rate.high, 0)}]"
-    else:
-        rate += " (not tested)"
-    sure = f"{h.negative}/{h.positive}" if h.tested else "not tested"
-    surely = "not tested" if h.sure_rate is None else _percent(h.sure_rate)
-    worst = f"{fixed(-h.worst, sign=True)} ({h.worst_task})"
-    counts = f"{'/'.join(map(str, h.counts))} of {h.tasks}"
-    return [counts, rate, sure, surely, fixed(h.severity), fixed(-h.cvar, sign=True), worst]
+    place = {s.method: (rate, loss) for (s, _), rate, loss in zip(known, rates, losses, strict=True)}
+    order = sorted((s for s, _ in known), key=lambda s: (s.method not in AGAIN, *place[s.method], s.method))
+    entries = [Entry(s, turn=turns.get(s.method, "–")) for s in order]
+    return filled(columns.harm(margins, bool(turns)), entries)
 
 
 def turning_points(grids: dict[Budget, Grid]) -> dict[str, str]:

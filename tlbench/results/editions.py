@@ -48,6 +48,11 @@ class Protocol(BaseModel):
         "classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse",
     }  # fmt: skip
 
+    @property
+    def margin(self) -> float:
+        """Points below the reference from which on a method shows negative transfer."""
+        return self.margins[1]
+
     def reference_at(self, budget: Budget) -> str:
         """The method that gains are over."""
         return self.reference_without_labels if budget == 0 else self.reference

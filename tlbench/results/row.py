@@ -17,6 +17,7 @@ from tlbench.methods.versions import coded
 from tlbench.tasks.card import Budget
 
 DEFAULT = "default"  # the rule of selection that chooses nothing
+ORACLES = "oracle_"  # begins the names of rules that look at labels that nobody has: they are never ranked
 
 
 @dataclass(frozen=True)

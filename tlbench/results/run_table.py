@@ -13,7 +13,7 @@ from tlbench.methods import references
 from tlbench.methods.references import SOURCE_ONLY, TARGET_FULL, TARGET_ONLY
 from tlbench.results.rounding import fixed
 from tlbench.results.row import Row
-from tlbench.results.stats import Estimate, over_seeds, two_way, verdict
+from tlbench.results.stats import MARGIN, Estimate, over_seeds, two_way, verdict
 from tlbench.tasks.card import Budget
 from tlbench.tasks.task_name import suite_of
 
@@ -72,8 +72,9 @@ class Asked:
         return self.source_only if references.of(self.budget) == SOURCE_ONLY else self.target_only
 
 
-def line(asked: Asked) -> Line:
-    """Aggregate a line over its seeds."""
+def line(asked: Asked, margin: float = MARGIN) -> Line:
+    """Aggregate a line over its seeds. A method more than `margin` points below its reference shows negative
+    transfer."""
     ok = [r for r in asked.rows if r and r.ok]
     accuracy = two_way(np.stack([r.points for r in ok])) if ok else None
     over_t, over_s = paired(asked.rows, asked.target_only), paired(asked.rows, asked.source_only)
@@ -85,7 +86,7 @@ def line(asked: Asked) -> Line:
         harm = "skyline"
     elif judged is not None:
         gain, seeds = judged
-        harm = verdict(Estimate(-gain.mean, gain.se, gain.df), seeds)
+        harm = verdict(Estimate(-gain.mean, gain.se, gain.df), seeds, margin)
     return Line(
         task=asked.task,
         budget=asked.budget,

@@ -137,11 +137,11 @@ def harm_of(grid: Grid, i: int) -> Harm | None:
     tasks = [t for t, k in zip(grid.tasks, known, strict=True) if k]
     groups = [g for g, k in zip(grid.groups, known, strict=True) if k]
     seeds = (~np.isnan(grid.gain[i])).sum(1)[known]
-    margins = grid.edition.protocol.margins
-    words = stats.harm(-gap, grid.se[i][known], grid.df[i][known], seeds, margins[1])
+    margins, margin = grid.edition.protocol.margins, grid.edition.protocol.margin
+    words = stats.harm(-gap, grid.se[i][known], grid.df[i][known], seeds, margin)
     sure = stats.rate(words == "negative", groups).value if (words != "not tested").all() else None
     return Harm(
-        tuple(int((gap > m).sum()) for m in margins), len(gap), stats.rate(gap > margins[1], groups), sure,
+        tuple(int((gap > m).sum()) for m in margins), len(gap), stats.rate(gap > margin, groups), sure,
         int((words == "negative").sum()), int((words == "positive").sum()), int((words != "not tested").sum()),
         stats.severity(gap), stats.cvar(gap), stats.worst(gap), tasks[int(np.argmax(gap))],
     )  # fmt: skip

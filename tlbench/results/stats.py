@@ -176,9 +176,9 @@ def family_means(values: ArrayLike, groups: Sequence[str]) -> NDArray[np.float64
     return np.asarray(sums / np.bincount(of).reshape(-1, *[1] * (x.ndim - 1)))
 
 
-def verdict(gap: Estimate, seeds: int) -> str:
-    """Is it negative transfer? `gap` is reference minus method in points."""
-    harmed = settled(gap.mean) > MARGIN
+def verdict(gap: Estimate, seeds: int, margin: float = MARGIN) -> str:
+    """Is it negative transfer? `gap` is reference minus method in points; up to `margin` of it does not count."""
+    harmed = settled(gap.mean) > margin
     if seeds < SEEDS_TO_TEST:
         return "yes, not tested" if harmed else "not tested"
     if not harmed:

@@ -64,6 +64,11 @@ def points(mean: float, pm: float) -> str:
     return f"{fixed(mean, sign=True)} ± {fixed(pm)} points"
 
 
+def margin(points: float, one: str = "a") -> str:
+    """How many points a difference must exceed, in words; `one` precedes a single point."""
+    return f"{one} point" if points == 1 else f"{points:g} points"
+
+
 def labels(budget: Budget) -> str:
     """A budget in words."""
     return "every label" if budget == FULL else f"{count(int(budget), 'label')} a class"

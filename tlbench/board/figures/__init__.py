@@ -1,17 +1,20 @@
-"""Which pictures there are of grids of results, and their files: what gains where, at what price, from how many labels
-on."""
+"""The figures of the board: what gains where, at what price, from how many labels on; and the files of their pictures.
+
+To add a figure, write a function from what there is to draw to pictures and add a `Figure` to `FIGURES`; then
+`python docs/board.py` explains it in the documents.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
+from tlbench.board.figures import heatmap
 from tlbench.board.figures.charts import Times, compared, curves, pareto, points
 from tlbench.board.figures.gains import counted, panels
-from tlbench.board.figures.heatmap import heatmap
 from tlbench.results.grid import Grid
 from tlbench.tasks.card import Budget
 
@@ -27,34 +30,107 @@ class Picture:
     drawn: Callable[[Path], Path]  # into that file
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What pictures are drawn of."""
+
+    headline: Grids  # what all methods are compared on; only of these is a picture of time and one of curves
+    others: Mapping[str, Grids]  # further tasks by what they have in common; their means are never the headline's
+    times: Times  # over the reference's
+    timed: Mapping[Budget, Sequence[str]]  # budget -> the tasks that the times were measured on
+
+    @cached_property
+    def grids(self) -> list[Grid]:
+        """Those of the headline that have something to show, the smallest budget first."""
+        return counted(self.headline)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A kind of picture."""
+
+    name: str  # of its files; K stands for a budget
+    of: Callable[[Shown], Iterator[Picture]]
+    says: str  # what it shows, in Markdown
+
+
 def pictures(
     headline: Grids, others: Mapping[str, Grids], times: Times, timed: Mapping[Budget, Sequence[str]]
 ) -> list[Picture]:
-    """All that there is something to draw of.
-
-    Args:
-        headline: what all methods are compared on; only of these is a picture of time and one of curves
-        others: further tasks, whose means are never those of the headline's, by what they have in common
-        times: over the reference's
-        timed: budget -> the tasks that the times were measured on
-    """
-    shown = counted(headline)
-    found = [Picture(f"heatmap_{g.budget}.svg", f"gains, k = {g.budget}", partial(heatmap, g)) for g in shown]
-    for grid in shown:
-        own = points(grid, times.get(grid.budget, {}))
-        if own and compared(times, grid.budget):
-            draw = partial(pareto, grid, own, timed.get(grid.budget, ()))
-            found.append(Picture(f"pareto_{grid.budget}.svg", f"gain against time, k = {grid.budget}", draw))
-    if held := panels(shown):
-        found.append(Picture("curves.svg", "accuracy against labels", partial(curves, held)))
-    for title, grids in others.items():
-        name = re.sub(r"\W+", "-", title)
-        for grid in counted(grids):
-            about = f"gains, {title}, k = {grid.budget}"
-            found.append(Picture(f"heatmap_{name}_{grid.budget}.svg", about, partial(heatmap, grid, of=title)))
-    return found
+    """All that there is something to draw of; `Shown` says what is given."""
+    shown = Shown(headline, others, times, timed)
+    return [picture for figure in FIGURES for picture in figure.of(shown)]
 
 
 def draw(found: Sequence[Picture], folder: Path) -> list[Path]:
     """The files of pictures."""
     return [picture.drawn(folder / picture.name) for picture in found]
+
+
+def _heatmaps(shown: Shown) -> Iterator[Picture]:
+    for g in shown.grids:
+        yield Picture(f"heatmap_{g.budget}.svg", f"gains, k = {g.budget}", partial(heatmap.heatmap, g))
+
+
+def _fronts(shown: Shown) -> Iterator[Picture]:
+    for grid in shown.grids:
+        own = points(grid, shown.times.get(grid.budget, {}))
+        if own and compared(shown.times, grid.budget):
+            draw = partial(pareto, grid, own, shown.timed.get(grid.budget, ()))
+            yield Picture(f"pareto_{grid.budget}.svg", f"gain against time, k = {grid.budget}", draw)
+
+
+def _curves(shown: Shown) -> Iterator[Picture]:
+    if held := panels(shown.grids):
+        yield Picture("curves.svg", "accuracy against labels", partial(curves, held))
+
+
+def _other_heatmaps(shown: Shown) -> Iterator[Picture]:
+    for title, grids in shown.others.items():
+        name = re.sub(r"\W+", "-", title)
+        for grid in counted(grids):
+            about = f"gains, {title}, k = {grid.budget}"
+            yield Picture(f"heatmap_{name}_{grid.budget}.svg", about, partial(heatmap.heatmap, grid, of=title))
+
+
+FIGURES = (
+    Figure(
+        "heatmap_K.svg",
+        _heatmaps,
+        "the gain of each method on each task at K labels a class. Methods stand in their algorithm family, best mean "
+        "first; tasks in their dataset family. Every cell bears its gain in whole points; ▼ leads one that is harmed, "
+        "▽ one that is harmed though no test shows it: the tests that the tables count, corrected over the method's "
+        "tasks (`why` and `recommend` speak of single tests). Blank: not run, refused, or failed. The number beside a "
+        "name is the mean over dataset families, the tables' own, with * where it is not of all tasks: then do not "
+        "compare it. The darkest colour is the largest gain or loss of a competitor, 30 points at most.",
+    ),
+    Figure(
+        "pareto_K.svg",
+        _fronts,
+        "mean gain against the time of a fit over its reference's on the same machine, of budgets where more than "
+        "references was timed. The picture says which tasks the one and the other were measured on. The line joins the "
+        "methods that no other beats in less time; these are named. Each algorithm family has a mark of its own. "
+        "Controls are left out, and so is a method that was not measured on every task.",
+    ),
+    Figure(
+        "curves.svg",
+        _curves,
+        "mean accuracy against labels a class, a panel a dataset family that has tasks at two budgets or more, over "
+        "tasks that all of the panel's budgets have: the references, and of each algorithm family the method with the "
+        "greatest mean gain where there are labels. It was chosen on the very data it is shown on, which flatters it a "
+        "little. Where target-only meets a curve, the source is no longer worth it. A bar is the 95 % interval of the "
+        "mean for new seeds on these tasks (df = seeds - 1); the lines of a panel stand a little beside each other, so "
+        "that the bars can be seen.",
+    ),
+    Figure(
+        "heatmap_PARADIGM_K.svg",
+        _other_heatmaps,
+        "the same as `heatmap_K.svg`, of tasks that not every method can be asked about, a paradigm and a regime by "
+        "themselves, as under *By paradigm*; their gains are in no other picture.",
+    ),
+)
+
+
+def explained() -> str:
+    """What each figure shows, as a list for the documents."""
+    return "".join(f"- `{figure.name}`: {figure.says}\n" for figure in FIGURES)

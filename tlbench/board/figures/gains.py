@@ -109,7 +109,7 @@ def signs(grid: Grid, method: int) -> list[str]:
     The tests are those that the tables count, corrected over the method's tasks.
     """
     seeds = np.isfinite(grid.gain[method]).sum(1)
-    margin = grid.edition.protocol.margins[1]
+    margin = grid.edition.protocol.margin
     said = harm(grid.mean[method], grid.se[method], np.maximum(1.0, grid.df[method]), seeds, margin)
     return [_sign(float(gain), str(word), margin) for gain, word in zip(grid.mean[method], said, strict=True)]
 

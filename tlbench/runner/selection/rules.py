@@ -4,12 +4,14 @@ Trials are run once, each a cell with a row of its own, and their predictions ar
 offline reduction of them: it trains nothing, sees no test label, and is handed no label but those that it `touches`.
 The references are chosen by the same rule from as many trials; one that the rule cannot be asked of (target-only has no
 source to be validated on) keeps its published default.
+
+To add a rule, add a `Rule` to `RULES`: every command reads what is there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.errors import Mistake, suggest
-from tlbench.results.row import DEFAULT, Row
+from tlbench.results.row import DEFAULT, ORACLES, Row
 from tlbench.results.store import Store
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
@@ -48,6 +50,16 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """How a rule chooses that looks at no prediction on the task at hand, but at rows of other tasks."""
+
+    scores: Callable[[Sequence[Cell], Sequence[Row], Iterable[Row]], tuple[list[float], list[str]]]
+    """Of the trials of a cell, their rows and all rows: one score a trial, and the keys of the rows that say so."""
+    why_not: Callable[[Sequence[Cell], Iterable[tuple[Cell, ...]], Store], str | None]
+    """Of the trials of a cell, all trials of the plan and the store: why nothing can be learnt; None where it can."""
+
+
+@dataclass(frozen=True)
 class Rule:
     """One way to choose a trial: the one of the highest score, ties to the smaller index."""
 
@@ -58,7 +70,11 @@ class Rule:
     looks: tuple[str, ...] = ()  # parts whose scores it is shown
     score: Callable[[Evidence], float] | None = None  # the higher the better; None: it looks at no prediction
     regimes: tuple[str, ...] = ("classification",)
-    ranked: bool = True
+    elsewhere: Elsewhere | None = None  # where there is no score; None: it chooses nothing
+
+    @property
+    def ranked(self) -> bool:
+        return not self.name.startswith(ORACLES)
 
     def why_not(self, cell: Cell) -> str | None:
         """Why the rule cannot be asked of a cell; None where it can."""
@@ -116,7 +132,7 @@ RULES = {
         Rule("cv_accuracy", "the k shots", "accuracy on the same folds: log-loss prefers the hardly trained",
              ("shots",), ("shots",), _accuracy("shots")),
         Rule("lodo", "none of this group of datasets", "mean paired gain on the other groups at the same k",
-             regimes=EVERY),
+             regimes=EVERY, elsewhere=Elsewhere(gains, alone)),
         Rule("source_val", SOURCE, "log-loss on the sources' validation samples",
              ("source_val",), ("source_val",), _minus_loss("source_val"), BOTH),
         Rule("iwcv", SOURCE, "the same, weighted by how much likelier the inputs are in the target",
@@ -130,7 +146,7 @@ RULES = {
         Rule("snd", "none", "soft neighbourhood density of the predictions on unlabelled target inputs",
              (), ("unlabeled",), _over("unlabeled", v.neighbourhood_density)),
         Rule("oracle_last", "validation labels of the target beyond the k", "accuracy on them, after the last step",
-             ("oracle_val",), ("oracle_val",), _accuracy("oracle_val"), BOTH, ranked=False),
+             ("oracle_val",), ("oracle_val",), _accuracy("oracle_val"), BOTH),
     )
 }  # fmt: skip
 
@@ -180,13 +196,13 @@ class Reduction:
 
     def scores(self, rule: Rule, own: Sequence[Cell], rows: Sequence[Row]) -> tuple[list[float], list[str]]:
         """One score a trial, a failed one's minus infinity, and the keys of what else was looked at."""
-        if rule.score is None:
-            return gains(own, rows, self.store.rows.values())
+        if rule.elsewhere:
+            return rule.elsewhere.scores(own, rows, self.store.rows.values())
         found = []
         for cell, row in zip(own, rows, strict=True):
             evidence = self.evidence(rule, cell) if row.ok else None
             with np.errstate(all="ignore"):
-                found.append(rule.score(evidence) if evidence else -math.inf)
+                found.append(rule.score(evidence) if rule.score and evidence else -math.inf)
         return found, []
 
     def evidence(self, rule: Rule, cell: Cell) -> Evidence | None:
@@ -253,7 +269,8 @@ def check(
     """
     notices = []
     for rule in map(named, names):
-        why = [rule.why_not(own[0]) or (alone(own, cells, store) if rule.name == "lodo" else None) for own in cells]
+        other = rule.elsewhere
+        why = [rule.why_not(own[0]) or (other.why_not(own, cells, store) if other else None) for own in cells]
         if cells and all(why):
             raise Mistake(f"--rule {rule.name}: {why[0]}")
         notices += [f"left out under rule {rule.name}: {said}" for said in dict.fromkeys(why) if said]

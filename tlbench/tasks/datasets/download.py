@@ -24,11 +24,14 @@ from email.message import Message
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tlbench.tasks.datasets.dataset import Mirror, digest_of, is_safe, mismatch
+from tlbench.tasks.datasets.digests import digest_of, is_safe, mismatch
+
+if TYPE_CHECKING:
+    from tlbench.tasks.datasets.mirrors import Mirror
 
 TIMEOUT = 20.0  # seconds without a byte
 STALLS = 5  # connections in a row that bring nothing new, before an address is given up

@@ -17,33 +17,27 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 from tlbench.errors import Mistake
 from tlbench.tasks.datasets.dataset import (
     PARTIAL,
-    SUMS,
     DatasetCard,
-    Mirror,
     Part,
     data_roots,
     dataset,
     datasets,
-    digest_of,
     file_in,
     folder_in,
     human,
     missing,
-    read_sums,
-    troubles,
     user_root,
     where,
-    write_sums,
 )
-from tlbench.tasks.datasets.download import Refused, Tick, download, placer, snapshot, unpack
+from tlbench.tasks.datasets.digests import SUMS, digest_of, read_sums, troubles, write_sums
+from tlbench.tasks.datasets.download import Tick
+from tlbench.tasks.datasets.mirrors import KINDS, Mirror, join
 
 FEW = 32  # files: an archive is not worth its other bytes for so little
-GIVE_UP = 12  # files refused before any is delivered: the mirror does not have this dataset
 
 
 class _Stopped(Exception):
@@ -80,10 +74,11 @@ class Pull:
         if lacking:
             raise Mistake(f"dataset {self.card.name!r}: no part of its card selects {min(lacking)}; add one")
         self._write_sums()
-        for leftover in self.folder.glob(".archive-*"):
-            leftover.unlink()
-        for folder in self.folder.glob(".hub-*"):
-            shutil.rmtree(folder)
+        for leftover in (found for kind in KINDS for found in self.folder.glob(f".{kind}-*")):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
         (self.folder / PARTIAL).unlink()
 
     def _is_known(self, part: Part) -> bool:
@@ -112,11 +107,10 @@ class Pull:
     def _deliver(self, part: Part, wanted: dict[str, str]) -> None:
         mirrors = [*self._own_mirrors(part), *part.mirrors]
         if 0 < len(wanted) <= FEW:
-            mirrors.sort(key=lambda mirror: mirror.kind == "archive")
+            mirrors.sort(key=lambda mirror: KINDS[mirror.kind].whole)
         left = wanted
-        asks = {"files": self._from_files, "archive": self._from_archive, "hub": self._from_hub}
         for mirror in mirrors:
-            got = asks[mirror.kind](mirror, part.select, left)
+            got = KINDS[mirror.kind].deliver(self, mirror, part.select, left)
             left = {path: digest for path, digest in left.items() if path not in got}
             if not left and (wanted or got):
                 return
@@ -132,75 +126,13 @@ class Pull:
 
         Where no manifest covers a part, only its publisher's archive can be trusted: that is what must be served.
         """
-        bases = [_join(self.own, name) for name in (self.card.name, *self.card.folders)] if self.own else []
+        bases = [join(self.own, name) for name in (self.card.name, *self.card.folders)] if self.own else []
         if self._is_known(part):
             return [Mirror(kind="files", url=base, inside=part.select) for base in bases]
         archives = [(mirror.file, mirror) for mirror in part.mirrors if mirror.file and mirror.digest]
-        return [m.model_copy(update={"url": _join(base, file)}) for base in bases for file, m in archives[:1]]
+        return [m.model_copy(update={"url": join(base, file)}) for base in bases for file, m in archives[:1]]
 
-    def _from_files(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
-        """The paths that `mirror` delivered. One that is plainly dead is not asked for every file."""
-        got: set[str] = set()
-        refused: dict[str, str] = {}
-        dead = threading.Event()
-
-        def fetch(path: str) -> None:
-            if dead.is_set():
-                return
-            url = _join(mirror.url, mirror.inside + path.removeprefix(select))
-            try:
-                download(url, self.folder / path, wanted[path], self.tick)
-                got.add(path)
-            except Refused as error:
-                refused[path] = str(error)
-                if error.dead or (not got and len(refused) >= GIVE_UP):
-                    dead.set()
-
-        self._in_threads(fetch, wanted)
-        for path in wanted.keys() - got:
-            self._note(path, mirror, refused.get(path) or next(iter(refused.values())))
-        return got
-
-    def _from_archive(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
-        """The paths that `mirror`'s archive delivered."""
-        archive = self.folder / f".archive-{_label(mirror.digest or mirror.url)}"
-        try:
-            if not archive.exists():
-                download(mirror.url, archive, mirror.digest, self.tick)
-            name = placer(archive, mirror.inside, select, self.card.landmarks)
-            written, wrong = unpack(archive, self.folder, name, wanted)
-        except Refused as error:
-            archive.unlink(missing_ok=True)
-            for path in wanted or [select]:
-                self._note(path, mirror, str(error))
-            return set()
-        archive.unlink()
-        self.found |= {path: digest for path, digest in written.items() if path not in self.known}
-        for path in (wanted or {select: ""}).keys() - written.keys():
-            self._note(path, mirror, wrong.get(path, "not in its archive"))
-        return set(written)
-
-    def _from_hub(self, mirror: Mirror, select: str, wanted: dict[str, str]) -> set[str]:
-        """The paths that `mirror`'s repository delivered, with the bytes wanted or else those the hub publishes."""
-        stage = self.folder / f".hub-{_label(mirror.url, mirror.revision)}"
-        names = {path: mirror.inside + path.removeprefix(select) for path in wanted}
-        try:
-            sent = snapshot(mirror, {names[path]: wanted[path] for path in wanted}, stage, self.jobs)
-        except Refused as error:
-            for path in wanted or [select]:
-                self._note(path, mirror, str(error))
-            return set()
-        if not wanted:
-            names = {select + name.removeprefix(mirror.inside): name for name in sent if name.startswith(mirror.inside)}
-        got = {path for path, name in names.items() if sent.get(name) == ""}
-        for path in got:
-            self._keep(stage / names[path], path)
-        shutil.rmtree(stage)
-        for path in wanted.keys() - got:
-            self._note(path, mirror, sent.get(names[path], "not in its repository"))
-        return got
-
-    def _keep(self, staged: Path, path: str) -> None:
+    def keep(self, staged: Path, path: str) -> None:
         """Give a checked file its place."""
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -209,12 +141,19 @@ class Pull:
         if path not in self.known:
             self.found[path] = digest_of(file)
 
-    def _note(self, path: str, mirror: Mirror, reason: str) -> None:
+    def stage(self, mirror: Mirror, *parts: str | None) -> Path:
+        """Where what a mirror sends lies until its files have their places; the same for the same parts, so that an
+        unfinished download is found again. The end of the pull removes it."""
+        label = hashlib.sha256("\n".join(part or "" for part in parts).encode()).hexdigest()[:16]
+        return self.folder / f".{mirror.kind}-{label}"
+
+    def note(self, path: str, mirror: Mirror, reason: str) -> None:
+        """Remember why a mirror did not deliver a file."""
         address = mirror.url.partition("://")[2]
         short = address if len(address) <= 60 else f"{address[:59]}…"
         self.reasons.setdefault(path, []).append(f"{short}: {reason}")
 
-    def _in_threads(self, work: Callable[[str], None], paths: Iterable[str]) -> None:
+    def in_threads(self, work: Callable[[str], None], paths: Iterable[str]) -> None:
         """`work` on every path; the first failure, or Ctrl-C, stops the others at their next bytes."""
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
@@ -230,15 +169,6 @@ class Pull:
         if self.found or any(not digest.startswith("sha256:") for digest in self.known.values()):
             known = {p: d if d.startswith("sha256:") else digest_of(self.folder / p) for p, d in self.known.items()}
             write_sums(self.folder / SUMS, known | self.found)
-
-
-def _label(*parts: str | None) -> str:
-    """A short name, the same for the same parts: an unfinished download is found again by it."""
-    return hashlib.sha256("\n".join(part or "" for part in parts).encode()).hexdigest()[:16]
-
-
-def _join(base: str, path: str) -> str:
-    return f"{base.rstrip('/')}/{quote(path)}"
 
 
 __all__ = [

@@ -20,7 +20,7 @@ import numpy as np
 from tlbench import cache
 from tlbench.data import Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.datasets.dataset import is_safe
+from tlbench.tasks.datasets.digests import is_safe
 from tlbench.tasks.loaders import image_folders, parse_cache
 
 VERSION = 1  # of the unpacking: a change of the files bumps it

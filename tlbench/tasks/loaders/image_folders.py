@@ -15,7 +15,7 @@ import numpy as np
 
 from tlbench.data import IMAGE_SUFFIXES, Domain
 from tlbench.errors import Mistake, suggest
-from tlbench.tasks.datasets.dataset import is_safe
+from tlbench.tasks.datasets.digests import is_safe
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.own import visible
 
