@@ -90,7 +90,10 @@ ACCURACY = Column(
     "accuracy", "points", lambda e: e.standing.accuracy, "mean over dataset families; empty where incomplete"
 )
 MEAN_RANK = Column(
-    "mean rank", "place", lambda e: e.standing.mean_rank, "mean over tasks among the ranked; empty unless ranked"
+    "mean rank",
+    "place",
+    lambda e: e.standing.mean_rank,
+    "mean rank over tasks, among the ranked methods; empty unless ranked",
 )
 
 
@@ -114,42 +117,42 @@ def _half(x: Estimate) -> float | None:
 
 RANKS = (
     Column("method", "", _marked,
-           "its name; † after it: another version was measured; *A/A floor*: a second copy of a reference"),
+           "its name; †: an older version was measured; *A/A floor*: a second copy of a baseline"),
     FAMILY,
     Column("rank", "place", lambda e: "{}–{}".format(*e.standing.rank) if e.standing.rank else "–",
-           "best and worst place, 95 %, when the seeds are resampled and what other test samples may do to each gain "
-           "is added"),
+           "95 % interval of the rank over seeds and test samples: best and worst place"),
     Column("group", "", lambda e: fixed(None if e.standing.group is None else e.standing.group + 1, 0),
-           "1 is the best's: those that `compare` does not tell from its best on these tasks; not corrected for many "
-           "methods"),
+           "group 1 holds the methods that `compare` cannot distinguish from the best one on these tasks, and so on; "
+           "not corrected for the number of methods"),
     Column("gain ± (these tasks)", "points", lambda e: interval(e.standing.gain),
-           "the primary figure: mean gain over the reference, and its interval for new seeds and test samples. "
-           "Nobody's gain depends on who else is on the board; ranks, groups and mean ranks do"),
+           "the primary figure: mean gain over the baseline, with its 95 % interval for new seeds and test samples. A "
+           "gain does not depend on which other methods are on the board; ranks, groups and mean ranks do"),
     Column("± (new tasks)", "points", lambda e: e.standing.beyond.half_width() if np.isfinite(e.standing.beyond.se)
-           else None, "the half-width for a dataset family that is not on the board"),
+           else None, "half-width of the gain's 95 % interval for a dataset family that is not on the board"),
     ACCURACY,
-    Column("value added", "points", lambda e: fixed(e.standing.added, sign=True),
-           "gain over source + target pooled: does the clever part help?"),
-    Column("harmed", "tasks", lambda e: f"{e.standing.harm.counts[1]} of {e.standing.harm.tasks}" if e.standing.harm
-           else None, "tasks more than a point below the reference"),
-    Column("of these sure", "tasks", lambda e: _sure(e.standing.harm),
-           "tasks of which a test says so, after Benjamini and Hochberg over the method's tasks"),
+    Column("gain over pooling", "points", lambda e: fixed(e.standing.added, sign=True),
+           "gain over training on source and target pooled: does the method's own idea help?"),
+    Column("NT tasks", "tasks", lambda e: f"{e.standing.harm.counts[1]} of {e.standing.harm.tasks}" if e.standing.harm
+           else None, "tasks with negative transfer: more than a point below the baseline"),
+    Column("significant", "tasks", lambda e: _sure(e.standing.harm),
+           "those of them that a test confirms, after Benjamini and Hochberg's correction over the method's tasks"),
     Column("CVaR20", "points", lambda e: fixed(-e.standing.harm.cvar, sign=True) if e.standing.harm else None,
-           "mean gain on the worst fifth of tasks, with nine or fewer the worst one"),
+           "mean gain on the worst fifth of tasks, or on the worst task if there are nine or fewer"),
     Column("won/tied/lost", "tasks", lambda e: "/".join(map(str, e.standing.won)) if e.standing.won else None,
-           "tasks more than half a point above, about at, below the reference"),
+           "tasks more than half a point above, within half a point of, and more than half a point below the baseline"),
     MEAN_RANK,
     Column("IQM", "0..1", lambda e: fixed(e.standing.iqm, 2),
-           "the mean of the middle half of all scores, 0 being chance and 1 the skyline"),
-    Column("better in", "%", lambda e: fixed(None if e.standing.improves is None else 100 * e.standing.improves, 0),
-           "percent of the pairs of runs in which it beats the reference"),
+           "interquartile mean of scores, where 0 is chance and 1 is the supervised upper bound"),
+    Column("P(improvement)", "%",
+           lambda e: fixed(None if e.standing.improves is None else 100 * e.standing.improves, 0),
+           "probability of improvement: that a run of the method beats a run of the baseline"),
     Column("time", "ratio", lambda e: fixed(e.time, 2),
-           "of `fit`, as a ratio to the reference's, from timing passes (`tlbench time`) alone, at that budget; the "
-           "line over the table names the tasks"),
+           "time of `fit` as a ratio to the baseline's at that budget, from timing passes (`tlbench profile`) alone; "
+           "the line above the table names the tasks"),
     Column("failed", "cells", lambda e: f"{e.standing.imputed} of {e.standing.owed}" if e.standing.imputed else "",
-           "those that count as the worst of the references and chance"),
+           "failed cells, which count as the worst of the baselines and chance"),
 )  # fmt: skip
-SHORT = ("method", "rank", "gain ± (these tasks)", "accuracy", "harmed", "of these sure", "failed")  # of the ranks
+SHORT = ("method", "rank", "gain ± (these tasks)", "accuracy", "NT tasks", "significant", "failed")  # of the ranks
 
 
 # the tables of negative transfer
@@ -176,26 +179,29 @@ def harm(margins: Sequence[float] = MARGINS, turns: bool = True) -> tuple[Column
     than = "/".join(f"{m:g}" for m in margins)
     found = (
         Column("method", "", lambda e: f"**{e.standing.method}**{FLOOR}" if e.standing.method in AGAIN
-               else e.standing.method, "the A/A floor first, then the most harmful"),
-        Column(f"harmed by > {than}", "tasks", _of_harm(lambda h: f"{'/'.join(map(str, h.counts))} of {h.tasks}"),
-               "tasks more than so many points below the reference"),
+               else e.standing.method, "the A/A floor first, then methods by their rate"),
+        Column(f"NT > {than}", "tasks", _of_harm(lambda h: f"{'/'.join(map(str, h.counts))} of {h.tasks}"),
+               "tasks more than that many points below the baseline"),
         Column("rate [95 %]", "%", _of_harm(_rate),
-               "share of tasks that are harmed, dataset families weighing alike, and its interval for new ones"),
-        Column("sure: −/+", "tasks", _of_harm(lambda h: f"{h.negative}/{h.positive}" if h.tested else "not tested"),
-               "tasks of which a test says that they are harmed, and that they gain"),
-        Column("sure rate", "%", _of_harm(lambda h: "not tested" if h.sure_rate is None else percent(h.sure_rate)),
-               "share of tasks that are harmed and of which a test says so, dataset families weighing alike"),
+               "share of tasks with negative transfer, weighting dataset families equally, and its interval for new "
+               "families"),
+        Column("significant −/+", "tasks", _of_harm(lambda h: f"{h.negative}/{h.positive}" if h.tested else "not "
+                                                                                                            "tested"),
+               "tasks significantly below and significantly above the baseline"),
+        Column("significant rate", "%", _of_harm(lambda h: "not "
+                                                           "tested" if h.sure_rate is None else percent(h.sure_rate)),
+               "share of tasks with significant negative transfer, weighting dataset families equally"),
         Column("severity", "points", _of_harm(lambda h: h.severity),
-               "mean loss against the reference, gains counting as none"),
+               "mean loss against the baseline, with gains counted as zero"),
         Column("CVaR20", "points", _of_harm(lambda h: fixed(-h.cvar, sign=True)),
-               "mean gain on the worst fifth of tasks, with nine or fewer the worst one"),
+               "mean gain on the worst fifth of tasks, or on the worst task if there are nine or fewer"),
         Column("worst", "points", _of_harm(lambda h: f"{fixed(-h.worst, sign=True)} ({h.worst_task})"),
                "gain on the worst task, and that task"),
     )  # fmt: skip
-    from_on = Column("harms from", "labels a class", lambda e: "–" if e.standing.method in AGAIN else e.turn,
-                     "the number of tasks on which the mean gap changes sign at some budget, and the median of these "
-                     "budgets: with more labels the source no longer helps. Only tasks that were measured at every "
-                     "budget of labels count")  # fmt: skip
+    from_on = Column("NT from", "labels per class", lambda e: "–" if e.standing.method in AGAIN else e.turn,
+                     "number of tasks on which the mean gain turns negative at some budget, and the median of those "
+                     "budgets: from that many labels on the source no longer helps. Only tasks measured at every label "
+                     "budget count")  # fmt: skip
     return (*found, from_on) if turns else found
 
 
@@ -221,51 +227,53 @@ def files(margins: Sequence[float] = MARGINS) -> tuple[Column, ...]:
     """The columns of board.csv and board.parquet, whose counts of harmed tasks are at these margins."""
     return (
         Column("budget", "labels per class", lambda e: str(e.budget),
-               "0: gains are over source-only, not over target-only"),
+               "at 0, gains are over source-only; otherwise over target-only"),
         Column("tasks", "", lambda e: e.tasks,
-               "`same task`: those of the ranks; else the paradigm whose tasks the line is about, with its regime "
-               "where that is not classification"),
+               "`same task` for the tasks of the ranks; otherwise the transfer setting of the line's tasks, with the "
+               "problem type unless it is classification"),
         Column("method", "", lambda e: e.standing.method, "its name"),
         FAMILY,
         *_several(("measured", "owed"), "cells", lambda e: (e.standing.measured, e.standing.owed),
-                  "that it has, and that these tasks with every seed are"),
+                  "cells that the method has, and cells that it would need for all of these tasks and seeds"),
         Column("imputed", "cells", lambda e: e.standing.imputed,
-               "of those measured, that failed and count as the worst of the references and chance"),
+               "measured cells that failed, and count as the worst of the baselines and chance"),
         ACCURACY,
         Column("gain", "points", lambda e: e.standing.gain.mean,
-               "mean gain over the reference; empty where incomplete"),
+               "mean gain over the baseline; empty where incomplete"),
         Column("beyond", "points", lambda e: e.standing.beyond.mean,
                "the same mean gain, as an estimate for new dataset families; empty where incomplete"),
         Column("added", "points", lambda e: e.standing.added,
-               "mean gain over source + target pooled; empty where incomplete, at budget 0, and where that was not "
-               "run"),
+               "mean gain over pooling (source + target); empty where incomplete, at budget 0, and where pooling was "
+               "not run"),
         Column("ranked", "", lambda e: e.standing.ranked,
-               "whether it has a rank: complete, at most one in ten cells imputed, and neither the skyline nor a "
-               "control"),
+               "whether the method has a rank: complete, at most one in ten cells imputed, and neither the supervised "
+               "upper bound nor a control"),
         Column("same", "", lambda e: e.standing.same,
-               "whether it is its reference in every cell, as ways to pool sources are where there is one; then \"In "
-               "short\" does not count it"),
+               "whether the method equals its baseline in every cell, as methods that pool sources do when there is "
+               "only one source; \"In short\" does not count such a method"),
         Column("group", "", lambda e: e.standing.group,
-               "of methods that are not told apart from its best, 0 being the best's (the leaderboard counts from 1); "
-               "empty unless ranked"),
+               "group of methods that cannot be distinguished from the group's best; 0 is the group of the best method "
+               "(the leaderboard counts from 1); empty unless ranked"),
         MEAN_RANK,
         Column("iqm", "0..1", lambda e: e.standing.iqm,
-               "interquartile mean of scores, 0 being chance and 1 the skyline; empty unless ranked, and where one of "
-               "the two was not run"),
+               "interquartile mean of scores, where 0 is chance and 1 is the supervised upper bound; empty unless "
+               "ranked, and where one of these two was not run"),
         Column("improves", "0..1", lambda e: e.standing.improves,
-               "probability that a run of it beats one of the reference; empty unless ranked"),
+               "probability of improvement: that a run of the method beats a run of the baseline; empty unless ranked"),
         Column("gain_half_width", "points", lambda e: _half(e.standing.gain),
-               "of the 95 % interval of `gain` for new seeds and test samples of these tasks; empty where incomplete, "
-               "and with one seed"),
+               "half-width of the gain's 95 % interval for new seeds and test samples of these tasks; empty where "
+               "incomplete, and with one seed"),
         Column("beyond_half_width", "points", lambda e: _half(e.standing.beyond),
-               "of the 95 % interval of `beyond`; empty where incomplete, and with one dataset family"),
+               "half-width of its 95 % interval; empty where incomplete, and with one dataset family"),
         *_several(("rank_best", "rank_worst"), "place", lambda e: e.standing.rank,
-                  "95 % interval of its rank; empty unless ranked"),
+                  "95 % interval of the rank; empty unless ranked"),
         *_several(("tasks_won", "tasks_tied", "tasks_lost"), "tasks", lambda e: e.standing.won,
-                  "more than half a point above, about at, below the reference; empty unless ranked"),
+                  "tasks more than half a point above, within half a point of, and more than half a point below the "
+                  "baseline; empty unless ranked"),
         *_several([f"harmed_by_{m:g}" for m in margins], "tasks", _of_harm(lambda h: h.counts),
-                  "more than so many points below the reference; 1 is the board's margin. These and all columns below "
-                  "are of the tasks that it was measured on, and empty for the reference itself"),
+                  "tasks more than that many points below the baseline; 1 is the board's margin for negative transfer. "
+                  "These columns and all below cover the tasks on which the method was measured, and are empty for the "
+                  "baseline itself"),
         *_harm_files(),
     )  # fmt: skip
 
@@ -273,28 +281,29 @@ def files(margins: Sequence[float] = MARGINS) -> tuple[Column, ...]:
 def _harm_files() -> tuple[Column, ...]:
     return (
         Column("rate_value", "0..1", _of_harm(lambda h: h.rate.value),
-               "share of tasks that are harmed, dataset families weighing alike"),
+               "negative-transfer rate: share of tasks with negative transfer, weighting dataset families equally"),
         *_several(("rate_cells", "rate_families"), "", _of_harm(lambda h: (h.rate.cells, h.rate.families)),
-                  "tasks and dataset families that the rate is of"),
+                  "number of tasks and of dataset families behind the rate"),
         *_several(("rate_low", "rate_high"), "0..1", _of_harm(lambda h: (h.rate.low, h.rate.high)),
-                  "Wilson's 95 % interval of the rate for new dataset families; empty with fewer than 8 of them"),
+                  "Wilson 95 % interval of the rate for new dataset families; empty with fewer than 8 of them"),
         *_several(("rate_low_conservative", "rate_high_conservative"), "0..1",
                   _of_harm(lambda h: (h.rate.low_conservative, h.rate.high_conservative)),
-                  "Clopper and Pearson's; empty likewise"),
-        Column("harm_tasks", "tasks", _of_harm(lambda h: h.tasks), "that harm is judged on"),
+                  "Clopper–Pearson interval; empty under the same condition"),
+        Column("harm_tasks", "tasks", _of_harm(lambda h: h.tasks), "tasks that are checked for negative transfer"),
         Column("harm_sure_rate", "0..1", _of_harm(lambda h: h.sure_rate),
-               "share of tasks that are surely harmed, dataset families weighing alike; empty where a task has too few "
-               "seeds for a test"),
+               "share of tasks with significant negative transfer, weighting dataset families equally; empty where a "
+               "task has too few seeds for a test"),
         *_several(("harm_negative", "harm_positive"), "tasks", _of_harm(lambda h: (h.negative, h.positive)),
-                  "of `harm_tasks`, those surely below and surely above the reference: by more than a point, and by a "
-                  "test corrected over the method's tasks"),
+                  "those significantly below and significantly above the baseline: by more than a point, and by a test "
+                  "corrected over the method's tasks"),
         Column("harm_tested", "tasks", _of_harm(lambda h: h.tested),
-               "of `harm_tasks`, those with seeds enough for a test (5)"),
+               "those with enough seeds for a test (5)"),
         Column("harm_severity", "points", _of_harm(lambda h: h.severity),
-               "mean loss against the reference, gains counting as none; positive is harm, in the next two too"),
+               "mean loss against the baseline, with gains counted as zero; positive means worse, here and in the next "
+               "two columns"),
         Column("harm_cvar", "points", _of_harm(lambda h: h.cvar),
-               "mean loss on the worst fifth of tasks, with nine or fewer the worst one (the leaderboard's CVaR20 "
-               "with its sign turned)"),
+               "mean loss on the worst fifth of tasks, or on the worst task if there are nine or fewer (the "
+               "leaderboard's CVaR20 with its sign reversed)"),
         Column("harm_worst", "points", _of_harm(lambda h: h.worst), "loss on the worst task"),
-        Column("harm_worst_task", "", _of_harm(lambda h: h.worst_task), "that task"),
+        Column("harm_worst_task", "", _of_harm(lambda h: h.worst_task), "the worst task"),
     )  # fmt: skip

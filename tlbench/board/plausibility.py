@@ -22,7 +22,7 @@ from tlbench.tasks.task_name import suite_of
 if TYPE_CHECKING:
     import pandas as pd
 
-TRUTH_HEADER = ("task", "k", "reference", "ceiling", "methods", "gain", "harmed", "surely", "best", "worst")
+TRUTH_HEADER = ("task", "k", "baseline", "upper bound", "methods", "gain", "NT", "significant NT", "best", "worst")
 
 
 def known_truth(rows: pd.DataFrame, edition: Edition) -> list[str]:
@@ -33,9 +33,9 @@ def known_truth(rows: pd.DataFrame, edition: Edition) -> list[str]:
         return []
     far = wording.margin(edition.protocol.margin, "one")
     said = (
-        "Generated tasks, whose cards and [the calibration suite](docs/tasks.md) say what is true of them. *Gain* and "
-        f"*harmed* count the methods whose mean lies more than {far} above and below the reference (in regression, "
-        "one hundredth of the squared error); the ceiling is target-only with every label."
+        "Generated tasks with a known answer ([docs/tasks.md](docs/tasks.md)). *Gain* and *NT* count the methods whose "
+        f"mean lies more than {far} above and below the baseline (in regression, one hundredth of the squared error); "
+        "the upper bound is target-only with every label."
     )
     suites = {suite_of(t): None for g in found.values() for t in g.tasks}
     lines = [line for name in sorted(suites, key=_number) for line in _lines(found, name)]
@@ -76,8 +76,8 @@ def _number(suite: str) -> tuple[int, str]:
     return int(digits or 0), suite
 
 
-BOUNDS_HEADER = ("task", "k", "bound", "of it", "methods", "surely", "furthest", "all that are sure")
-BOUNDS = {CHANCE: ("below chance", -1), TARGET_FULL: ("above every label", 1)}
+BOUNDS_HEADER = ("task", "k", "bound", "its value", "methods", "significant", "furthest", "all significant ones")
+BOUNDS = {CHANCE: ("below chance", -1), TARGET_FULL: ("above the upper bound", 1)}
 
 
 def out_of_bounds(found: Mapping[Budget, Grid]) -> list[str]:
@@ -92,10 +92,10 @@ def out_of_bounds(found: Mapping[Budget, Grid]) -> list[str]:
     if not lines:
         return []
     said = (
-        "Methods whose mean lies below chance, which is the commonest class, or above target-only with every label; "
-        "*surely* where the 95 % interval of the difference, for new seeds and test samples, leaves zero out. Of many "
-        "methods at a bound some lie beyond it by the spread of the seeds. Where classes are of unlike size, who knows "
-        "only few labels can lie below the commonest one and yet have learnt something."
+        "Methods whose mean lies below chance (always predicting the most common class) or above the supervised upper "
+        "bound (target-only with every label); *significant* where the 95 % interval of the difference, for new seeds "
+        "and test samples, excludes zero. Of many methods near a bound, some lie beyond it by the spread of seeds. "
+        "With imbalanced classes, a method with few labels can lie below chance and still have learnt something."
     )
     return [said, "", markdown(BOUNDS_HEADER, lines, left=1), ""]
 

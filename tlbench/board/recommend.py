@@ -235,13 +235,13 @@ def _notes(
     if len(families) < wording.LEAST_FAMILIES:
         notes.append(f"± is for these tasks; {where} cannot say how far yours may lie off: run the first few yourself")
     if settled(best.mean - best.half_width()) <= 0 or settled(best.mean) <= margin:
-        notes.append(f"no method is shown to gain over {reference} here: it is the safe choice")
+        notes.append(f"no method is shown to gain over {reference} here")
     if both := sum(c.likely_harm for c in advised):
         notes.append(
-            f"{both} of the {len(advised)} not distinguishable from the best are likely to do harm all the same"
+            f"negative transfer is likely all the same with {both} of the {len(advised)} not distinguishable from the best"
         )
     if any(n.parts["paradigm"] for n in near):
-        notes.append("some of the nearest tasks are of another paradigm")
+        notes.append("some of the nearest tasks have another transfer setting")
     if all(n.parts["family"] for n in near):
         notes.append("none of these tasks is on data of your task's family")
     if task.shift is None:

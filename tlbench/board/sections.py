@@ -58,22 +58,22 @@ def _provenance(board: Board) -> list[str]:
     return [
         f"{made}{len(rows):,} rows ({said}) of {len(board.all):,} in the store; {rows['method'].nunique()} methods, "
         f"{len(tasks)} tasks, {len(groups)} dataset families. tlbench {versions}; {machines}; commits {commits}"
-        f"{uncommitted}.{dagger} Selection rule: default, the published hyperparameters, of the references too.\n"
+        f"{uncommitted}.{dagger} Hyperparameters: the published defaults, for the baselines too.\n"
     ]
 
 
 def _nobody(board: Board) -> list[str]:
     there = any(board.same_task.values())
-    return [] if there else ["Nothing of the core grid is measured yet, so nobody is ranked.\n"]
+    return [] if there else ["No task of the core grid has been measured yet, so no method is ranked.\n"]
 
 
 def _short(board: Board) -> list[str]:
     if not any(board.same_task.values()):
         return []
-    families = "Mean gain of each algorithm family's ranked methods, and in brackets the best of them:"
+    families = "Mean gain of each algorithm family's ranked methods, with the best one in brackets:"
     floor = (
-        "The A/A floor is the rate of harm of a second copy of the reference: a rate that is no higher is noise. "
-        "Methods that are their reference in every cell are not counted."
+        "The A/A floor is the negative-transfer rate of a second copy of the baseline: a rate that is no higher is "
+        "noise. Methods that equal their baseline in every cell are not counted."
     )
     lines = [_scope(board), tables.summary(board.same_task), floor, families, tables.by_family(board.same_task)]
     return [part for line in lines for part in (line, "")]
@@ -84,11 +84,11 @@ def _scope(board: Board) -> str:
     suites = sorted({suite_of(t) for g in board.core.values() for t in g.tasks})
     there = {p for g in board.core.values() for p in g.paradigms}
     absent = [title for name, title in PARADIGMS.items() if name not in there]
-    said = f"All ranks are of published hyperparameters, on {', '.join(suites)}."
+    said = f"All ranks use published hyperparameters, on {', '.join(suites)}."
     if absent:
-        said += f" Nothing is ranked yet of: {'; '.join(absent)}."
+        said += f" No method is ranked yet on: {'; '.join(absent)}."
     if "multi-source" not in there:
-        said += " Methods for several sources are ranked on single ones."
+        said += " Multi-source methods are ranked on single-source tasks."
     return " ".join([said, selection.short(board.chosen)]).strip()
 
 
@@ -121,9 +121,9 @@ def _harm(board: Board) -> list[str]:
             why = f"; no interval of a rate with fewer than {stats.FAMILIES_TO_BOUND} dataset families" if few else ""
             far = margin(board.edition.protocol.margin)
             below = f"where the mean over seeds is more than {far} below {board.core[k].reference}'s"
-            said = f"A task is harmed {below}{why}.{_power(board.core[k])}"
+            said = f"A task shows negative transfer (NT) {below}{why}.{_power(board.core[k])}"
             parts += [
-                f"### Harm with {_labels(k)}",
+                f"### Negative transfer with {_labels(k)}",
                 "",
                 said,
                 "",
@@ -141,7 +141,7 @@ def _power(g: Grid) -> str:
         return ""
     return (
         f" Tasks have {min(sizes):,} to {max(sizes):,} test samples; {small} of {len(sizes)} have fewer than "
-        f"{ENOUGH:,}, with which a test hardly shows a harm of one or two points: not *sure* is not *no harm*."
+        f"{ENOUGH:,}, too few for a test to detect a loss of one or two points: *not significant* does not mean *no loss*."
     )
 
 
@@ -155,9 +155,8 @@ def _costs(board: Board) -> list[str]:
         return []
     tasks = sorted({f"{t.task} (k = {t.budget})" for t in board.timed if t.counts and t.sources})
     said = (
-        "A line is a method at k labels a class. "
-        "Measured one cell at a time, apart from the accuracies; time is a ratio to the reference's on the same "
-        f"target in the same session, its interval over dataset families. Tasks: {', '.join(tasks)}. "
+        "Each line is a method at k labels per class. Cells were timed one at a time, in passes of their own; time is "
+        f"the ratio to the baseline's on the same target in the same session, with its interval over dataset families. Tasks: {', '.join(tasks)}. "
         f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out. {_sessions(board)}"
     )
     return [said, "", tables.costs(board.costs, board.recoded), ""]
@@ -180,8 +179,8 @@ def _pending(board: Board) -> list[str]:
     if not board.pending:
         return []
     said = (
-        "What bundles say of themselves that no maintainer's record accepts: means over those cells of the core "
-        "grid that they hold. They are ranked nowhere, and change nothing above."
+        "Results that bundles report and no maintainer has verified: means over the cells of the core grid that they "
+        "hold. They are not ranked, and change nothing above."
     )
     rows = [r for c in board.pending if c.bundle for r in bundle.marked(c.bundle, f"unverified, {c.folder.name}")]
     joined = frame.joining(rows, board.rows)
@@ -203,7 +202,7 @@ def _paradigms(board: Board) -> list[str]:
         for k, rows in placed.items():
             parts += [f"#### {title}, {_labels(k)}", "", tables.short(rows, board.changed), ""]
             table = tables.harm(rows, turns if k else {}, board.edition.protocol.margins)
-            parts += [f"Harm, {title}, {_labels(k)}:", "", table, ""]
+            parts += [f"Negative transfer, {title}, {_labels(k)}:", "", table, ""]
         parts += ["</details>", ""]
     return parts
 
@@ -223,12 +222,12 @@ def _suites(board: Board) -> list[str]:
 
 
 def _labels(k: Budget) -> str:
-    return "no label" if k == 0 else "1 label a class" if k == 1 else f"{k} labels a class"
+    return "no label" if k == 0 else "1 label per class" if k == 1 else f"{k} labels per class"
 
 
 def _of(g: Grid, k: Budget) -> str:
     asked = sum(map(g.edition.ranks, g.edition.grid.at(k)))
-    least = f"; {asked} are asked for" if len(g.tasks) < asked else ""
+    least = f"; the grid has {asked}" if len(g.tasks) < asked else ""
     return (
         f"{len(g.tasks)} tasks of {len(set(g.groups))} dataset families ({', '.join(sorted(set(g.groups)))}){least}, "
         f"{len(g.seeds)} seeds; gains over {g.reference}."
@@ -237,26 +236,24 @@ def _of(g: Grid, k: Budget) -> str:
 
 def _when(board: Board, k: Budget) -> str:
     if not compared(board.times, k):
-        return f"Time was not measured here{', but of the references' if board.times[k] else ''}."
+        return f"Time was not measured here{', except for the baselines' if board.times[k] else ''}."
     return f"Time was measured on {', '.join(board.timed_on[k])}."
 
 
 def _apart(g: Grid, rows: list[Standing]) -> str:
     ranked = [s.method for s in rows if s.ranked]
     pairs = standings.told_apart(g, ranked)
-    said = (
-        f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} methods, the reference included"
-    )
+    said = f"Wilcoxon's test with Holm's correction over dataset families, {len(ranked)} methods including the baseline"
     if pairs is None:
-        return f"{said}: insufficient tasks, no pair could be told apart."
-    return f"{said}: {sum(p.adjusted < 0.05 for p in pairs)} of {len(pairs)} pairs are told apart."
+        return f"{said}: too few tasks to distinguish any pair."
+    return f"{said}: {sum(p.adjusted < 0.05 for p in pairs)} of {len(pairs)} pairs differ significantly."
 
 
 def _suite_caption(name: str, rows: pd.DataFrame) -> str:
     own = rows[rows["suite"] == name]
     backbones = ", ".join(sorted(set(words(own["backbone"]))))
     metric = METRICS[str(own["metric"].iloc[0])]
-    return f"{metric}, and in brackets the gain over the reference with its 95 % interval; backbone {backbones}."
+    return f"{metric}, with the gain over the baseline and its 95 % interval in brackets; backbone {backbones}."
 
 
 SECTIONS = (
@@ -270,7 +267,7 @@ SECTIONS = (
     Section("Selection", lambda board: selection.selection(board.chosen)),
     Section("Known truth", lambda board: plausibility.known_truth(board.all, board.edition)),
     Section("Out of bounds", lambda board: plausibility.out_of_bounds(board.grids)),
-    Section("By paradigm", _paradigms),
+    Section("By transfer setting", _paradigms),
     Section("By suite", _suites),
     Section("Not verified", _pending),
 )

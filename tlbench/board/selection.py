@@ -29,14 +29,15 @@ def selection(both: pd.DataFrame) -> list[str]:
     if not len(both):
         return []
     said = (
-        f"Every method and reference was run in {int(both['trials'].max())} trials, or in as many as its search has; "
-        "a rule chose among them, `default` chose nothing, and all rules of a line chose on the same tasks and seeds. "
-        "`oracle_last` looks at held-out labels of the target: it is never ranked."
+        f"Every method and baseline was run in {int(both['trials'].max())} trials, or in as many as its search space "
+        "has. A rule chose among them; `default` uses the published hyperparameters. All rules of a line chose on the same "
+        "tasks and seeds. `oracle_last` sees held-out target labels and is never ranked; `lodo` is "
+        "leave-one-dataset-out."
     )
     read = (
-        "Of each suite first the mean of the metric, and in brackets what the rule loses against the oracle's; then "
-        "the mean gain over the reference **chosen by the same rule** (where the rule cannot be asked of it, over its "
-        "default), for a gain over a reference that nobody tuned may be what tuning gives to anybody. ± is a 95 % "
+        "For each suite, the first table has the mean of the metric, with the loss against the oracle in brackets; the "
+        "second has the mean gain over the baseline **chosen by the same rule** (over its default where the rule does "
+        "not apply to it), because a gain over an untuned baseline may be the effect of tuning alone. ± is a 95 % "
         "interval over seeds."
     )
     lines = [said, "", read, ""]
@@ -63,8 +64,8 @@ def short(both: pd.DataFrame) -> str:
     if not said:
         return ""
     return (
-        f'Hyperparameters decide as much as methods do ("Selection"): the mean gain, of the same few methods over a '
-        f"reference chosen by the same rule, is {'; '.join(said)}."
+        f'Hyperparameters matter as much as methods do ("Selection"): the mean gain of the same few methods over a '
+        f"baseline chosen by the same rule is {'; '.join(said)}."
     )
 
 

@@ -64,7 +64,7 @@ def claims(lines: Sequence[tuple[str, ...]]) -> str:
 def summary(standings: Mapping[Budget, Sequence[Standing]]) -> str:
     """A line a budget: how many ranked methods help and harm, and the floor under that. What is its reference in every
     cell, as several ways to pool sources are where there is one, is no method here."""
-    header = ("k", "ranked", "above the reference", "harm some task", "surely", "mean rate of harm", "A/A floor")
+    header = ("k", "ranked", "above the baseline", "NT on some task", "significant", "mean NT rate", "A/A floor")
     rows = []
     for k, own in standings.items():
         ranked = [s for s in own if s.ranked and s.harm and not s.same]

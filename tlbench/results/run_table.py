@@ -17,7 +17,7 @@ from tlbench.results.stats import MARGIN, Estimate, over_seeds, two_way, verdict
 from tlbench.tasks.card import Budget
 from tlbench.tasks.task_name import suite_of
 
-UNJUDGED = ("–", "reference", "skyline")
+UNJUDGED = ("–", "baseline", "upper bound")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def line(asked: Asked, margin: float = MARGIN) -> Line:
     harm, reference = "–", references.of(asked.budget)
     judged = over_s if reference == SOURCE_ONLY else over_t
     if asked.method == reference:
-        harm = "reference"
+        harm = "baseline"
     elif asked.method == TARGET_FULL:
-        harm = "skyline"
+        harm = "upper bound"
     elif judged is not None:
         gain, seeds = judged
         harm = verdict(Estimate(-gain.mean, gain.se, gain.df), seeds, margin)

@@ -48,7 +48,7 @@ def verdict(j: Judged, these: Estimate | None, new: Estimate | None) -> tuple[st
     if judged is None or math.isnan(judged.se) or (not wide and j.seeds < SEEDS_TO_TEST):
         return (
             "insufficient",
-            f"insufficient to tell {j.first} from {j.second} {at}: {count(j.seeds, 'seed')} on {where}",
+            f"insufficient to distinguish {j.first} from {j.second} {at}: {count(j.seeds, 'seed')} on {where}",
         )
     but = "" if wide else f"; these tasks only: {count(j.families, 'family', 'families')} cannot speak for others"
     but += f"; {count(j.failed, 'failed cell')} left out, which flatters" if j.failed else ""
@@ -56,7 +56,7 @@ def verdict(j: Judged, these: Estimate | None, new: Estimate | None) -> tuple[st
     if settled(abs(m) - pm) > 0:
         better, worse, name = (j.first, j.second, "first") if m > 0 else (j.second, j.first, "second")
         return name, f"{better} is better than {worse} {at}: {points(abs(m), pm)} on {where}{but}"
-    return "alike", f"{j.first} and {j.second} cannot be told apart {at}: {points(m, pm)} on {where}{but}"
+    return "alike", f"{j.first} and {j.second} cannot be distinguished {at}: {points(m, pm)} on {where}{but}"
 
 
 def points(mean: float, pm: float) -> str:
@@ -71,7 +71,7 @@ def margin(points: float, one: str = "a") -> str:
 
 def labels(budget: Budget) -> str:
     """A budget in words."""
-    return "every label" if budget == FULL else f"{count(int(budget), 'label')} a class"
+    return "every label" if budget == FULL else f"{count(int(budget), 'label')} per class"
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

@@ -97,36 +97,36 @@ FIGURES = (
     Figure(
         "heatmap_K.svg",
         _heatmaps,
-        "the gain of each method on each task at K labels a class. Methods stand in their algorithm family, best mean "
-        "first; tasks in their dataset family. Every cell bears its gain in whole points; ▼ leads one that is harmed, "
-        "▽ one that is harmed though no test shows it: the tests that the tables count, corrected over the method's "
-        "tasks (`why` and `recommend` speak of single tests). Blank: not run, refused, or failed. The number beside a "
-        "name is the mean over dataset families, the tables' own, with * where it is not of all tasks: then do not "
-        "compare it. The darkest colour is the largest gain or loss of a competitor, 30 points at most.",
+        "the gain of each method on each task at K labels per class. Methods are grouped by algorithm family, best "
+        "mean first, and tasks by dataset family. Each cell shows its gain in whole points; ▼ marks negative transfer, "
+        "▽ negative transfer that is not significant after correction over the method's tasks (`explain` and "
+        "`recommend` use uncorrected tests). Blank: not run, not applicable, or failed. The number beside a name is "
+        "the tables' mean over dataset families; with * it does not cover all tasks and cannot be compared. The "
+        "darkest colour is the largest gain or loss of a ranked method, at most 30 points.",
     ),
     Figure(
         "pareto_K.svg",
         _fronts,
-        "mean gain against the time of a fit over its reference's on the same machine, of budgets where more than "
-        "references was timed. The picture says which tasks the one and the other were measured on. The line joins the "
-        "methods that no other beats in less time; these are named. Each algorithm family has a mark of its own. "
-        "Controls are left out, and so is a method that was not measured on every task.",
+        "mean gain against the time of a fit relative to the baseline's on the same machine, at budgets where more "
+        "than the baselines was timed. The picture names the tasks behind gains and times. The line joins the methods "
+        "that no faster method beats; these are named. Each algorithm family has its own marker. Controls, and methods "
+        "that were not measured on every task, are left out.",
     ),
     Figure(
         "curves.svg",
         _curves,
-        "mean accuracy against labels a class, a panel a dataset family that has tasks at two budgets or more, over "
-        "tasks that all of the panel's budgets have: the references, and of each algorithm family the method with the "
-        "greatest mean gain where there are labels. It was chosen on the very data it is shown on, which flatters it a "
-        "little. Where target-only meets a curve, the source is no longer worth it. A bar is the 95 % interval of the "
-        "mean for new seeds on these tasks (df = seeds - 1); the lines of a panel stand a little beside each other, so "
-        "that the bars can be seen.",
+        "mean accuracy against labels per class, one panel per dataset family with tasks at two or more budgets, over "
+        "the tasks that all of the panel's budgets have: the baselines, and from each algorithm family the method with "
+        "the largest mean gain where there are labels. That method was chosen on the data it is shown on, which "
+        "flatters it slightly. Where target-only meets a curve, the source no longer helps. A bar is the 95 % interval "
+        "of the mean for new seeds on these tasks (df = seeds - 1); lines are shifted slightly so that bars do not "
+        "overlap.",
     ),
     Figure(
         "heatmap_PARADIGM_K.svg",
         _other_heatmaps,
-        "the same as `heatmap_K.svg`, of tasks that not every method can be asked about, a paradigm and a regime by "
-        "themselves, as under *By paradigm*; their gains are in no other picture.",
+        "the same as `heatmap_K.svg` for tasks to which not every method applies, one transfer setting and problem "
+        "type each, as under *By transfer setting*; their gains are in no other picture.",
     ),
 )
 

@@ -91,7 +91,9 @@ def pareto(grid: Grid, found: Sequence[Point], timed: Sequence[str], file: Path)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}" if found[-1].time < 10 * found[0].time else "")
-        axes.set(xlabel=f"time of a fit over {grid.reference}'s", ylabel=f"mean gain over {grid.reference}, points")
+        axes.set(
+            xlabel=f"time of a fit, relative to {grid.reference}", ylabel=f"mean gain over {grid.reference}, points"
+        )
         axes.margins(x=0.1, y=0.12)
         axes.set_title(title, loc="left", pad=34)
         axes.text(0, 1.02, _on(grid, timed), transform=axes.transAxes, size=7, va="bottom")
@@ -128,11 +130,11 @@ def _named(axes: Axes, edge: Sequence[Point]) -> None:
 
 
 def curves(held: Sequence[Panel], file: Path) -> Path:
-    """Mean value against labels a class: the references and each algorithm family's best method, a panel a dataset
+    """Mean value against labels per class: the references and each algorithm family's best method, a panel a dataset
     family. A bar is the 95 % interval for new seeds on these tasks."""
     import matplotlib.pyplot as plt
 
-    title = "Mean accuracy against labels a class"
+    title = "Mean accuracy against labels per class"
     wide = min(COLUMNS, len(held))
     high = -(-len(held) // wide)
     grids = sorted({grid for panel in held for grid in panel.grids}, key=lambda grid: int(grid.budget))
@@ -142,7 +144,7 @@ def curves(held: Sequence[Panel], file: Path) -> Path:
             _curves(axes, panel, grids)
         for axes in grid_of_axes.flat[len(held) :]:
             axes.set_visible(False)
-        figure.supxlabel("labels a class (bars: 95 % intervals for new seeds on these tasks)", size=8)
+        figure.supxlabel("labels per class (bars: 95 % intervals for new seeds on these tasks)", size=8)
         figure.supylabel("mean accuracy, %", size=8)
         handles, names = grid_of_axes.flat[0].get_legend_handles_labels()
         figure.tight_layout()

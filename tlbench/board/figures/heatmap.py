@@ -24,7 +24,7 @@ CELL = (0.38, 0.18)  # inches of a cell
 SIZE = 7.5  # points of all that is written
 LETTER = 0.6  # of SIZE: the width of a letter
 LEAN = 35  # degrees of the dataset families' names
-HINT = f"{HARMED} harmed · {DOUBTFUL} harmed, not shown by a test\n* mean of the tasks that it has · blank: not run"
+HINT = f"{HARMED} negative transfer · {DOUBTFUL} not significant\n* mean of the tasks it has · blank: not run"
 MOST_NUMBERS = 4000
 LARGEST = 30.0  # points; a larger gain has the darkest colour too
 

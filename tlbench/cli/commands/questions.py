@@ -160,7 +160,7 @@ def _print_advice(r: Recommendation) -> None:
          *(fixed(n.parts[p], 2) for p in parts))
         for n in r.neighbours
     ]  # fmt: skip
-    table("the tasks most like it", ("task", "dataset family", "weight", "floor", "unlike", *parts), near)
+    table("the most similar tasks", ("task", "dataset family", "weight", "floor", "unlike", *parts), near)
     _candidates("not distinguishable from the best", r, r.advised)
     if r.risky:
         _candidates("negative transfer is likely", r, r.risky)
@@ -171,7 +171,7 @@ def _print_advice(r: Recommendation) -> None:
 
 
 def _candidates(title: str, r: Recommendation, found: Sequence[Candidate]) -> None:
-    over, harmed = f"over {r.reference}", f"harmed of {len(r.neighbours)}"
+    over, harmed = f"over {r.reference}", f"NT tasks of {len(r.neighbours)}"
     header = ("method", "family", over, "behind the best", "worst task", harmed)
     table(title, header, [_candidate(c) for c in found[:SHOWN]])
     if len(found) > SHOWN:
@@ -179,7 +179,7 @@ def _candidates(title: str, r: Recommendation, found: Sequence[Candidate]) -> No
 
 
 def _candidate(c: Candidate) -> tuple[str, ...]:
-    shown = f" ({c.tested} shown by a test)" if c.tested else ""
+    shown = f" ({c.tested} significant)" if c.tested else ""
     return (
         c.method, c.family, points(c.gain, c.gain_pm, "+"), points(c.behind, c.behind_pm), points(c.worst, sign="+"),
         f"{c.harmed}{shown}",

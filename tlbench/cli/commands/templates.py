@@ -45,7 +45,7 @@ target = "xrays/"  # where they are few: the same classes, seen otherwise
 # trainable = true  # train the network end to end, and not only a layer over its features
 # side = 32  # pixels that images are made to for a trainable network
 # augment = ["shift", "flip"]  # what is done to images while training
-# budgets = [0, 1, 5, 20]  # labels a class of the target
+# budgets = [0, 1, 5, 20]  # labels per class of the target
 # seeds = 10  # repetitions under --full
 # quick = {{ budgets = [0, 5], seeds = 3 }}  # without --full
 # steps = 500  # of gradient descent

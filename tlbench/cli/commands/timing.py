@@ -53,7 +53,7 @@ def check_threads(threads: int) -> None:
 
 
 COLUMNS = {  # of the table: its title, and the digits after the point
-    "method": ("method", 0), "budget": ("k", 0), "ratio": ("times the reference", 2), "low": ("from", 2),
+    "method": ("method", 0), "budget": ("k", 0), "ratio": ("times the baseline", 2), "low": ("from", 2),
     "high": ("to", 2), "compared": ("cells", 0), "fit_s": ("fit s", 3), "step_ms": ("step ms", 3),
     "train_samples_per_s": ("samples/s", 0), "infer_latency_ms": ("latency ms", 3),
     "infer_latency_p95_ms": ("p95", 3), "peak_rss_mib": ("peak MiB", 0), "peak_gpu_mib": ("GPU MiB", 0),
