@@ -238,7 +238,8 @@ def _notes(
         notes.append(f"no method is shown to gain over {reference} here")
     if both := sum(c.likely_harm for c in advised):
         notes.append(
-            f"negative transfer is likely all the same with {both} of the {len(advised)} not distinguishable from the best"
+            f"negative transfer is likely all the same with {both} of the {len(advised)} not distinguishable from the "
+            "best"
         )
     if any(n.parts["paradigm"] for n in near):
         notes.append("some of the nearest tasks have another transfer setting")

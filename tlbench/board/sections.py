@@ -141,7 +141,8 @@ def _power(g: Grid) -> str:
         return ""
     return (
         f" Tasks have {min(sizes):,} to {max(sizes):,} test samples; {small} of {len(sizes)} have fewer than "
-        f"{ENOUGH:,}, too few for a test to detect a loss of one or two points: *not significant* does not mean *no loss*."
+        f"{ENOUGH:,}, too few for a test to detect a loss of one or two points: *not significant* does not mean *no "
+        "loss*."
     )
 
 
@@ -156,7 +157,8 @@ def _costs(board: Board) -> list[str]:
     tasks = sorted({f"{t.task} (k = {t.budget})" for t in board.timed if t.counts and t.sources})
     said = (
         "Each line is a method at k labels per class. Cells were timed one at a time, in passes of their own; time is "
-        f"the ratio to the baseline's on the same target in the same session, with its interval over dataset families. Tasks: {', '.join(tasks)}. "
+        f"the ratio to the baseline's on the same target in the same session, with its interval over dataset families. "
+        f"Tasks: {', '.join(tasks)}. "
         f"{sum(not t.counts for t in board.timed)} noisy or contended timings are left out. {_sessions(board)}"
     )
     return [said, "", tables.costs(board.costs, board.recoded), ""]

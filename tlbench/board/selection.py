@@ -30,8 +30,8 @@ def selection(both: pd.DataFrame) -> list[str]:
         return []
     said = (
         f"Every method and baseline was run in {int(both['trials'].max())} trials, or in as many as its search space "
-        "has. A rule chose among them; `default` uses the published hyperparameters. All rules of a line chose on the same "
-        "tasks and seeds. `oracle_last` sees held-out target labels and is never ranked; `lodo` is "
+        "has. A rule chose among them; `default` uses the published hyperparameters. All rules of a line chose on the "
+        "same tasks and seeds. `oracle_last` sees held-out target labels and is never ranked; `lodo` is "
         "leave-one-dataset-out."
     )
     read = (
