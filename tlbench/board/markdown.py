@@ -19,13 +19,13 @@ from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
 from tlbench.results.store import default_folder
 from tlbench.tasks.card import PARADIGMS, Budget
+from tlbench.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BEGIN, END = "<!-- tlbench: generated below -->", "<!-- tlbench: generated above -->"
 ENOUGH = 1000  # test samples, from which on a harm of a point or two can be shown
-METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
 
 
 def start(file: Path) -> None:
@@ -300,7 +300,7 @@ def _apart(g: Grid, rows: list[Standing]) -> str:
 def _suite_caption(name: str, rows: pd.DataFrame) -> str:
     own = rows[rows["suite"] == name]
     backbones = ", ".join(sorted(set(words(own["backbone"]))))
-    metric = METRICS[str(own["metric"].iloc[0])]
+    metric = METRICS[str(own["metric"].iloc[0])].title
     return f"{metric}, and in brackets the gain over the reference with its 95 % interval; backbone {backbones}."
 
 

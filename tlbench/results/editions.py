@@ -25,6 +25,7 @@ from tlbench.results import archive
 from tlbench.results.store import Store
 from tlbench.tasks import grids, registry, split_digests
 from tlbench.tasks.card import Budget
+from tlbench.tasks.metrics import METRICS_OF
 
 FOLDER, ABOUT, DIGESTS = "editions", "edition.json", "digests.json"
 OPEN = "open"  # the name of the edition in the making
@@ -43,9 +44,7 @@ class Protocol(BaseModel):
     margins: tuple[float, float, float] = (0.0, 1.0, 2.0)  # points below the reference; the second is negative transfer
     features: Literal["fp32", "bf16"] = "fp32"  # the arithmetic of images' features from a frozen network
     tie: float = 0.5  # points of gain that are neither a win nor a loss
-    metrics: dict[str, str] = {
-        "classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse",
-    }  # fmt: skip
+    metrics: dict[str, str] = {regime: metrics[0].name for regime, metrics in METRICS_OF.items()}  # that are ranked
 
     def reference_at(self, budget: Budget) -> str:
         """The method that gains are over."""

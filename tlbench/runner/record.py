@@ -87,7 +87,7 @@ def described(
     pretrained, transform = bench.backbone(card), bench.transform(card)
     default = cell.published and bench.full_precision(card)
     nothing = dict.fromkeys(
-        ("value", "correct", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
+        ("value", "correct", "metrics", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
          "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib")
     )  # fmt: skip
     known = {

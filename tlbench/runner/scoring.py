@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.files import plain
-from tlbench.results.row import packed_bits
+from tlbench.results.row import Row, packed_bits
 from tlbench.tasks.card import Budget
 from tlbench.tasks.episodes import EpisodicSplit
-from tlbench.tasks.metrics import ap50, neg_mse
+from tlbench.tasks.metrics import Metric
 from tlbench.tasks.split import Split
 
 MOST_BOXES = 300  # an image
@@ -21,7 +22,7 @@ Array = NDArray[Any]
 
 
 def scored(file: Path, split: Split, budget: Budget) -> dict[str, Any]:
-    """The columns value, n_test and correct, from the scores in `file`.
+    """The columns value, n_test, metrics and correct, from the scores in `file`.
 
     Raises:
         ValueError: the scores are not what the task asks for; says what they are instead.
@@ -60,7 +61,7 @@ def truth(split: Split, budget: Budget) -> NDArray[np.int64]:
 
 
 def measured(predictions: Array, split: Split, budget: Budget) -> dict[str, Any]:
-    """The columns value, n_test and correct, from predictions as `predicted` makes them.
+    """The columns value, n_test, metrics and correct, from predictions as `predicted` makes them.
 
     Raises:
         ValueError: they are not such predictions; says what they are instead.
@@ -69,20 +70,34 @@ def measured(predictions: Array, split: Split, budget: Budget) -> dict[str, Any]
     if target.boxes:
         if what[0] != np.float32 or predictions.ndim != 3 or predictions.shape[::2] != (len(test), 6):
             raise ValueError(f"predictions are {what[0]} {what[1]}; boxes (n, q, 6) of {len(test)} images are owed")
-        return {"value": ap50(_checked(predictions), [target.boxes[i] for i in test]), "n_test": len(test)}
+        return _by(split.task.card.measured, _checked(predictions), [target.boxes[i] for i in test])
     if not target.classes:
         if what[1] != (len(test),):
             raise ValueError(f"predictions are {what[0]} {what[1]}; {len(test)} numbers are owed")
         with np.errstate(over="ignore"):
-            value = neg_mse(_checked(predictions), target.y[test].astype(np.float64))
-        if not math.isfinite(value):
+            found = _by(split.task.card.measured, _checked(predictions), target.y[test].astype(np.float64))
+        if not all(map(math.isfinite, found["metrics"].values())):
             raise ValueError("predictions are so far off that their error is beyond all numbers")
-        return {"value": value, "n_test": len(test)}
+        return found
     y, k = truth(split, budget), n_answers(split)
     if predictions.dtype.kind != "u" or what[1] != y.shape or (predictions >= k).any():
         raise ValueError(f"predictions are {what[0]} {what[1]}; {len(y)} classes below {k} are owed")
-    hits = predictions == y
-    return {"value": float(hits.mean()), "n_test": len(y), "correct": packed_bits(hits)}
+    metrics = split.task.card.measured
+    bits = {"correct": packed_bits(predictions == y)} if metrics[0].per_answer else {}
+    return {**_by(metrics, predictions, y), **bits}
+
+
+def _by(metrics: Sequence[Metric], predictions: Array, wanted: Any) -> dict[str, Any]:
+    """The columns value, n_test and metrics; the first metric is the ranked one."""
+    found = {m.name: m.of(predictions, wanted) for m in metrics}
+    return {"value": found[metrics[0].name], "n_test": len(wanted), "metrics": found}
+
+
+def differing(row: Row, told: dict[str, Any]) -> list[str]:
+    """The columns of a row that are not what `measured` tells. A metric that the row does not hold came after it."""
+    held = row.metrics or {}
+    then = {**told, "metrics": {name: value for name, value in told["metrics"].items() if name in held} or row.metrics}
+    return [name for name, value in then.items() if getattr(row, name) != value]
 
 
 def read_boxes(file: Path, n: int) -> np.ndarray[Any, Any]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from tlbench.data import Recipe, Regime
 from tlbench.errors import Mistake, position, suggest
+from tlbench.tasks.metrics import METRICS_OF, Metric
 
 Loader = Literal[
     "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
@@ -100,7 +101,6 @@ CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)
 FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
-METRIC_OF = {"classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse"}
 SOURCE_SUFFIX = "_source"  # names a domain in its role as the source, where it is the target too
 
 PARADIGMS = {
@@ -168,6 +168,8 @@ class Card(Place):
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
     test_most: PositiveInt = 5000  # test samples at most
+    # Excluded from digests of a card: the key of a row names the ranked metric itself.
+    metrics: tuple[str, ...] = Field(default=(), exclude=True)  # the first is ranked; () takes the problem type's order
     group: str = Field(default="", exclude=True)  # of cards on the same samples; no name takes the datasets' names
     protocol: Literal["tlbench", "published"] = "tlbench"  # who is labelled and tested; see `split`
     episodes: EpisodeRule = EpisodeRule()
@@ -235,6 +237,16 @@ class Card(Place):
         return self
 
     @model_validator(mode="after")
+    def _metrics_are_known(self) -> Card:
+        known = {m.name: m for m in METRICS_OF[self.regime]}
+        for name in self.metrics:
+            if name not in known:
+                raise ValueError(f"metric {name!r}: {self.regime} has {', '.join(known)}{suggest(name, known)}")
+        if self.metrics and not known[self.metrics[0]].higher_is_better:
+            raise ValueError(f"metric {self.metrics[0]!r} cannot be ranked, less of it is better; name it second")
+        return self
+
+    @model_validator(mode="after")
     def _group_is_known(self) -> Card:
         """A rule that learns from other cards must learn nothing from those on the same samples."""
         if not self.group:
@@ -252,8 +264,15 @@ class Card(Place):
         return self.paradigm in SAME_TASK
 
     @property
+    def measured(self) -> tuple[Metric, ...]:
+        """The metrics that a row holds: those that the card names, then the others of its problem type."""
+        own = {m.name: m for m in METRICS_OF[self.regime]}
+        return tuple(own[name] for name in dict.fromkeys((*self.metrics, *own)))
+
+    @property
     def metric(self) -> str:
-        return METRIC_OF[self.regime]
+        """The name of the one that is ranked."""
+        return self.measured[0].name
 
     @property
     def all_domains(self) -> tuple[str, ...]:

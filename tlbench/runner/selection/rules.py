@@ -172,7 +172,7 @@ class Reduction:
         made = self._made(rule, found, rule.choose(scores), own, beside)
         if not any(map(math.isfinite, scores)):
             why = f"rule {rule.name}: no trial has a finite score"
-            made = replace(made, status="failed", reason=why, value=None, correct=None)
+            made = replace(made, status="failed", reason=why, value=None, correct=None, metrics=None)
         before = self.store.rows.get(made.key)
         if before is None or (made.ok and not before.ok):
             self.store.append(made)
