@@ -27,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:sklearn")  # of cla
 ORACLES = {
     "accuracy": theirs.accuracy_score,
     "balanced_accuracy": theirs.balanced_accuracy_score,
+    "macro_f1": lambda y, found: theirs.f1_score(y, found, average="macro", zero_division=0),
 }
 answers = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)
 

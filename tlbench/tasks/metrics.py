@@ -69,6 +69,15 @@ def balanced(found: NDArray[Any], y: Labels) -> float:
     return float(np.mean([(found[y == c] == c).mean() for c in np.unique(y)]))
 
 
+def macro_f1(found: NDArray[Any], y: Labels) -> float:
+    """Mean F1 of the classes that `y` has or that are told, 0..1; of one that is never told rightly it is 0."""
+    scores = []
+    for c in np.union1d(found, y):
+        right, told, there = (int(mask.sum()) for mask in ((found == c) & (y == c), found == c, y == c))
+        scores.append(2 * right / (told + there))
+    return float(np.mean(scores))
+
+
 def neg_mse(values: Scores, y: NDArray[np.floating[Any]]) -> float:
     """Minus the mean squared error of (n,) predicted numbers."""
     return -float(np.mean((values - y) ** 2))
@@ -95,6 +104,7 @@ def ap50(boxes: Scores, truth: Sequence[NDArray[np.floating[Any]]]) -> float:
 
 ACCURACY = Metric("accuracy", "accuracy in %", share_right, per_answer=True)
 BALANCED = Metric("balanced_accuracy", "balanced accuracy in %", balanced, "balanced ")
+MACRO_F1 = Metric("macro_f1", "macro-averaged F1 in %", macro_f1, "F1 ")
 AP50 = Metric("ap50", "AP50", ap50, "AP50 ")
 NEG_MSE = Metric(
     "neg_mse", "minus 100 times the mean squared error", neg_mse, "-MSE ",
@@ -105,7 +115,7 @@ NEG_MSE = Metric(
 # class of an episode has as many queries, so balanced accuracy is the same number, and class 0 of one episode is
 # another class than class 0 of the next, so a score of each class over all episodes would mean nothing.
 METRICS_OF: dict[str, tuple[Metric, ...]] = {
-    "classification": (ACCURACY, BALANCED),
+    "classification": (ACCURACY, BALANCED, MACRO_F1),
     "episodes": (ACCURACY,),
     "detection": (AP50,),
     "regression": (NEG_MSE,),
