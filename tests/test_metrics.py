@@ -21,7 +21,8 @@ from tlbench.results.row import Row, read_row
 from tlbench.results.run_table import Asked, line
 from tlbench.runner import scoring
 from tlbench.tasks import registry
-from tlbench.tasks.metrics import METRICS, METRICS_OF, correct
+from tlbench.tasks.metrics import correct
+from tlbench.tasks.problems import METRICS, PROBLEMS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:sklearn")  # of classes that are absent
 ORACLES = {
@@ -32,7 +33,7 @@ ORACLES = {
 answers = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)
 
 
-@pytest.mark.parametrize("name", [m.name for m in METRICS_OF["classification"]])
+@pytest.mark.parametrize("name", [m.name for m in PROBLEMS["classification"].metrics])
 @settings(max_examples=100, deadline=None)
 @given(answers)
 def test_a_metric_of_classes_is_scikit_learns(name: str, pairs: list[tuple[int, int]]) -> None:
@@ -41,7 +42,7 @@ def test_a_metric_of_classes_is_scikit_learns(name: str, pairs: list[tuple[int, 
     assert METRICS[name].of(found.astype(np.uint8), y) == pytest.approx(ORACLES[name](y, found), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", [m.name for m in METRICS_OF["classification"]])
+@pytest.mark.parametrize("name", [m.name for m in PROBLEMS["classification"].metrics])
 def test_a_tie_goes_to_the_lower_class_whatever_the_metric(name: str) -> None:
     scores, y = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [3.0, 3.0, 3.0]]), np.array([1, 1, 0])
     told = scores.argmax(1)
@@ -51,7 +52,7 @@ def test_a_tie_goes_to_the_lower_class_whatever_the_metric(name: str) -> None:
 
 
 def test_each_metric_is_named_once_and_its_bounds_hold_what_it_gives() -> None:
-    for metrics in METRICS_OF.values():
+    for metrics in (p.metrics for p in PROBLEMS.values()):
         assert metrics[0].higher_is_better
         for m in metrics:
             assert METRICS[m.name] == m
@@ -63,11 +64,11 @@ def test_each_metric_is_named_once_and_its_bounds_hold_what_it_gives() -> None:
 
 def test_a_card_ranks_the_first_metric_that_it_names_and_a_row_holds_all() -> None:
     card = registry.find("digits")[0].card
-    assert [m.name for m in card.measured] == [m.name for m in METRICS_OF["classification"]]
+    assert [m.name for m in card.measured] == [m.name for m in PROBLEMS["classification"].metrics]
     assert card.metric == "accuracy"
     other = type(card).model_validate({**card.model_dump(exclude_unset=True), "metrics": ("balanced_accuracy",)})
     assert other.metric == "balanced_accuracy"
-    assert {m.name for m in other.measured} == {m.name for m in METRICS_OF["classification"]}
+    assert {m.name for m in other.measured} == {m.name for m in PROBLEMS["classification"].metrics}
     assert "metrics" not in card.model_dump()  # so that digests of cards stay
 
 
@@ -148,7 +149,7 @@ def test_a_run_holds_every_metric_and_shows_them_as_json(tmp_path: Path) -> None
     assert ran.returncode == 0, ran.stderr
     rows = [json.loads(r) for r in (tmp_path / "rows.jsonl").read_text().splitlines()]
     for r in rows:
-        assert list(r["metrics"]) == [m.name for m in METRICS_OF["classification"]]
+        assert list(r["metrics"]) == [m.name for m in PROBLEMS["classification"].metrics]
         assert r["metrics"]["accuracy"] == r["value"]
     chance = next(r for r in rows if r["method"] == "chance")
     assert chance["metrics"]["balanced_accuracy"] == 0.5  # the commonest class, of two

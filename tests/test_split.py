@@ -29,7 +29,7 @@ FROZEN = "0c883a4aec2ae4c6b05ed6d0fc5efeb43348985506b02a2fdb5a4c52cbeea287"
 PRINT = """
 import pathlib, sys
 from tlbench.tasks.registry import find
-from tlbench.tasks.loaders import embedded
+from tlbench.tasks import builtin as embedded
 from tlbench.tasks.split import split
 photos = embedded.load("photos", pathlib.Path(sys.argv[1]))
 print(split(find("digits/fonts-photos")[0], photos, 0).digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-Regime = Literal["classification", "regression", "detection", "episodes"]
+Regime = str  # the name of a problem type: `tlbench.tasks.problems` has them
 Predictor = Callable[["Tensor"], "Tensor"]
 """(n, *shape) inputs -> (n, n_classes) class scores, higher means likelier; (n, 1) numbers where one is predicted;
 (n, q, 6) boxes where objects are detected: x1, y1, x2, y2 in pixels of the input, score, class; score 0 is no box."""
@@ -42,15 +42,6 @@ class Domain:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def strata(self) -> NDArray[np.int64]:
-        """(n,) the group within which samples are drawn: the class; one group where there are numbers or boxes."""
-        return np.zeros(len(self), np.int64) if self.boxes or not self.classes else self.y.astype(np.int64)
-
-    @property
-    def n_strata(self) -> int:
-        return 1 if self.boxes or not self.classes else len(self.classes)
 
 
 @dataclass(frozen=True)

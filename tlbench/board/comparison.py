@@ -20,7 +20,7 @@ from tlbench.results.run_table import comparable, paired
 from tlbench.results.stats import Estimate, on_these
 from tlbench.results.store import default_folder
 from tlbench.tasks.card import RANKED_FIRST, Budget
-from tlbench.tasks.metrics import METRICS
+from tlbench.tasks.problems import METRICS
 
 TIE = 0.5  # points; a smaller difference on a task is no win
 

@@ -19,7 +19,7 @@ from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
 from tlbench.results.store import default_folder
 from tlbench.tasks.card import PARADIGMS, Budget
-from tlbench.tasks.metrics import METRICS
+from tlbench.tasks.problems import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,9 +23,8 @@ from tlbench.methods.method import shipped
 from tlbench.methods.versions import coded
 from tlbench.results import archive
 from tlbench.results.store import Store
-from tlbench.tasks import grids, registry, split_digests
+from tlbench.tasks import grids, problems, registry, split_digests
 from tlbench.tasks.card import Budget
-from tlbench.tasks.metrics import METRICS_OF
 
 FOLDER, ABOUT, DIGESTS = "editions", "edition.json", "digests.json"
 OPEN = "open"  # the name of the edition in the making
@@ -44,7 +43,7 @@ class Protocol(BaseModel):
     margins: tuple[float, float, float] = (0.0, 1.0, 2.0)  # points below the reference; the second is negative transfer
     features: Literal["fp32", "bf16"] = "fp32"  # the arithmetic of images' features from a frozen network
     tie: float = 0.5  # points of gain that are neither a win nor a loss
-    metrics: dict[str, str] = {regime: metrics[0].name for regime, metrics in METRICS_OF.items()}  # that are ranked
+    metrics: dict[str, str] = {name: p.metrics[0].name for name, p in problems.PROBLEMS.items()}  # that are ranked
 
     def reference_at(self, budget: Budget) -> str:
         """The method that gains are over."""
@@ -120,7 +119,7 @@ class Edition:
     def ranks(self, task: str) -> bool:
         """Whether every method of classification can be asked about a task."""
         known = self.suite(task.partition("/")[0])
-        return known is not None and known.same_task and known.regime == "classification"
+        return known is not None and known.same_task and problems.of(known.regime).headline
 
     def differs(self, suite: str, where: str, digest: str) -> bool:
         """Whether data or a split are others than this edition's."""

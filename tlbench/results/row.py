@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlbench.methods.versions import coded
 from tlbench.tasks.card import Budget
-from tlbench.tasks.metrics import METRICS
+from tlbench.tasks.problems import METRICS
 
 DEFAULT = "default"  # the rule of selection that chooses nothing
 

@@ -15,7 +15,7 @@ from tlbench.results.rounding import fixed
 from tlbench.results.row import Row
 from tlbench.results.stats import Estimate, over_seeds, two_way, verdict
 from tlbench.tasks.card import Budget
-from tlbench.tasks.metrics import METRICS
+from tlbench.tasks.problems import METRICS
 
 UNJUDGED = ("–", "reference", "skyline")
 

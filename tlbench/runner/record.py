@@ -14,7 +14,6 @@ from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.scoring import scored
 from tlbench.runner.worker.local import Ended
-from tlbench.tasks.episodes import EpisodicSplit
 
 OWN = ("setup_s", "fit_s", "predict_s", "rest_s")  # what a job says it spent its life with; the rest holds the extras
 LEAST_S, SHARE = 2.0, 0.1  # to be born and to die, on a busy machine
@@ -92,7 +91,7 @@ def described(
     )  # fmt: skip
     known = {
         "n_test": len(split.partition.test),
-        "episodes": len(split.episodes(cell.budget)) if isinstance(split, EpisodicSplit) else None,
+        "episodes": len(split.episodes(cell.budget)) or None,
     }
     return Row(
         key=bench.key(cell),

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from tlbench.data import Recipe, Regime
 from tlbench.errors import Mistake, position, suggest
-from tlbench.tasks.metrics import METRICS_OF, Metric
+from tlbench.tasks import problems
+from tlbench.tasks.metrics import Metric
+from tlbench.tasks.problems.problem import Problem
 
 Loader = Literal[
     "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
@@ -115,13 +117,13 @@ SAME_TASK = ("different-domain-same-task", "multi-source")  # paradigms whose so
 
 def titled(paradigm: str, regime: str) -> str:
     """A paradigm in words, and the regime where that is not classification."""
-    return PARADIGMS[paradigm] if regime == "classification" else f"{PARADIGMS[paradigm]}: {regime}"
+    return PARADIGMS[paradigm] if problems.of(regime).headline else f"{PARADIGMS[paradigm]}: {regime}"
 
 
 def kind(paradigm: str, regime: str) -> str:
     """The tasks that a task is ranked among: 'same task', which every method of classification can be asked about, or
     those of its paradigm and regime. Points of different kinds are never meaned."""
-    return RANKED_FIRST if paradigm in SAME_TASK and regime == "classification" else titled(paradigm, regime)
+    return RANKED_FIRST if paradigm in SAME_TASK and problems.of(regime).headline else titled(paradigm, regime)
 
 
 class Quick(BaseModel):
@@ -237,8 +239,11 @@ class Card(Place):
         return self
 
     @model_validator(mode="after")
-    def _metrics_are_known(self) -> Card:
-        known = {m.name: m for m in METRICS_OF[self.regime]}
+    def _problem_is_known(self) -> Card:
+        if self.regime not in problems.PROBLEMS:
+            there = ", ".join(problems.PROBLEMS)
+            raise ValueError(f"regime {self.regime!r} is none of {there}{suggest(self.regime, problems.PROBLEMS)}")
+        known = {m.name: m for m in self.problem.metrics}
         for name in self.metrics:
             if name not in known:
                 raise ValueError(f"metric {name!r}: {self.regime} has {', '.join(known)}{suggest(name, known)}")
@@ -264,9 +269,14 @@ class Card(Place):
         return self.paradigm in SAME_TASK
 
     @property
+    def problem(self) -> Problem:
+        """The problem type of its target."""
+        return problems.of(self.regime)
+
+    @property
     def measured(self) -> tuple[Metric, ...]:
         """The metrics that a row holds: those that the card names, then the others of its problem type."""
-        own = {m.name: m for m in METRICS_OF[self.regime]}
+        own = {m.name: m for m in self.problem.metrics}
         return tuple(own[name] for name in dict.fromkeys((*self.metrics, *own)))
 
     @property

@@ -1,7 +1,7 @@
 """Metrics: what each measures, how it is printed, and a pure function from predictions and truth to a number.
 
-A problem type names its metrics; a card may name another of them to be ranked. To add one, write its function and its
-object here and name it beside the others of its problem type.
+A problem type (`tlbench.tasks.problems`) names its metrics; a card may name another of them to be ranked. To add one,
+write its function and its object here and name it in the file of its problem type.
 """
 
 from __future__ import annotations
@@ -110,14 +110,3 @@ NEG_MSE = Metric(
     "neg_mse", "minus 100 times the mean squared error", neg_mse, "-MSE ",
     low=-np.inf, high=0.0, unit="squared unit of the number", factor=1.0, digits=3,
 )  # fmt: skip
-
-# Those of each problem type; the first is ranked unless a card says otherwise. Episodes have accuracy alone: every
-# class of an episode has as many queries, so balanced accuracy is the same number, and class 0 of one episode is
-# another class than class 0 of the next, so a score of each class over all episodes would mean nothing.
-METRICS_OF: dict[str, tuple[Metric, ...]] = {
-    "classification": (ACCURACY, BALANCED, MACRO_F1),
-    "episodes": (ACCURACY,),
-    "detection": (AP50,),
-    "regression": (NEG_MSE,),
-}
-METRICS = {m.name: m for metrics in METRICS_OF.values() for m in metrics}

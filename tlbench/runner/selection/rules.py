@@ -26,6 +26,7 @@ from tlbench.runner.selection import validators as v
 from tlbench.runner.selection.leave_one_dataset_out import alone, gains
 from tlbench.runner.selection.search import UNLABELED_MOST, Kept
 from tlbench.runner.worker.local import Workers
+from tlbench.tasks import problems
 from tlbench.tasks.metrics import accuracy
 from tlbench.tasks.split import sha
 
@@ -104,8 +105,8 @@ def _accuracy(part: str) -> Callable[[Evidence], float]:
     return score
 
 
-BOTH = ("classification", "regression")
-EVERY = (*BOTH, "detection", "episodes")
+EVERY = tuple(problems.PROBLEMS)
+BOTH = tuple(name for name, p in problems.PROBLEMS.items() if p.keeps_trials)  # of whose trials predictions are kept
 SOURCE = "source validation"
 RULES = {
     rule.name: rule

@@ -75,7 +75,7 @@ def _loaded(card: Card, domain: str, root: Path | None) -> Domain:
         if not needed.exists():
             raise Mistake(f"{where}: {needed} is missing; the files at hand cover {_covered(card, root)}")
     return views.placed(
-        READERS[place.loader](Found(home, file, test, domain, place, card.regime == "regression")), domain, place, where
+        READERS[place.loader](Found(home, file, test, domain, place, card.problem.reads_numbers)), domain, place, where
     )
 
 

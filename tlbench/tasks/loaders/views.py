@@ -39,7 +39,7 @@ def check_compatible(task: Task, load: Callable[[str], Domain]) -> None:
 
 
 def _two_classes(task: Task, domain: Domain) -> None:
-    if task.card.regime == "classification" and len(domain.classes) < 2:
+    if len(domain.classes) < task.card.problem.least_classes:
         only = f"{domain.name!r} holds one class, {domain.classes[0]!r}"
         raise _mistake(task, domain.name, f"{only}; two or more are needed to tell apart")
 

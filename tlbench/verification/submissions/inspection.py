@@ -32,7 +32,7 @@ from tlbench.runner import machine, record, scoring
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.tasks.card import Budget
-from tlbench.tasks.metrics import METRICS
+from tlbench.tasks.problems import METRICS
 
 ACCEPT, QUESTION, REJECT = "accept", "question", "reject"
 _ORDER = (ACCEPT, QUESTION, REJECT)
