@@ -29,7 +29,8 @@ class Domain:
 
     name: str
     ids: tuple[str, ...]  # one stable name a sample
-    y: NDArray[np.int64] | NDArray[np.float32]  # (n,) indices into classes; floats when there is a number to predict
+    # (n,) indices into classes; floats when there is a number to predict; (n, C) 0 or 1 when a sample may show several
+    y: NDArray[np.int64] | NDArray[np.float32]
     classes: tuple[str, ...]  # () when there is a number to predict
     hashes: tuple[str, ...]  # SHA-256 of each sample's bytes, hex
     x: NDArray[np.generic] | None = None  # (n, *shape); images are uint8 (n, 1 or 3, h, w)
@@ -162,13 +163,13 @@ class Train:
             raise ValueError("there are neither sources nor shots: nothing says what is to be learnt")
         of_others = arrays.of_others(source_classes, [s.y for s in sources.values()])
         told = [part.y for part in (few if of_others else sources | few).values()]
-        n, kind = arrays.aim(told, n_classes)
+        aim = arrays.aim(told, n_classes)
         pool, shown = arrays.pooled(xt, _inputs(sources), _inputs(few))
-        none = Labeled(pool[:0], pool.new_zeros(0, dtype=kind))
+        none = Labeled(pool[:0], pool.new_zeros(0, dtype=aim.kind))
         return cls(
-            tuple(sources.values()), Unlabeled(pool), next(iter(few.values()), none), n,
+            tuple(sources.values()), Unlabeled(pool), next(iter(few.values()), none), aim.outputs,
             arrays.network(backbone, shown, seed, pretrained), recipe or Recipe(), device,
-            "regression" if kind.is_floating_point else "classification", of_others,
+            aim.regime, of_others,
         )  # fmt: skip
 
     @classmethod

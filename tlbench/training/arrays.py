@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,17 @@ def classes(said: int | None, ys: Sequence[Tensor], name: str, least: int = 2) -
     return found
 
 
-def aim(ys: Sequence[Tensor], n_classes: int | None) -> tuple[int, torch.dtype]:
-    """The target's classes, or 1 where a number is predicted, and the kind of its labels.
+@dataclass(frozen=True)
+class Aim:
+    """What is to be told of a target's sample."""
+
+    outputs: int  # its classes, or 1 where a number is predicted
+    kind: torch.dtype  # of its labels
+    regime: str
+
+
+def aim(ys: Sequence[Tensor], n_classes: int | None) -> Aim:
+    """What labels ask for.
 
     Raises:
         ValueError: labels are of two kinds or beyond `n_classes`, or there is nothing to count classes by.
@@ -86,8 +96,8 @@ def aim(ys: Sequence[Tensor], n_classes: int | None) -> tuple[int, torch.dtype]:
     if ys and ys[0].is_floating_point():
         if n_classes not in (None, 1):
             raise ValueError(f"n_classes is {n_classes}, but the labels are floats: numbers, of no class")
-        return 1, torch.float32
-    return classes(n_classes, ys, "n_classes"), torch.int64
+        return Aim(1, torch.float32, "regression")
+    return Aim(classes(n_classes, ys, "n_classes"), torch.int64, "classification")
 
 
 def of_others(said: int | tuple[int, ...] | None, ys: Sequence[Tensor]) -> tuple[int, ...]:

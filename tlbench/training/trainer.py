@@ -103,6 +103,10 @@ def resident(train: Train, share: float = 0.25) -> Train:
     return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
 
 
+# Problem types by what `label_loss` can do with their labels: the `regimes` of methods that train by it alone.
+SHARED = frozenset({"classification", "regression"})  # a source may have the target's own labels
+TRAINED = SHARED | {"detection"}
+
 Turn = tuple[Tensor, Collection[str]]
 """A loss, and the names of the networks that go down it; none means all."""
 

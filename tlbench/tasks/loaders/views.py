@@ -102,6 +102,8 @@ def viewed(domain: Domain, view: View, where: str) -> Domain:
     groups = view.groups or {c: (c,) for c in view.keep}
     if not groups:
         return domain
+    if domain.y.ndim != 1:
+        raise Mistake(f"{where}: a view is of samples with one class each; leave it out")
     for old in (c for members in groups.values() for c in members):
         if old not in domain.classes:
             raise Mistake(f"{where}: its view names class {old!r}{suggest(old, domain.classes)}")
