@@ -22,8 +22,8 @@ from tlbench.tasks.problems.problem import Problem
 
 Loader = Literal[
     "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
-    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines",
-    "jsonl", "csv", "texts", "table", "npz", "npy",
+    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "voc_tiles",
+    "voc_tiles_near", "lines", "jsonl", "csv", "texts", "table", "npz", "npy",
 ]  # fmt: skip
 IMAGE_LOADERS = (  # of image files, decoded to the backbone's size
     "images", "lists", "parquet", "parquet_splits", "cub", "aircraft",
@@ -54,7 +54,7 @@ class Place(BaseModel):
     view: View = View()
     take: PositiveInt | None = None  # only so many samples, the first in hash order
     part: str | None = None  # the domain's name in a file that holds several; None takes the card's
-    only: tuple[str, ...] = ()  # of Omniglot, these alphabets
+    only: tuple[str, ...] = ()  # of Omniglot, these alphabets; of tiles, these splits of ImageSets/Main
     without: tuple[str, ...] = ()  # of Omniglot, not these alphabets
     names: str | None = None  # a table of the labels' names, inside the dataset's folder
     label: str = "label"  # the column of a table that holds the label

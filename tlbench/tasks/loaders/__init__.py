@@ -116,6 +116,8 @@ READERS: dict[str, Callable[[Found], Domain]] = {
     "omniglot_runs": lambda f: omniglot.runs(f.file, f.name, f.place.classes),
     "voc": lambda f: voc.images(f.file, f.name, f.place.classes),
     "voc_cells": lambda f: voc.cells(f.file, f.name, f.place.classes),
+    "voc_tiles": lambda f: voc.tiles(f.file, f.name, f.place.classes, f.place.only),
+    "voc_tiles_near": lambda f: voc.tiles(f.file, f.name, f.place.classes, f.place.only, side=80),
     "lines": lambda f: texts.lines(_parts(f), f.name, f.place.classes),
     "jsonl": lambda f: texts.jsonl(_parts(f), f.name, f.place.classes),
     "csv": lambda f: texts.table(
