@@ -8,6 +8,9 @@ in any language. Where 0x1f joins the parts:
     oracle_val  the next 10 %, at most 500 in all; only the oracle rule may look
     pool        the rest; per class ordered by  h("tlbench/shot/1", task, seed, id):  the first k are the shots
 
+Where a sample may show several classes, the rarest of them is its class for the first two parts, and it is among the
+shots where any of them asks for it.
+
 What is a test sample once more (`tlbench.tasks.duplicates`) is in no part.
 
 A card whose protocol is "published" is cut as the field's tables are, for `tlbench reproduce` alone: the publisher's
@@ -156,16 +159,17 @@ def untested(domain: Domain, rows: Indices, target: Domain, cut: Partition) -> I
 class Draw:
     """One seed's order of label giving in a pool: `shots(k)` is nested in `shots(k + 1)`."""
 
-    by_class: tuple[Indices, ...]  # pool rows of each class in shot order
+    by_class: tuple[Indices, ...]  # pool rows of each class in shot order; classes may share rows
     mode: str
+    rest: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # pool rows of no class: labelled at 'full'
 
     def shots(self, k: Budget) -> Indices:
         """Rows labelled at budget `k`: k a class, or k * classes in proportion; all of the pool at 'full'."""
         if k == FULL:
-            return np.concatenate(self.by_class)
+            return _once(np.concatenate((*self.by_class, self.rest)))
         assert isinstance(k, int)
         counts = [k] * len(self.by_class) if self.mode == "balanced" else self._proportional(k * len(self.by_class))
-        return np.concatenate([rows[:n] for rows, n in zip(self.by_class, counts, strict=True)])
+        return _once(np.concatenate([rows[:n] for rows, n in zip(self.by_class, counts, strict=True)]))
 
     def most(self, share: float = 1.0) -> int:
         """The largest budget for which no class gives more than `share` of its pool."""
@@ -183,6 +187,11 @@ class Draw:
                 eligible = seats < sizes
             seats[int(np.argmax(np.where(eligible, sizes / (2 * seats + 1), -1.0)))] += 1
         return [int(s) for s in seats]
+
+
+def _once(rows: Indices) -> Indices:
+    """Each row where it comes first: a sample that two classes ask for is labelled once."""
+    return rows[np.sort(np.unique(rows, return_index=True)[1])]
 
 
 @dataclass(frozen=True)
@@ -281,6 +290,7 @@ def split(task: Task, domain: Domain, seed: int, cut: Partition | None = None) -
     """The split of `task`'s target `domain` for `seed`; give `cut` to spare its computation."""
     name = target_name(task)
     cut = cut or cut_of(task, domain)
-    groups = problems.of_domain(domain).groups(domain)
-    by_class = tuple(hash_order(domain, cut.pool[group[cut.pool]], "tlbench/shot/1", name, seed) for group in groups)
-    return Split(task, domain, cut, Draw(by_class, task.card.draw), seed)
+    groups, order = problems.of_domain(domain).groups(domain), ("tlbench/shot/1", name, seed)
+    by_class = tuple(hash_order(domain, cut.pool[group[cut.pool]], *order) for group in groups)
+    rest = hash_order(domain, np.setdiff1d(cut.pool, np.concatenate(by_class)), *order)
+    return Split(task, domain, cut, Draw(by_class, task.card.draw, rest), seed)
