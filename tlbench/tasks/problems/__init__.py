@@ -1,4 +1,4 @@
-"""Problem types: one object each, in a file of its own. A new one is a file here and its name in `PROBLEMS`."""
+"""Problem types: one object each, in a file of its own. A new one is a file here and its name in `TYPES`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from tlbench.tasks.metrics import Metric
 from tlbench.tasks.problems.classification import Classification
 from tlbench.tasks.problems.detection import Detection
 from tlbench.tasks.problems.episodes import Episodes
+from tlbench.tasks.problems.multilabel import Multilabel
 from tlbench.tasks.problems.problem import Problem
 from tlbench.tasks.problems.regression import Regression
 
-PROBLEMS: dict[str, Problem] = {p.name: p for p in (Classification(), Regression(), Detection(), Episodes())}
+TYPES: tuple[type[Problem], ...] = (Classification, Regression, Detection, Episodes, Multilabel)
+PROBLEMS: dict[str, Problem] = {make.name: make() for make in TYPES}
 METRICS: dict[str, Metric] = {m.name: m for p in PROBLEMS.values() for m in p.metrics}
 
 
