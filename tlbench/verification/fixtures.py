@@ -72,7 +72,7 @@ def _set(regime: Regime, look: str, change: Change) -> Specimen:
     )
     shots = y_of(draw, means, look, change.k * outputs, shift=1.0)
     if change.missing_class:
-        kept = shots.y != CLASSES - 1
+        kept = shots.y != CLASSES - 1 if shots.y.ndim == 1 else shots.y[:, CLASSES - 1] == 0
         shots = Labeled(shots.x[kept], shots.y[kept])
     pool, test = (y_of(draw, means, look, m, shift=1.0).x for m in (29, 13))
     shown = [*(s.x for s in sources), pool]
@@ -116,9 +116,18 @@ def _numbers(draw: torch.Generator, means: Tensor, look: str, n: int, shift: flo
     return Labeled(x, x[:, 0] + 0.1 * _some(draw, n))
 
 
+def _several(draw: torch.Generator, means: Tensor, look: str, n: int, shift: float) -> Labeled:
+    """`n` samples of which each shows several classes or none: class c every (c + 2)th."""
+    y = (torch.arange(n)[:, None] % (2 + torch.arange(len(means))) == 0).long()
+    shown = 2 * (y.to(means.dtype) @ means.flatten(1)).view(n, *means.shape[1:])
+    x = shown + _some(draw, n, *means.shape[1:]) + shift
+    return Labeled((128 + 32 * x).clamp(0, 255).to(torch.uint8) if look == "images" else x, y)
+
+
 SETS = {
     "classification": Made(("numbers", "images"), _classes, CLASSES),
     "regression": Made(("numbers",), _numbers, 1),
+    "multilabel": Made(("numbers",), _several, CLASSES),
 }
 LOOKS: dict[str, tuple[str, ...]] = {**{regime: made.looks for regime, made in SETS.items()}, "episodes": ("images",)}
 
