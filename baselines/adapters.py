@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tlbench import Train
 from tlbench.training.fine_tuning import Tuning, blocks, frozen, tapped
 from tlbench.training.networks import body
-from tlbench.training.trainer import seeded
+from tlbench.training.trainer import TRAINED, seeded
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Adapters(Tuning):
     tuned_body_lr: float = 1.0  # of the adapters
     width: int = 64  # of the bottleneck, the r; at most the block's own
     paper: ClassVar[str] = "Houlsby et al., Parameter-efficient transfer learning for NLP, ICML 2019"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("choice", 8, 32, 64), "lr": ("log", 1e-3, 0.1)}
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:

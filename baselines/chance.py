@@ -30,7 +30,7 @@ class Chance:
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "the majority classifier"
     needs: ClassVar[frozenset[str]] = frozenset()
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "episodes"})
+    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "multilabel", "episodes"})
     ignores: ClassVar[frozenset[str]] = frozenset()
     search: ClassVar[dict[str, tuple[object, ...]]] = {}
 
@@ -43,7 +43,9 @@ class Chance:
 
 
 def guess(labels: Tensor, n_classes: int, n: int) -> Tensor:
-    """(n, n_classes) class frequencies, or (n, 1) means of numbers."""
+    """(n, n_classes) class frequencies, or (n, 1) means of numbers; frequencies of (n, C) labels class by class."""
     if labels.is_floating_point():
         return labels.mean().expand(n, 1).clone()
+    if labels.ndim == 2:
+        return labels.float().mean(0).expand(n, -1).clone()
     return (torch.bincount(labels, minlength=n_classes) / max(1, len(labels))).expand(n, -1).clone()

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
 from tlbench.training.features import nothing_of
-from tlbench.training.trainer import ERM, network, predictor, seeded
+from tlbench.training.trainer import ERM, TRAINED, network, predictor, seeded
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FineTune(ERM):
     family: ClassVar[str] = "model-based"
     paper: ClassVar[str] = "Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014"
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "tuned_body_lr": ("log", 1e-2, 1.0),

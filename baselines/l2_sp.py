@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tlbench import Train
 from tlbench.training.fine_tuning import Tuning, still, transferred
 from tlbench.training.networks import part
-from tlbench.training.trainer import Batch, label_loss
+from tlbench.training.trainer import TRAINED, Batch, label_loss
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class L2SP(Tuning):
     beta: float = 0.01  # towards zero, of what is new
 
     paper: ClassVar[str] = "Li, Grandvalet & Davoine, Explicit inductive bias for transfer learning, ICML 2018"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "alpha": ("log", 1e-4, 10.0),
         "beta": ("log", 1e-4, 1.0),

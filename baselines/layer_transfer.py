@@ -12,7 +12,7 @@ from torch import nn
 from tlbench import Train
 from tlbench.training.fine_tuning import Tuning, blocks, frozen, parameters_by_block
 from tlbench.training.networks import body
-from tlbench.training.trainer import network, seeded
+from tlbench.training.trainer import TRAINED, network, seeded
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LayerTransfer(Tuning):
     freeze: bool = False  # the copied blocks (AnB), or train them too (AnB+)
 
     paper: ClassVar[str] = "Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "copied": ("choice", 1, 2, -2, -1),
         "freeze": ("choice", False, True),

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from tlbench import Train
 from tlbench.training.fine_tuning import Tuning, frozen
-from tlbench.training.trainer import seeded
+from tlbench.training.trainer import TRAINED, seeded
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LoRA(Tuning):
     alpha: float = 16.0
 
     paper: ClassVar[str] = "Hu et al., LoRA: low-rank adaptation of large language models, ICLR 2022"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "rank": ("choice", 2, 4, 8, 16),
         "alpha": ("log", 4.0, 64.0),

@@ -13,6 +13,7 @@ from torch import nn
 
 from tlbench import Train
 from tlbench.training.fine_tuning import Tuning, frozen
+from tlbench.training.trainer import TRAINED
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LPFT(Tuning):
     probe_share: float = 0.5  # of the steps that the head alone gets
 
     paper: ClassVar[str] = "Kumar et al., Fine-tuning can distort pretrained features, ICLR 2022"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "probe_share": ("linear", 0.2, 0.8),
         "tuned_body_lr": ("log", 1e-3, 1.0),

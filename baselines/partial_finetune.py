@@ -14,6 +14,7 @@ from torch import nn
 from tlbench import Refusal, Train
 from tlbench.training.fine_tuning import Tuning, frozen, parameters_by_block
 from tlbench.training.networks import body
+from tlbench.training.trainer import TRAINED
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PartialFineTune(Tuning):
     blocks: str = "-1"  # which, separated by commas; -1 is the last, 0 the first
 
     paper: ClassVar[str] = "Lee et al., Surgical fine-tuning improves adaptation to distribution shifts, ICLR 2023"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "blocks": ("choice", "-1", "0", "-2,-1", "0,1"),
         "tuned_body_lr": ("log", 0.01, 1.0),

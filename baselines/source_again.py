@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, SHARED
 
 APART = 1_000_003  # from the seeds that anybody asks for
 
@@ -29,7 +29,7 @@ class SourceAgain(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Kohavi, Tang & Xu, Trustworthy online controlled experiments, 2020"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    regimes: ClassVar[frozenset[str]] = SHARED
     ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
     takes: ClassVar[str] = "s"
     search: ClassVar[dict[str, tuple[object, ...]]] = {

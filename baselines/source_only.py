@@ -11,7 +11,7 @@ from typing import ClassVar
 from tlbench import Learner, Predictor, Train
 from tlbench.training.features import embedded, nothing_of
 from tlbench.training.shallow import Ending, ended
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, SHARED
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SourceOnly(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization, NIPS 1991"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    regimes: ClassVar[frozenset[str]] = SHARED
     ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
     takes: ClassVar[str] = "s"
     search: ClassVar[dict[str, tuple[object, ...]]] = {

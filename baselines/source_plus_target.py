@@ -8,7 +8,7 @@ source-only, so it needs shots.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, TRAINED
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SourcePlusTarget(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Saito et al., Semi-supervised domain adaptation via minimax entropy, ICCV 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "shots"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection"})
+    regimes: ClassVar[frozenset[str]] = TRAINED
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),

@@ -17,6 +17,7 @@ from torch.nn.functional import batch_norm
 
 from tlbench import Refusal, Train
 from tlbench.training.fine_tuning import Tuning
+from tlbench.training.trainer import TRAINED
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class StochNorm(Tuning):
     p: float = 0.5  # of the moving statistics
 
     paper: ClassVar[str] = "Kou et al., Stochastic normalization, NeurIPS 2020"
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "p": ("choice", 0.25, 0.5, 0.75),
         "tuned_body_lr": ("log", 0.01, 1.0),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, TRAINED
 
 APART = 1_000_003  # from the seeds that anybody asks for
 
@@ -31,7 +31,7 @@ class TargetAgain(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Kohavi, Tang & Xu, Trustworthy online controlled experiments, 2020"
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
     takes: ClassVar[str] = "l"
     search: ClassVar[dict[str, tuple[object, ...]]] = {

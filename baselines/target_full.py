@@ -8,7 +8,7 @@ shown beside every budget and never ranked: no method has its labels.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, TRAINED
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TargetFull(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Wang et al., Characterizing and avoiding negative transfer, CVPR 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"shots", "every label"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection"})
+    regimes: ClassVar[frozenset[str]] = TRAINED
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
     takes: ClassVar[str] = "l"
     search: ClassVar[dict[str, tuple[object, ...]]] = {

@@ -8,7 +8,7 @@ A(∅, T) of Wang et al., CVPR 2019, equation 2).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, TRAINED
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TargetOnly(ERM):
     family: ClassVar[str] = "reference"
     paper: ClassVar[str] = "Wang et al., Characterizing and avoiding negative transfer, CVPR 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
-    regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
+    regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
     takes: ClassVar[str] = "l"
     search: ClassVar[dict[str, tuple[object, ...]]] = {

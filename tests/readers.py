@@ -22,9 +22,9 @@ from tlbench.errors import Mistake
 from tlbench.results import archive, bundle, predictions, store
 from tlbench.results.archive import Packed
 from tlbench.results.store import Store
-from tlbench.runner import scoring
 from tlbench.tasks import registry
 from tlbench.tasks.datasets import dataset, digests
+from tlbench.tasks.problems.answers import read_boxes, read_scores
 
 ROOT = Path(__file__).parent.parent
 PLAIN = json.dumps(row("dann", "digits/fonts-photos", 5, 0, 60, key="a" * 64).values()).encode()
@@ -80,7 +80,7 @@ def scores(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "scores.npy")
         file.write_bytes(data)
-        for read in (lambda: scoring.read_scores(file, 4, 3), lambda: scoring.read_boxes(file, 4)):
+        for read in (lambda: read_scores(file, 4, 3), lambda: read_boxes(file, 4)):
             with suppress(ValueError):
                 read()
 

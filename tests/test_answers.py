@@ -225,3 +225,20 @@ def test_all_answers_are_as_recorded_and_noise_is_a_tenth_of_the_tolerance(tmp_p
     worst = max(apart, key=lambda place: apart[place])
     print(f"\nnoise: {apart[worst]:.1e} of the largest score, {worst}")
     assert apart[worst] < NOISE, worst
+
+
+def test_a_new_set_is_told_and_voids_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a method learns another problem type; a set that is gone does."""
+    held = versions.recorded()["methods"]["mcc"]
+    known = {"mcc": {"fields": held["fields"], "probes": held["probes"]}}
+    more = {"mcc": {**known["mcc"], "probes": {**held["probes"], "a new set": [[1.0, -1.0]]}}}
+    fewer = {"mcc": {**known["mcc"], "probes": dict(list(held["probes"].items())[1:])}}
+    assert answers.unrecorded(known) == {}
+    assert answers.unrecorded(more) == {"mcc": ["a new set"]}
+    assert answers.compared(more) == []
+    assert [m.why for m in answers.compared(fewer)] == ["it is not asked on every set that is recorded"]
+    kept: dict[str, dict] = {}
+    monkeypatch.setattr(answers, "write", lambda file, methods, gone: kept.update(methods))
+    monkeypatch.setattr(answers, "libraries", lambda: versions.recorded()["libraries"])
+    assert answers.update(more, "a reason") == []
+    assert kept["mcc"] == {**held, "probes": more["mcc"]["probes"]}

@@ -17,6 +17,7 @@ from tlbench.data import Domain, Labeled, Train, Unlabeled
 from tlbench.errors import Mistake
 from tlbench.methods import loader
 from tlbench.tasks import synthetic
+from tlbench.tasks.problems import of_domain
 from tlbench.tasks.synthetic import draw
 from tlbench.verification.known_truth import checks, closed_forms
 from tlbench.verification.known_truth.checks import REGRESSION, SEEDS, Cell, below_ceiling, ceiling
@@ -53,7 +54,7 @@ def of(domain: Domain, rows: Any) -> Parts:
 def source(suite: str, name: str, seed: int) -> Labeled:
     """What the harness leaves of a source: a tenth of each class is taken off for validation."""
     domain = synthetic.domain(suite, name, seed)
-    strata = [np.flatnonzero(domain.strata == c) for c in range(domain.n_strata)]
+    strata = [np.flatnonzero(group) for group in of_domain(domain).groups(domain)]
     return Labeled(*of(domain, np.concatenate([rows[int(0.1 * len(rows)) :] for rows in strata])))
 
 
@@ -63,8 +64,8 @@ def target(suite: str, name: str, seed: int) -> tuple[Parts, Parts, tuple[np.nda
     domain = synthetic.domain(suite, name, seed)
     tested = domain.official_test
     assert tested is not None
-    strata = domain.strata[~tested]
-    return of(domain, ~tested), of(domain, tested), tuple(np.flatnonzero(strata == c) for c in range(domain.n_strata))
+    groups = of_domain(domain).groups(domain)
+    return of(domain, ~tested), of(domain, tested), tuple(np.flatnonzero(g[~tested]) for g in groups)
 
 
 def training(cell: Cell, seed: int) -> Train:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tlbench.runner.cell_job import padded
 from tlbench.runner.worker import child
 from tlbench.tasks.metrics import ap50
+from tlbench.tasks.problems.detection import padded
 from tlbench.training import backbones, detector
 from tlbench.training.trainer import predictor
 

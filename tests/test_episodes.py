@@ -89,7 +89,7 @@ def test_the_order_of_queries_does_not_tell_their_class() -> None:
 
 def test_a_worker_is_given_supports_with_labels_and_queries_without(tmp_path: Path) -> None:
     split = episodes.split(TASK, domain(), 0)
-    write_episodes(tmp_path / "episodes.npz", split, 1)
+    write_episodes(tmp_path / "episodes.npz", split, split.episodes(1))
     with np.load(tmp_path / "episodes.npz") as held:
         assert sorted(held) == ["queries", "support", "support_y"]
         place = {int(row): i for i, row in enumerate(split.partition.test)}

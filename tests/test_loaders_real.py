@@ -323,6 +323,62 @@ def test_a_crop_is_the_pixels_around_its_box(real_data: Path) -> None:
     assert blue[crops.y == 1].mean() > blue[crops.y == 0].mean() + 30  # stained white cells are blue, red ones are not
 
 
+@pytest.mark.parametrize(
+    ("splits", "side", "fields", "places"), [(("val", "test"), 160, 159, 12), (("train",), 80, 205, 48)]
+)
+def test_a_tile_says_which_cells_it_shows(
+    real_data: Path, splits: tuple[str, ...], side: int, fields: int, places: int
+) -> None:
+    """Each box is painted into a field of its own, and the painted pixels of every tile are counted."""
+    folder = real_data / "bccd" / "BCCD"
+    found = voc.tiles(folder, "t", BCCD, splits, side)
+    assert found.x is not None
+    assert (found.x.shape, found.x.dtype) == ((fields * places, 3, 40, 40), np.uint8)
+    assert found.y.shape == (fields * places, 3)
+    assert set(np.unique(found.y)) == {0, 1}
+    whole = voc.images(folder, "t", BCCD, scale=1)
+    for stem in [found.ids[i * places].split("/")[1] for i in range(0, fields, 20)]:
+        boxes = whole.boxes[whole.ids.index(f"t/{stem}")]
+        shown = np.zeros((places, 3), int)
+        for x1, y1, x2, y2, kind in boxes.astype(int):
+            painted = np.zeros((480, 640), bool)
+            painted[y1:y2, x1:x2] = True
+            counts = [
+                painted[t : t + side, s : s + side].sum() for t in range(0, 480, side) for s in range(0, 640, side)
+            ]
+            seen = np.array(counts) >= min(painted.sum(), side * side) / 4
+            shown[:, int(kind)] |= seen
+        rows = [i for i, name in enumerate(found.ids) if f"/{stem}/" in name]
+        assert found.y[rows].tolist() == shown.tolist(), stem
+
+
+def test_tiles_are_the_fields_cut_in_rows_and_the_test_fields_are_marked(real_data: Path) -> None:
+    folder = real_data / "bccd" / "BCCD"
+    found, whole = voc.tiles(folder, "t", BCCD, ("val", "test")), voc.images(folder, "t", BCCD)
+    assert found.x is not None
+    assert whole.x is not None
+    assert found.official_test is not None
+    field = whole.x[whole.ids.index("t/BloodImage_00000")]
+    first = found.ids.index("t/BloodImage_00000/00")
+    assert np.array_equal(found.x[first], field[:, :40, :40])
+    assert np.array_equal(found.x[first + 5], field[:, 40:80, 40:80])  # the second row of four
+    tested = set((folder / "ImageSets" / "Main" / "test.txt").read_text().split())
+    assert {i.split("/")[1] for i, t in zip(found.ids, found.official_test, strict=True) if t} == tested
+    near = voc.tiles(folder, "n", BCCD, ("train",), 80)
+    assert near.official_test is None
+    assert not {i.split("/")[1] for i in near.ids} & {i.split("/")[1] for i in found.ids}  # no field is in both
+
+
+def test_tiles_that_cannot_be_cut_are_a_mistake(real_data: Path) -> None:
+    folder = real_data / "bccd" / "BCCD"
+    with pytest.raises(Mistake, match="tiles have 100 pixels a side; a multiple of 40 is needed"):
+        voc.tiles(folder, "t", BCCD, side=100)
+    with pytest.raises(Mistake, match="images of 32x24 pixels hold no tile of 40"):
+        voc.tiles(folder, "t", BCCD, side=800)
+    with pytest.raises(Mistake, match=r"tests\.txt"):
+        voc.tiles(folder, "t", BCCD, ("tests",))
+
+
 @pytest.fixture
 def blood(tmp_path: Path) -> Path:
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):

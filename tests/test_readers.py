@@ -13,8 +13,8 @@ from readers import PLAIN, TARGETS
 
 from tlbench.errors import Mistake
 from tlbench.results.row import read_row
-from tlbench.runner.scoring import read_scores
 from tlbench.tasks import registry
+from tlbench.tasks.problems.answers import read_scores
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 

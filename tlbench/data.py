@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-Regime = Literal["classification", "regression", "detection", "episodes"]
+Regime = str  # the name of a problem type: `tlbench.tasks.problems` has them
 Predictor = Callable[["Tensor"], "Tensor"]
 """(n, *shape) inputs -> (n, n_classes) class scores, higher means likelier; (n, 1) numbers where one is predicted;
 (n, q, 6) boxes where objects are detected: x1, y1, x2, y2 in pixels of the input, score, class; score 0 is no box."""
@@ -29,7 +29,8 @@ class Domain:
 
     name: str
     ids: tuple[str, ...]  # one stable name a sample
-    y: NDArray[np.int64] | NDArray[np.float32]  # (n,) indices into classes; floats when there is a number to predict
+    # (n,) indices into classes; floats when there is a number to predict; (n, C) 0 or 1 when a sample may show several
+    y: NDArray[np.int64] | NDArray[np.float32]
     classes: tuple[str, ...]  # () when there is a number to predict
     hashes: tuple[str, ...]  # SHA-256 of each sample's bytes, hex
     x: NDArray[np.generic] | None = None  # (n, *shape); images are uint8 (n, 1 or 3, h, w)
@@ -42,15 +43,6 @@ class Domain:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def strata(self) -> NDArray[np.int64]:
-        """(n,) the group within which samples are drawn: the class; one group where there are numbers or boxes."""
-        return np.zeros(len(self), np.int64) if self.boxes or not self.classes else self.y.astype(np.int64)
-
-    @property
-    def n_strata(self) -> int:
-        return 1 if self.boxes or not self.classes else len(self.classes)
 
 
 @dataclass(frozen=True)
@@ -171,13 +163,13 @@ class Train:
             raise ValueError("there are neither sources nor shots: nothing says what is to be learnt")
         of_others = arrays.of_others(source_classes, [s.y for s in sources.values()])
         told = [part.y for part in (few if of_others else sources | few).values()]
-        n, kind = arrays.aim(told, n_classes)
+        aim = arrays.aim(told, n_classes)
         pool, shown = arrays.pooled(xt, _inputs(sources), _inputs(few))
-        none = Labeled(pool[:0], pool.new_zeros(0, dtype=kind))
+        none = Labeled(pool[:0], pool.new_zeros(0, dtype=aim.kind))
         return cls(
-            tuple(sources.values()), Unlabeled(pool), next(iter(few.values()), none), n,
+            tuple(sources.values()), Unlabeled(pool), next(iter(few.values()), none), aim.outputs,
             arrays.network(backbone, shown, seed, pretrained), recipe or Recipe(), device,
-            "regression" if kind.is_floating_point else "classification", of_others,
+            aim.regime, of_others,
         )  # fmt: skip
 
     @classmethod

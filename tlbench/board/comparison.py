@@ -20,9 +20,8 @@ from tlbench.results.run_table import comparable, paired
 from tlbench.results.stats import Estimate, on_these
 from tlbench.results.store import default_folder
 from tlbench.tasks.card import RANKED_FIRST, Budget
+from tlbench.tasks.problems import METRICS
 from tlbench.tasks.task_name import suite_of
-
-UNAVERAGED = ("neg_mse",)  # metrics in the unit of their task: no points, and in no mean
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def known(x: float) -> float | None:
 
 def _summed(index: Index, first: str, second: str, budget: Budget, kind: str, duels: list[Duel]) -> Comparison:
     """The duels of one budget and kind together."""
-    counted = [d for d in duels if d.metric not in UNAVERAGED]
+    counted = [d for d in duels if METRICS[d.metric].in_percent]
     by_family: dict[str, list[Duel]] = defaultdict(list)
     for d in counted:
         by_family[d.family].append(d)

@@ -22,6 +22,7 @@ from tlbench.results.rounding import settled, tiers
 from tlbench.results.rounding import weighted as weighted_sum
 from tlbench.results.run_table import paired
 from tlbench.results.stats import Estimate, verdict
+from tlbench.tasks import problems
 from tlbench.tasks.card import Budget
 from tlbench.tasks.task_name import suite_of
 
@@ -153,8 +154,8 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
     """
     reference = references.of(budget)
     index.check_budget(budget)
-    if task.regime == "regression":
-        raise Mistake(f"{task.task} is regression: errors in units of their own have no mean over tasks")
+    if not problems.of(task.regime).metrics[0].in_percent:
+        raise Mistake(f"{task.task} is {task.regime}: errors in units of their own have no mean over tasks")
     near = nearest(index, task, sketches, budget, reference)
     if not near:
         raise Mistake(f"no rows at budget {budget} on a task that is {task.regime}; nothing can be said of {task.task}")

@@ -22,13 +22,13 @@ from tlbench.results.grid import Grid, grids
 from tlbench.results.standings import Standing
 from tlbench.results.wording import margin
 from tlbench.tasks.card import PARADIGMS, Budget
+from tlbench.tasks.problems import METRICS
 from tlbench.tasks.task_name import suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ENOUGH = 1000  # test samples, from which on a harm of a point or two can be shown
-METRICS = {"ap50": "AP50", "neg_mse": "minus 100 times the mean squared error", "accuracy": "accuracy in %"}
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _apart(g: Grid, rows: list[Standing]) -> str:
 def _suite_caption(name: str, rows: pd.DataFrame) -> str:
     own = rows[rows["suite"] == name]
     backbones = ", ".join(sorted(set(words(own["backbone"]))))
-    metric = METRICS[str(own["metric"].iloc[0])]
+    metric = METRICS[str(own["metric"].iloc[0])].title
     return f"{metric}, with the gain over the baseline and its 95 % interval in brackets; backbone {backbones}."
 
 

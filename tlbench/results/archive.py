@@ -31,13 +31,14 @@ REPEATED = (  # columns with few different values: read as dictionaries
 
 
 def schema() -> pa.Schema:
-    """The Arrow type of every column of a row: budgets and configurations as text, bits as bytes."""
+    """The Arrow type of every column of a row: budgets, configurations and metrics as text, bits as bytes."""
     import pyarrow as pa
 
     kinds = {
         "str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "int | None": pa.int64(),
         "float": pa.float64(), "float | None": pa.float64(), "bool": pa.bool_(), "bool | None": pa.bool_(),
         "Budget": pa.string(), "tuple[str, ...]": pa.list_(pa.string()), "dict[str, Any]": pa.string(),
+        "dict[str, float] | None": pa.string(),
     }  # fmt: skip
     return pa.schema([(f.name, pa.binary() if f.name == "correct" else kinds[str(f.type)]) for f in fields(Row)])
 
@@ -52,8 +53,9 @@ def table(rows: Iterable[Row], columns: Sequence[str] | None = None) -> pa.Table
 
 def _plain(row: Row) -> dict[str, Any]:
     bits = None if row.correct is None else base64.b64decode(row.correct)
-    config = json.dumps(row.config, sort_keys=True, separators=(",", ":"))
-    return {**vars(row), "budget": str(row.budget), "config": config, "correct": bits}
+    config, metrics = (json.dumps(d, sort_keys=True, separators=(",", ":")) for d in (row.config, row.metrics))
+    text = {"config": config, "metrics": None if row.metrics is None else metrics}
+    return {**vars(row), "budget": str(row.budget), "correct": bits, **text}
 
 
 def row_of(values: dict[str, Any]) -> Row:
@@ -68,6 +70,7 @@ def row_of(values: dict[str, Any]) -> Row:
             **values,
             "budget": int(budget) if budget.isdigit() else budget,
             "config": json.loads(values["config"]),
+            "metrics": json.loads(values["metrics"]) if values["metrics"] is not None else None,
             "correct": None if bits is None else base64.b64encode(bits).decode(),
         }
     )

@@ -23,7 +23,7 @@ from tlbench.methods.method import shipped
 from tlbench.methods.versions import coded
 from tlbench.results import archive
 from tlbench.results.store import Store
-from tlbench.tasks import grids, registry, split_digests
+from tlbench.tasks import grids, problems, registry, split_digests
 from tlbench.tasks.card import Budget
 from tlbench.tasks.task_name import suite_of
 
@@ -44,9 +44,7 @@ class Protocol(BaseModel):
     margins: tuple[float, float, float] = (0.0, 1.0, 2.0)  # points below the reference; the second is negative transfer
     features: Literal["fp32", "bf16"] = "fp32"  # the arithmetic of images' features from a frozen network
     tie: float = 0.5  # points of gain that are neither a win nor a loss
-    metrics: dict[str, str] = {
-        "classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse",
-    }  # fmt: skip
+    metrics: dict[str, str] = {name: p.metrics[0].name for name, p in problems.PROBLEMS.items()}  # that are ranked
 
     @property
     def margin(self) -> float:
@@ -127,7 +125,7 @@ class Edition:
     def ranks(self, task: str) -> bool:
         """Whether every method of classification can be asked about a task."""
         known = self.suite(suite_of(task))
-        return known is not None and known.same_task and known.regime == "classification"
+        return known is not None and known.same_task and problems.of(known.regime).headline
 
     def differs(self, suite: str, where: str, digest: str) -> bool:
         """Whether data or a split are others than this edition's."""

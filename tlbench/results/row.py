@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tlbench.methods.versions import coded
 from tlbench.tasks.card import Budget
+from tlbench.tasks.problems import METRICS
 
 DEFAULT = "default"  # the rule of selection that chooses nothing
 ORACLES = "oracle_"  # begins the names of rules that look at labels that nobody has: they are never ranked
@@ -85,6 +86,7 @@ class Row:
     arithmetic: str | None = None  # of training: fp32, tf32, bf16
     jail: int | None = None  # how far the method's process was confined: 0, 1 or 2
     method_version: int | None = None  # of a method that ships, else of the toolkit
+    metrics: dict[str, float] | None = None  # every metric of the problem type by name, `metric` among them
 
     @property
     def code(self) -> str:
@@ -123,6 +125,7 @@ _JSON: dict[str, set[type]] = {  # what a column of a type is in parsed JSON
     "str": {str}, "str | None": {str, _NONE}, "int": {int}, "float | None": {float, int, _NONE},
     "bool": {bool}, "bool | None": {bool, _NONE}, "int | None": {int, _NONE}, "float": {float, int},
      "Budget": {int, str}, "tuple[str, ...]": {list, tuple}, "dict[str, Any]": {dict},
+    "dict[str, float] | None": {dict, _NONE},
 }  # fmt: skip
 Kinds = tuple[tuple[str, str, set[type]], ...]  # of each column: its name, its type, what that is in JSON
 
@@ -169,6 +172,17 @@ def packed_bits(hits: NDArray[np.bool_]) -> str:
     return base64.b64encode(np.packbits(hits).tobytes()).decode()
 
 
+def _check_metrics(found: dict[str, Any] | None, ranked: str, value: float) -> None:
+    """Raises ValueError where the metrics of a row are no numbers within their bounds, or lack the row's value."""
+    for name, number in (found or {}).items():
+        known = METRICS.get(name)  # one that came later may have any value
+        if type(number) not in (float, int) or not math.isfinite(number) or (known and not known.holds(number)):
+            within = f" in {known.bounds}" if known else ""
+            raise ValueError(f"column 'metrics' has {number!r} as {name}, not a number{within}")
+    if found is not None and found.get(ranked) != value:
+        raise ValueError(f"column 'metrics' has {found.get(ranked)!r} as {ranked}, column 'value' {value!r}")
+
+
 def read_row(values: Any) -> Row:
     """A row from parsed JSON.
 
@@ -182,16 +196,19 @@ def read_row(values: Any) -> Row:
     if values["status"] not in ("ok", "failed", "refused"):
         raise ValueError(f"column 'status' is {values['status']!r}")
     if values["status"] == "ok":
-        value, error = values["value"], values["metric"] == "neg_mse"
+        value, metric = values["value"], METRICS.get(values["metric"])
+        if metric is None:
+            raise ValueError(f"column 'metric' is {values['metric']!r}, of which nothing is known")
         if values["n_test"] < 1 or (values["episodes"] is not None and not 0 < values["episodes"] <= values["n_test"]):
             raise ValueError(f"column 'n_test' is {values['n_test']}, with {values['episodes']} episodes")
         if values["n_test"] % (values["episodes"] or 1):
             raise ValueError(f"column 'n_test' is {values['n_test']}, which {values['episodes']} episodes do not share")
-        if value is None or not (value <= 0 if error else 0 <= value <= 1):
-            raise ValueError(f"column 'value' is {value!r}, not a number in {'-inf..0' if error else '0..1'}")
-        if (values["correct"] is None) != (values["metric"] != "accuracy"):
+        if value is None or not metric.holds(value):
+            raise ValueError(f"column 'value' is {value!r}, not a number in {metric.bounds}")
+        if (values["correct"] is None) == metric.per_answer:
             raise ValueError(f"column 'correct' does not go with metric {values['metric']!r}")
         if values["correct"] is not None and len(base64.b64decode(values["correct"])) != -(-values["n_test"] // 8):
             raise ValueError("column 'correct' does not hold one bit a test sample")
+        _check_metrics(values.get("metrics"), metric.name, value)
     lists = {name: tuple(values[name]) for name in ("sources", "source_data")}
     return Row(**{**values, **lists})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 
 import numpy as np
@@ -15,6 +15,7 @@ from tlbench.results.rounding import fixed
 from tlbench.results.row import Row
 from tlbench.results.stats import MARGIN, Estimate, over_seeds, two_way, verdict
 from tlbench.tasks.card import Budget
+from tlbench.tasks.problems import METRICS
 from tlbench.tasks.task_name import suite_of
 
 UNJUDGED = ("–", "baseline", "upper bound")
@@ -41,6 +42,7 @@ class Line:
     note: str = ""
     metric: str = "accuracy"
     rule: str = "default"
+    metrics: dict[str, float] = field(default_factory=dict)  # 100 times each metric that the rows hold, mean over seeds
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def line(asked: Asked, margin: float = MARGIN) -> Line:
         note=_note(asked.rows),
         metric=next((r.metric for r in asked.rows if r), "accuracy"),
         rule=asked.rule,
+        metrics=_metrics(ok),
     )
 
 
@@ -214,6 +217,13 @@ def _pm(gain: tuple[Estimate, int] | None) -> float | None:
     return gain[0].half_width() if gain else None
 
 
+def _metrics(ok: Sequence[Row]) -> dict[str, float]:
+    """Means over the rows, of every metric that each of them holds; {} where one is of the time before there were."""
+    held = [r.metrics or {} for r in ok]
+    names = [name for name in held[0] if all(name in h for h in held)] if held else []
+    return {name: 100.0 * float(np.mean([h[name] for h in held])) for name in names}
+
+
 def _median(values: Iterable[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return median(known) if known else None
@@ -235,7 +245,7 @@ def cells(x: Line) -> tuple[str, ...]:
         x.task,
         str(x.budget),
         x.method,
-        _NAMED.get(x.metric, "") + _with_pm(x.accuracy, x.accuracy_pm, x.metric),
+        METRICS[x.metric].tag + _with_pm(x.accuracy, x.accuracy_pm, x.metric),
         _with_pm(x.over_target, x.over_target_pm, x.metric, sign=True),
         _with_pm(x.over_source, x.over_source_pm, x.metric, sign=True),
         x.negative_transfer,
@@ -245,13 +255,10 @@ def cells(x: Line) -> tuple[str, ...]:
     )
 
 
-_NAMED = {"ap50": "AP50 ", "neg_mse": "-MSE "}  # what is no accuracy says so
-
-
 def _with_pm(mean: float | None, pm: float | None, metric: str, sign: bool = False) -> str:
     """Points with one decimal; an error in its own unit."""
     if mean is None:
         return "–"
-    scale, digits = (100.0, 3) if metric == "neg_mse" else (1.0, 1)
+    scale, digits = 100.0 / METRICS[metric].factor, METRICS[metric].digits
     bound = "" if pm is None or pm != pm else f" ± {fixed(pm / scale, digits)}"
     return f"{fixed(mean / scale, digits, sign)}{bound}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from tlbench import PROTOCOL
-from tlbench.data import Domain
 from tlbench.errors import Mistake
 from tlbench.runner import task_data
 from tlbench.runner.cell import Cell
 from tlbench.runner.executors import Executor
 from tlbench.runner.task_data import Place, Samples
 from tlbench.tasks import split as splits
-from tlbench.tasks.card import Budget, Card, Task
-from tlbench.tasks.episodes import EpisodicSplit
+from tlbench.tasks.card import Card, Task
+from tlbench.tasks.episodes import Episode
 from tlbench.tasks.split import Split, sha
 
 
@@ -97,10 +97,8 @@ class Bench(Samples):
         rows = {
             "unlabeled": np.array([pool[int(r)] for r in split.unlabeled], dtype=np.int64),
             "shots": np.array([pool[int(r)] for r in shots], dtype=np.int64),
-            "labels": target.y[shots],
+            **card.problem.labels(target, shots),
         }
-        if target.boxes:
-            rows["labels"], rows["boxes"] = padded([target.boxes[i] for i in shots])
         sources, source_classes = [], []
         for i, name in enumerate(task.sampled):
             paths, kept, classes = self._source(self._place(card, name, seed), place, split, workers)
@@ -113,8 +111,8 @@ class Bench(Samples):
                     "paradigm = 'different-domain-different-task' in the card"
                 )
         np.savez(folder / "rows.npz", **rows)  # type: ignore[arg-type]  # its stub names allow_pickle only
-        if isinstance(split, EpisodicSplit):
-            write_episodes(folder / "episodes.npz", split, cell.budget)
+        if episodes := split.episodes(cell.budget):
+            write_episodes(folder / "episodes.npz", split, episodes)
         return {
             "kind": "cell",
             "method": cell.method.spec,
@@ -126,8 +124,8 @@ class Bench(Samples):
             "pool": str(self._packed(place, split.partition.pool, "pool", workers)),
             "unlabeled": self._large_unlabeled(place, split, workers),
             "test": str(self._packed(place, split.partition.test, "test", workers)),
-            "n_classes": n_outputs(target, card),
-            "episodes": [card.episodes.ways, cell.budget, card.episodes.queries] if card.regime == "episodes" else None,
+            "n_classes": card.problem.outputs(target, card),
+            "episodes": [card.episodes.ways, cell.budget, card.episodes.queries] if episodes else None,
             "net": self.net(task),
             "recipe": asdict(card.recipe),
             "device": self.conditions.device,
@@ -142,28 +140,13 @@ class Bench(Samples):
         return str(self._packed(place, split.unlabeled, "unlabeled", workers))
 
 
-def n_outputs(target: Domain, card: Card) -> int:
-    """Classes to score: an episode's ways, the target's classes, or one number."""
-    return card.episodes.ways if card.regime == "episodes" else max(1, len(target.classes))
-
-
-def padded(boxes: list[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """One (m, 5) array an image -> (n, most) classes, -1 where there is no box, and (n, most, 4) corners."""
-    most = max((len(b) for b in boxes), default=0)
-    y, corners = np.full((len(boxes), most), -1, np.int64), np.zeros((len(boxes), most, 4), np.float32)
-    for i, b in enumerate(boxes):
-        y[i, : len(b)], corners[i, : len(b)] = b[:, 4], b[:, :4]
-    return y, corners
-
-
-def write_episodes(file: Path, split: EpisodicSplit, budget: Budget) -> None:
+def write_episodes(file: Path, split: Split, made: Sequence[Episode]) -> None:
     """Positions in the packed test inputs, and the support's labels; the queries' stay here."""
     place = {int(row): i for i, row in enumerate(split.partition.test)}
 
     def positions(rows: splits.Indices) -> list[int]:
         return [place[int(r)] for r in rows]
 
-    made = split.episodes(budget)
     np.savez(
         file,
         support=np.array([positions(e.support) for e in made]),

@@ -79,7 +79,7 @@ def refusal(c: Cell) -> str | None:
         return f"{name} does {' and '.join(c.method.regimes)}; {task} is {card.regime}"
     if "same task" in c.method.needs and not card.same_task:
         return f"{name} needs sources whose labels are the target's; those of {task} are not"
-    if card.regime != "episodes" and c.budget == 0 and not card.same_task:
+    if c.budget == 0 and not card.same_task and not card.problem.episodic:
         return f"{task} has another task than its sources; at budget 0 no label says which"
     if "sources" in c.method.needs and c.task.sources and not c.task.sampled:
         return f"{name} needs samples of a source; that of {task} is a checkpoint"
@@ -94,9 +94,10 @@ def check_extra(c: Card) -> None:
     """Raises:
     Mistake: the library that measures the card's regime is not installed.
     """
-    lacking = [m for m in ("torchmetrics", "pycocotools") if c.regime == "detection" and find_spec(m) is None]
+    lacking = [m for m in c.problem.libraries if find_spec(m) is None]
     if lacking:
-        raise Mistake(f"{c.name}: measuring boxes needs {' and '.join(lacking)}; run: pip install 'tlbench[detect]'")
+        need = f"measuring {c.regime} needs {' and '.join(lacking)}"
+        raise Mistake(f"{c.name}: {need}; run: pip install 'tlbench[{c.problem.extra}]'")
 
 
 def lacks(method: Description) -> str | None:
@@ -254,7 +255,7 @@ def cell(task: Task, method: Description, budget: Budget, seed: int, trial: int 
     asked = (task, budget)
     if "sources" in method.ignores:
         task = task.without_sources()
-    if task.card.regime != "episodes":
+    if not task.card.problem.episodic:
         budget = FULL if "every label" in method.needs else 0 if "shots" in method.ignores else budget
     return Cell(task, method, budget, seed, trial, asked)
 

@@ -14,7 +14,6 @@ from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.executors import Ended
 from tlbench.runner.scoring import scored
-from tlbench.tasks.episodes import EpisodicSplit
 
 OWN = ("setup_s", "fit_s", "predict_s", "rest_s")  # what a job says it spent its life with; the rest holds the extras
 LEAST_S, SHARE = 2.0, 0.1  # to be born and to die, on a busy machine
@@ -87,12 +86,12 @@ def described(
     pretrained, transform = bench.backbone(card), bench.transform(card)
     default = cell.published and bench.full_precision(card)
     nothing = dict.fromkeys(
-        ("value", "correct", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
+        ("value", "correct", "metrics", "fit_s", "predict_s", "overhead_s", "train_samples_per_s", "step_ms",
          "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib")
     )  # fmt: skip
     known = {
         "n_test": len(split.partition.test),
-        "episodes": len(split.episodes(cell.budget)) if isinstance(split, EpisodicSplit) else None,
+        "episodes": len(split.episodes(cell.budget)) or None,
     }
     return Row(
         key=bench.key(cell),

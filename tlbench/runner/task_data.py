@@ -204,7 +204,7 @@ class Samples:
         return self._splits[task, seed]
 
     def _split(self, task: Task, target: Domain, seed: int) -> Split:
-        if task.card.regime == "episodes":
+        if task.card.problem.episodic:
             return episodes.split(task, target, seed)
         if loaders.drawn_anew(task.card, task.target):
             return splits.split(task, target, seed)

@@ -16,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from tlbench.data import Recipe, Regime
 from tlbench.errors import Mistake, position, suggest
+from tlbench.tasks import problems
+from tlbench.tasks.metrics import Metric
+from tlbench.tasks.problems.problem import Problem
 from tlbench.tasks.task_name import TaskName, split_sources
 
 Loader = Literal[
     "embedded", "generated", "weights", "images", "lists", "parquet", "parquet_splits", "cub", "aircraft", "mat",
-    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "lines",
-    "jsonl", "csv", "texts", "table", "npz", "npy",
+    "matfolder", "svmlight", "idx", "usps", "medmnist", "omniglot", "omniglot_runs", "voc", "voc_cells", "voc_tiles",
+    "voc_tiles_near", "lines", "jsonl", "csv", "texts", "table", "npz", "npy",
 ]  # fmt: skip
 IMAGE_LOADERS = (  # of image files, decoded to the backbone's size
     "images", "lists", "parquet", "parquet_splits", "cub", "aircraft",
@@ -52,7 +55,7 @@ class Place(BaseModel):
     view: View = View()
     take: PositiveInt | None = None  # only so many samples, the first in hash order
     part: str | None = None  # the domain's name in a file that holds several; None takes the card's
-    only: tuple[str, ...] = ()  # of Omniglot, these alphabets
+    only: tuple[str, ...] = ()  # of Omniglot, these alphabets; of tiles, these splits of ImageSets/Main
     without: tuple[str, ...] = ()  # of Omniglot, not these alphabets
     names: str | None = None  # a table of the labels' names, inside the dataset's folder
     label: str = "label"  # the column of a table that holds the label
@@ -101,7 +104,6 @@ CORE_BUDGETS = (0, 1, 5, 20)
 EXTENDED_BUDGETS = (3, 10, 50, 100)
 FULL: Literal["full"] = "full"  # every pooled label: the skyline, never ranked
 Budget = int | Literal["full"]  # labels per class; in all where there are numbers, images where there are boxes
-METRIC_OF = {"classification": "accuracy", "episodes": "accuracy", "detection": "ap50", "regression": "neg_mse"}
 SOURCE_SUFFIX = "_source"  # names a domain in its role as the source, where it is the target too
 
 PARADIGMS = {
@@ -116,13 +118,13 @@ SAME_TASK = ("different-domain-same-task", "multi-source")  # paradigms whose so
 
 def titled(paradigm: str, regime: str) -> str:
     """A paradigm in words, and the regime where that is not classification."""
-    return PARADIGMS[paradigm] if regime == "classification" else f"{PARADIGMS[paradigm]}: {regime}"
+    return PARADIGMS[paradigm] if problems.of(regime).headline else f"{PARADIGMS[paradigm]}: {regime}"
 
 
 def kind(paradigm: str, regime: str) -> str:
     """The tasks that a task is ranked among: 'same task', which every method of classification can be asked about, or
     those of its paradigm and regime. Points of different kinds are never meaned."""
-    return RANKED_FIRST if paradigm in SAME_TASK and regime == "classification" else titled(paradigm, regime)
+    return RANKED_FIRST if paradigm in SAME_TASK and problems.of(regime).headline else titled(paradigm, regime)
 
 
 class Quick(BaseModel):
@@ -169,6 +171,8 @@ class Card(Place):
     quick: Quick = Quick()
     draw: Literal["balanced", "proportional"] = "balanced"
     test_most: PositiveInt = 5000  # test samples at most
+    # Excluded from digests of a card: the key of a row names the ranked metric itself.
+    metrics: tuple[str, ...] = Field(default=(), exclude=True)  # the first is ranked; () takes the problem type's order
     group: str = Field(default="", exclude=True)  # of cards on the same samples; no name takes the datasets' names
     protocol: Literal["tlbench", "published"] = "tlbench"  # who is labelled and tested; see `split`
     episodes: EpisodeRule = EpisodeRule()
@@ -236,6 +240,19 @@ class Card(Place):
         return self
 
     @model_validator(mode="after")
+    def _problem_is_known(self) -> Card:
+        if self.regime not in problems.PROBLEMS:
+            there = ", ".join(problems.PROBLEMS)
+            raise ValueError(f"regime {self.regime!r} is none of {there}{suggest(self.regime, problems.PROBLEMS)}")
+        known = {m.name: m for m in self.problem.metrics}
+        for name in self.metrics:
+            if name not in known:
+                raise ValueError(f"metric {name!r}: {self.regime} has {', '.join(known)}{suggest(name, known)}")
+        if self.metrics and not known[self.metrics[0]].higher_is_better:
+            raise ValueError(f"metric {self.metrics[0]!r} cannot be ranked, less of it is better; name it second")
+        return self
+
+    @model_validator(mode="after")
     def _group_is_known(self) -> Card:
         """A rule that learns from other cards must learn nothing from those on the same samples."""
         if not self.group:
@@ -253,8 +270,20 @@ class Card(Place):
         return self.paradigm in SAME_TASK
 
     @property
+    def problem(self) -> Problem:
+        """The problem type of its target."""
+        return problems.of(self.regime)
+
+    @property
+    def measured(self) -> tuple[Metric, ...]:
+        """The metrics that a row holds: those that the card names, then the others of its problem type."""
+        own = {m.name: m for m in self.problem.metrics}
+        return tuple(own[name] for name in dict.fromkeys((*self.metrics, *own)))
+
+    @property
     def metric(self) -> str:
-        return METRIC_OF[self.regime]
+        """The name of the one that is ranked."""
+        return self.measured[0].name
 
     @property
     def all_domains(self) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ in any language. Where 0x1f joins the parts:
     oracle_val  the next 10 %, at most 500 in all; only the oracle rule may look
     pool        the rest; per class ordered by  h("tlbench/shot/1", task, seed, id):  the first k are the shots
 
+Where a sample may show several classes, the rarest of them is its class for the first two parts, and it is among the
+shots where any of them asks for it.
+
 What is a test sample once more (`tlbench.tasks.duplicates`) is in no part.
 
 A card whose protocol is "published" is cut as the field's tables are, for `tlbench reproduce` alone: the publisher's
@@ -22,16 +25,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.data import Domain
 from tlbench.errors import Mistake
-from tlbench.tasks import duplicates
+from tlbench.tasks import duplicates, problems
 from tlbench.tasks.card import CORE_BUDGETS, FULL, Budget, Task
+
+if TYPE_CHECKING:
+    from tlbench.tasks.episodes import Episode
 
 ALGORITHM = 2  # of the rules on this page; part of every manifest that they make otherwise than those before
 PUBLISHED = "published"  # the rules of the published protocols
@@ -50,20 +58,14 @@ def sha(*parts: object) -> str:
 
 def content_digest(domain: Domain) -> str:
     """SHA-256 over the sorted (id, sha256(bytes), label) of every sample: what the data *is*."""
-    lines = sorted(f"{i}\x1f{h}\x1f{t}" for i, h, t in zip(domain.ids, domain.hashes, _truths(domain), strict=True))
+    truths = problems.of_domain(domain).truths(domain)
+    lines = sorted(f"{i}\x1f{h}\x1f{t}" for i, h, t in zip(domain.ids, domain.hashes, truths, strict=True))
     return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
-
-
-def _truths(domain: Domain) -> list[str]:
-    """What is to be told of each sample, as text."""
-    if domain.boxes:
-        return [json.dumps(b.tolist()) for b in domain.boxes]
-    return [domain.classes[y] for y in domain.y.astype(int)] if domain.classes else [repr(float(y)) for y in domain.y]
 
 
 def order_digest(domain: Domain) -> str:
     """SHA-256 of the samples in the domain's own order with their class indices: what its arrays look like."""
-    truths = _truths(domain) if domain.boxes else domain.y
+    truths = problems.of_domain(domain).indices(domain)
     lines = (f"{i}\x1f{h}\x1f{y}" for i, h, y in zip(domain.ids, domain.hashes, truths, strict=True))
     return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
 
@@ -71,6 +73,14 @@ def order_digest(domain: Domain) -> str:
 def hash_order(domain: Domain, rows: Indices, *salt: object) -> Indices:
     """`rows` in the order of `sha(*salt, id)`."""
     return np.array(sorted(rows.tolist(), key=lambda i: sha(*salt, domain.ids[i])), dtype=np.int64)
+
+
+def _stratified(domain: Domain, wanted: NDArray[np.bool_], *salt: object) -> Iterator[Indices]:
+    """The wanted rows of each stratum, in the order of `sha(*salt, id)`."""
+    problem = problems.of_domain(domain)
+    strata = problem.strata(domain)
+    for c in range(problem.n_strata(domain)):
+        yield hash_order(domain, np.flatnonzero(wanted & (strata == c)), *salt)
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,7 @@ def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
     """
     official = domain.official_test
     test, oracle, pool = [], [], []
-    for c in range(domain.n_strata):
-        rows = hash_order(domain, np.flatnonzero(domain.strata == c), "tlbench/test/1", task)
+    for rows in _stratified(domain, np.ones(len(domain), bool), "tlbench/test/1", task):
         if official is None:
             share = min(TEST_SHARE, most / len(domain))
             tested, rest = np.split(rows, [int(share * len(rows))])
@@ -133,8 +142,7 @@ def source_rows(domain: Domain, task: str, share: float = SOURCE_VALIDATION) -> 
     """
     train, validation = [], []
     usable = np.ones(len(domain), bool) if domain.official_test is None else ~domain.official_test
-    for c in range(domain.n_strata):
-        rows = hash_order(domain, np.flatnonzero(usable & (domain.strata == c)), "tlbench/source/1", task)
+    for rows in _stratified(domain, usable, "tlbench/source/1", task):
         held = int(share * len(rows))
         validation.append(rows[:held])
         train.append(rows[held:])
@@ -151,16 +159,17 @@ def untested(domain: Domain, rows: Indices, target: Domain, cut: Partition) -> I
 class Draw:
     """One seed's order of label giving in a pool: `shots(k)` is nested in `shots(k + 1)`."""
 
-    by_class: tuple[Indices, ...]  # pool rows of each class in shot order
+    by_class: tuple[Indices, ...]  # pool rows of each class in shot order; classes may share rows
     mode: str
+    rest: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # pool rows of no class: labelled at 'full'
 
     def shots(self, k: Budget) -> Indices:
         """Rows labelled at budget `k`: k a class, or k * classes in proportion; all of the pool at 'full'."""
         if k == FULL:
-            return np.concatenate(self.by_class)
+            return _once(np.concatenate((*self.by_class, self.rest)))
         assert isinstance(k, int)
         counts = [k] * len(self.by_class) if self.mode == "balanced" else self._proportional(k * len(self.by_class))
-        return np.concatenate([rows[:n] for rows, n in zip(self.by_class, counts, strict=True)])
+        return _once(np.concatenate([rows[:n] for rows, n in zip(self.by_class, counts, strict=True)]))
 
     def most(self, share: float = 1.0) -> int:
         """The largest budget for which no class gives more than `share` of its pool."""
@@ -178,6 +187,11 @@ class Draw:
                 eligible = seats < sizes
             seats[int(np.argmax(np.where(eligible, sizes / (2 * seats + 1), -1.0)))] += 1
         return [int(s) for s in seats]
+
+
+def _once(rows: Indices) -> Indices:
+    """Each row where it comes first: a sample that two classes ask for is labelled once."""
+    return rows[np.sort(np.unique(rows, return_index=True)[1])]
 
 
 @dataclass(frozen=True)
@@ -211,7 +225,7 @@ class Split:
         """
         if k != 0 and self.task.card.protocol == "published" and self.domain.official_test is None:
             raise Mistake(f"{self.task.name}: all of the target is tested, so none of it can be labelled; use budget 0")
-        if isinstance(k, int) and k > self.draw.most() and self.domain.n_strata == 1:
+        if isinstance(k, int) and k > self.draw.most() and len(self.draw.by_class) == 1:
             raise Mistake(f"{self.task.name}: budget {k} is too large: use at most {self.draw.most()}")
         if isinstance(k, int) and k > self.draw.most():
             counts = {c: len(r) for c, r in zip(self.domain.classes, self.draw.by_class, strict=True)}
@@ -221,6 +235,10 @@ class Split:
                 f"outside the test set; use at most {self.draw.most()}"
             )
         return self.draw.shots(k)
+
+    def episodes(self, k: Budget) -> tuple[Episode, ...]:
+        """The episodes at budget `k`; none but of an episodic problem."""
+        return ()
 
     @cached_property
     def manifest(self) -> dict[str, object]:
@@ -272,8 +290,7 @@ def split(task: Task, domain: Domain, seed: int, cut: Partition | None = None) -
     """The split of `task`'s target `domain` for `seed`; give `cut` to spare its computation."""
     name = target_name(task)
     cut = cut or cut_of(task, domain)
-    by_class = tuple(
-        hash_order(domain, cut.pool[domain.strata[cut.pool] == c], "tlbench/shot/1", name, seed)
-        for c in range(domain.n_strata)
-    )
-    return Split(task, domain, cut, Draw(by_class, task.card.draw), seed)
+    groups, order = problems.of_domain(domain).groups(domain), ("tlbench/shot/1", name, seed)
+    by_class = tuple(hash_order(domain, cut.pool[group[cut.pool]], *order) for group in groups)
+    rest = hash_order(domain, np.setdiff1d(cut.pool, np.concatenate(by_class)), *order)
+    return Split(task, domain, cut, Draw(by_class, task.card.draw, rest), seed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,15 @@ def inputs(given: Any, name: str) -> Tensor:
 
 
 def labels(given: Any, n: int, name: str) -> Tensor:
-    """(n,) labels: int64 where they are classes, float32 where they are numbers.
+    """(n,) labels: int64 where they are classes, float32 where they are numbers; (n, C) int64 0 or 1 where a sample may
+    show several classes.
 
     Raises:
         ValueError: there are not n of them, or one is below zero or no number.
     """
     y = tensor(given, name)
+    if y.ndim == 2 and not y.is_floating_point():
+        return _shown(y, n, name)
     if y.ndim != 1:
         raise ValueError(
             f"{name}: labels are one a sample, (n,), not {_shape(y)}; several sources are a tuple of arrays"
@@ -53,6 +57,14 @@ def labels(given: Any, n: int, name: str) -> Tensor:
         return _finite(y.float(), name)
     if len(y) and int(y.min()) < 0:
         raise ValueError(f"{name}: label {int(y.min())} is below 0; classes are counted from 0")
+    return y.long()
+
+
+def _shown(y: Tensor, n: int, name: str) -> Tensor:
+    if len(y) != n:
+        raise ValueError(f"{name}: {len(y)} labels for {n} inputs")
+    if len(y) and not bool(((y == 0) | (y == 1)).all()):
+        raise ValueError(f"{name}: labels (n, C) say of each class whether a sample shows it, by 0 and 1 alone")
     return y.long()
 
 
@@ -73,8 +85,17 @@ def classes(said: int | None, ys: Sequence[Tensor], name: str, least: int = 2) -
     return found
 
 
-def aim(ys: Sequence[Tensor], n_classes: int | None) -> tuple[int, torch.dtype]:
-    """The target's classes, or 1 where a number is predicted, and the kind of its labels.
+@dataclass(frozen=True)
+class Aim:
+    """What is to be told of a target's sample."""
+
+    outputs: int  # its classes, or 1 where a number is predicted
+    kind: torch.dtype  # of its labels
+    regime: str
+
+
+def aim(ys: Sequence[Tensor], n_classes: int | None) -> Aim:
+    """What labels ask for.
 
     Raises:
         ValueError: labels are of two kinds or beyond `n_classes`, or there is nothing to count classes by.
@@ -86,8 +107,23 @@ def aim(ys: Sequence[Tensor], n_classes: int | None) -> tuple[int, torch.dtype]:
     if ys and ys[0].is_floating_point():
         if n_classes not in (None, 1):
             raise ValueError(f"n_classes is {n_classes}, but the labels are floats: numbers, of no class")
-        return 1, torch.float32
-    return classes(n_classes, ys, "n_classes"), torch.int64
+        return Aim(1, torch.float32, "regression")
+    if any(y.ndim == 2 for y in ys):
+        return Aim(_columns(ys, n_classes, "n_classes"), torch.int64, "multilabel")
+    return Aim(classes(n_classes, ys, "n_classes"), torch.int64, "classification")
+
+
+def _columns(ys: Sequence[Tensor], said: int | None, name: str) -> int:
+    """C of (n, C) labels.
+
+    Raises:
+        ValueError: not all have as many, or as many as was said.
+    """
+    widths = {y.shape[1] if y.ndim == 2 else 1 for y in ys}
+    if len(widths) > 1 or said not in (None, *widths):
+        there = " and ".join(map(str, sorted(widths)))
+        raise ValueError(f"{name} is {said}: labels say of {there} classes whether a sample shows them")
+    return widths.pop()
 
 
 def of_others(said: int | tuple[int, ...] | None, ys: Sequence[Tensor]) -> tuple[int, ...]:
@@ -104,7 +140,9 @@ def of_others(said: int | tuple[int, ...] | None, ys: Sequence[Tensor]) -> tuple
     for k, y in zip(counts, ys, strict=True):
         if y.is_floating_point() and k != 1:
             raise ValueError(f"source_classes is {k}, but the labels are floats: of a source with numbers it is 1")
-        if not y.is_floating_point():
+        if y.ndim == 2:
+            _columns([y], k, "source_classes")
+        elif not y.is_floating_point():
             classes(k, [y], "source_classes")
     return counts
 

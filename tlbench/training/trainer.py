@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
 from tlbench.errors import Refusal
@@ -102,6 +102,10 @@ def resident(train: Train, share: float = 0.25) -> Train:
     target = replace(train.target, x=train.target.x.to(train.device))
     return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
 
+
+# Problem types by what `label_loss` can do with their labels: the `regimes` of methods that train by it alone.
+SHARED = frozenset({"classification", "regression", "multilabel"})  # a source may have the target's own labels
+TRAINED = SHARED | {"detection"}
 
 Turn = tuple[Tensor, Collection[str]]
 """A loss, and the names of the networks that go down it; none means all."""
@@ -245,7 +249,8 @@ def label_loss(net: nn.ModuleDict, batch: Batch) -> Tensor:
 
 
 def told(net: nn.ModuleDict, f: Tensor, batch: Batch) -> Tensor:
-    """The mean loss of labels: cross-entropy, squared error where they are numbers.
+    """The mean loss of labels: cross-entropy, squared error where they are numbers, and where a sample may show several
+    classes the sigmoid's cross-entropy, mean over them.
 
     Args:
         f: (bs + bl, width) features of `batch.x`, or (bs, width) of its sources alone
@@ -262,6 +267,8 @@ def told(net: nn.ModuleDict, f: Tensor, batch: Batch) -> Tensor:
 
 
 def _error(out: Tensor, y: Tensor) -> Tensor:
+    if y.ndim == 2:  # of each class whether it is shown
+        return binary_cross_entropy_with_logits(out, y.to(out.dtype))
     return mse_loss(out[:, 0], y) if y.is_floating_point() else cross_entropy(out, y)
 
 

@@ -90,7 +90,8 @@ def asked(methods: Sequence[str], workers: Executor, tell: Callable[[int, str], 
 
 
 def differing(method: str, now: Answers, then: Answers | None) -> Moved | None:
-    """Whether answers moved; None where they did not.
+    """Whether answers moved; None where they did not. Sets that are asked for the first time say nothing of the others:
+    see `unrecorded`.
 
     A method that needs what is not installed says that it does not apply: then nothing is compared.
     """
@@ -101,8 +102,8 @@ def differing(method: str, now: Answers, then: Answers | None) -> Moved | None:
         return Moved(method, f"the default of {', '.join(changed)} changed", float("inf"))
     if absent(now) or absent(then):
         return None
-    if set(now["probes"]) != set(then["probes"]):
-        return Moved(method, "it is asked on other sets", float("inf"))
+    if set(then["probes"]) - set(now["probes"]):
+        return Moved(method, "it is not asked on every set that is recorded", float("inf"))
     apart = {name: distance(now["probes"][name], scores) for name, scores in then["probes"].items()}
     worst = max(apart, key=lambda name: apart[name], default="")
     return Moved(method, worst, apart[worst]) if worst and apart[worst] > TOLERANCE else None
@@ -135,8 +136,17 @@ def compared(now: Mapping[str, Answers]) -> list[Moved]:
     return moved + [Moved(name, "it ships no more", float("inf")) for name in lost]
 
 
+def unrecorded(now: Mapping[str, Answers]) -> dict[str, list[str]]:
+    """Of methods that are recorded, the sets that they are asked on for the first time, as of a new problem type."""
+    held = versions.recorded()["methods"]
+    known = {name: found for name, found in now.items() if name in held and not absent(found)}
+    new = {name: [p for p in found["probes"] if p not in held[name]["probes"]] for name, found in known.items()}
+    return {name: probes for name, probes in new.items() if probes}
+
+
 def update(now: Mapping[str, Answers], why: str) -> list[Moved]:
-    """Record answers: methods that moved get the next version, for the reason that is given. Returns those.
+    """Record answers: methods that moved get the next version, for the reason that is given. Returns those. Answers on
+    new sets are recorded under the version that there is: no row rests on them.
 
     Raises:
         Mistake: not every method was asked, and the networks moved, which all are given, or the libraries are others.
@@ -158,11 +168,17 @@ def update(now: Mapping[str, Answers], why: str) -> list[Moved]:
             continue
         number = before["version"] + 1
         held[m.method] = {"version": number, "why": [*before["why"], [number, why]], **now[m.method]}
+    for name in unrecorded(now):
+        held[name] = {**held[name], "probes": {**held[name]["probes"], **_new(now[name], held[name])}}
     if other:
         held |= {name: {**held[name], **found} for name, found in now.items() if not absent(found)}
     write(versions.place(), held, gone)
     versions.recorded.cache_clear()
     return moved
+
+
+def _new(now: Answers, then: Answers) -> Answers:
+    return {name: scores for name, scores in now["probes"].items() if name not in then["probes"]}
 
 
 def write(file: Path, methods: Mapping[str, Mapping[str, Any]], gone: Mapping[str, int]) -> None:

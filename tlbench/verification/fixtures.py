@@ -18,9 +18,6 @@ NETS: dict[str, dict[str, Any]] = {
     "numbers": {"kind": "bottleneck", "width": 16, "scale": "standard"},
     "images": {"kind": "convnet", "augment": ("shift",)},
 }
-LOOKS: dict[str, tuple[str, ...]] = {
-    "classification": ("numbers", "images"), "regression": ("numbers",), "episodes": ("images",)
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,31 +44,40 @@ class Specimen:
         return fitted(self.test) if self.support is None else fitted(self.support, self.test)
 
 
+@dataclass(frozen=True)
+class Made:
+    """How the sets of a problem type are made."""
+
+    looks: tuple[str, ...]  # that there are sets of
+    labelled: Callable[..., Labeled]  # n samples around the classes' means
+    outputs: int  # numbers told of a sample, each of which has `Change.k` labels
+
+
 def specimens(regimes: Sequence[str], change: Change) -> Iterator[Specimen]:
     """The sets of the regimes that there are sets of; each time the same."""
     for regime in regimes:
         if regime == "episodes" and not change.sources:
             continue  # of new classes nothing is known beforehand: no card has episodes and no source
         for look in LOOKS.get(regime, ()):
-            yield _episode(change) if regime == "episodes" else _set(regime, look, change)  # type: ignore[arg-type]
+            yield _set(regime, look, change) if regime in SETS else _episode(change)
 
 
 def _set(regime: Regime, look: str, change: Change) -> Specimen:
     draw = torch.Generator().manual_seed(0)
-    y_of = _numbers if regime == "regression" else _classes
+    y_of, outputs = SETS[regime].labelled, SETS[regime].outputs
     n = OTHERS if change.other_task else CLASSES
     means, others = (_some(draw, m, *SHAPES[look]) for m in (CLASSES, n))
     sources = tuple(
         y_of(draw, others if change.other_task else means, look, 47, shift=i / 2) for i in range(change.sources)
     )
-    shots = y_of(draw, means, look, change.k * (1 if regime == "regression" else CLASSES), shift=1.0)
+    shots = y_of(draw, means, look, change.k * outputs, shift=1.0)
     if change.missing_class:
-        kept = shots.y != CLASSES - 1
+        kept = shots.y != CLASSES - 1 if shots.y.ndim == 1 else shots.y[:, CLASSES - 1] == 0
         shots = Labeled(shots.x[kept], shots.y[kept])
     pool, test = (y_of(draw, means, look, m, shift=1.0).x for m in (29, 13))
     shown = [*(s.x for s in sources), pool]
     train = Train(
-        sources, Unlabeled(pool), shots, 1 if regime == "regression" else CLASSES, _network(look, shown),
+        sources, Unlabeled(pool), shots, outputs, _network(look, shown),
         Recipe(steps=3, batch=16, adapt_steps=3), regime=regime,
         source_classes=(OTHERS,) * change.sources if change.other_task else (),
     )  # fmt: skip
@@ -108,6 +114,22 @@ def _numbers(draw: torch.Generator, means: Tensor, look: str, n: int, shift: flo
     """`n` samples whose label is a number: their first feature, and noise."""
     x = _some(draw, n, *means.shape[1:]) + shift
     return Labeled(x, x[:, 0] + 0.1 * _some(draw, n))
+
+
+def _several(draw: torch.Generator, means: Tensor, look: str, n: int, shift: float) -> Labeled:
+    """`n` samples of which each shows several classes or none: class c every (c + 2)th."""
+    y = (torch.arange(n)[:, None] % (2 + torch.arange(len(means))) == 0).long()
+    shown = 2 * (y.to(means.dtype) @ means.flatten(1)).view(n, *means.shape[1:])
+    x = shown + _some(draw, n, *means.shape[1:]) + shift
+    return Labeled((128 + 32 * x).clamp(0, 255).to(torch.uint8) if look == "images" else x, y)
+
+
+SETS = {
+    "classification": Made(("numbers", "images"), _classes, CLASSES),
+    "regression": Made(("numbers",), _numbers, 1),
+    "multilabel": Made(("numbers",), _several, CLASSES),
+}
+LOOKS: dict[str, tuple[str, ...]] = {**{regime: made.looks for regime, made in SETS.items()}, "episodes": ("images",)}
 
 
 def _network(look: str, shown: list[Tensor]) -> Callable[[], networks.Backbone]:

@@ -54,7 +54,7 @@ def toolkit() -> Answers:
     for name in importlib.import_module("tlbench_baselines._toolkit").RESTING:
         found["probes"] |= {f"{name}: {probe}": scores for probe, scores in shipped(name)["probes"].items()}
     for part, method, regimes, needs in (
-        ("trainer", ERM(), ("classification", "regression", "episodes", "detection"), ()),
+        ("trainer", ERM(), ("classification", "regression", "episodes", "detection", "multilabel"), ()),
         ("fine-tuning", Tuning(), ("classification", "episodes"), ("shots",)),
         ("meta-learning", Means(), ("classification", "episodes"), ("sources", "shots")),
     ):

@@ -15,6 +15,7 @@ from tlbench.results.grid import Grid
 from tlbench.results.rounding import fixed, settled
 from tlbench.results.standings import UNRANKED
 from tlbench.results.wording import labels
+from tlbench.tasks import problems
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def _limit(grid: Grid, rows: Sequence[int]) -> float:
 
 def _row(grid: Grid, method: int, means: Array, columns: Sequence[int]) -> str:
     """A method and its mean, marked where it is not of all tasks; errors in units of their own have no mean."""
-    if "regression" in grid.regimes:
+    if not all(problems.of(r).metrics[0].in_percent for r in grid.regimes):
         return grid.methods[method]
     whole = np.isfinite(grid.mean[method, columns]).all()
     return f"{grid.methods[method]} {fixed(float(means[method]), sign=True)}{'' if whole else '*'}"

@@ -15,7 +15,7 @@ from tlbench.data import Domain, Rows
 from tlbench.errors import Mistake
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
-from tlbench.tasks import duplicates, loaders, registry
+from tlbench.tasks import duplicates, loaders, problems, registry
 from tlbench.tasks import split as splits
 from tlbench.tasks.card import Card, Task
 from tlbench.tasks.loaders import voc
@@ -131,7 +131,7 @@ def _repeated(domain: Domain, rows: Rows) -> Copied:
 
 def _conflicts(domain: Domain, other: Domain) -> Iterator[tuple[str, str]]:
     """The samples that are a sample of `other` once more, by bytes or else by look, and told otherwise."""
-    if not domain.classes or domain.boxes or other.boxes:
+    if not all(problems.of_domain(d).name == "classification" for d in (domain, other)):
         return
     found = duplicates.copies(domain, other, np.arange(len(other)))
     for i, (same, alike) in enumerate(zip(found.same, found.alike, strict=True)):

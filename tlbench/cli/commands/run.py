@@ -216,7 +216,10 @@ def answers(names: Sequence[str], why: str | None) -> int:
             shown.tell(done, len(asked), left, f"answers of {name}")
 
         found = guarded.asked(asked, workers, tell)
+    new = guarded.unrecorded(found)
     moved = guarded.update(found, why) if why is not None else guarded.compared(found)
+    for name in new:
+        print(f"{name}: {len(new[name])} new sets {'not recorded yet' if why is None else 'recorded'}")
     for m in moved:
         by = f" by {m.by:.1e} of the largest score" if m.by < float("inf") else ""
         said = f"now version {versions.of(m.method)}" if why is not None else "needs a new version"
@@ -226,7 +229,7 @@ def answers(names: Sequence[str], why: str | None) -> int:
         said = f"recorded with other libraries ({guarded.other_libraries()}); what moved is no failure"
         print(f"note: {said}", file=sys.stderr)
     print(f"{len(asked) - len(moved)} of {len(asked)} answer as recorded")
-    return int(bool(moved) and why is None and not others)
+    return int(bool(moved or new) and why is None and not others)
 
 
 def reproduce(names: Sequence[str], options: Options, words: Sequence[str], check: bool) -> int:

@@ -28,6 +28,7 @@ from tlbench.runner.selection import search
 from tlbench.runner.selection import validators as v
 from tlbench.runner.selection.leave_one_dataset_out import alone, gains
 from tlbench.runner.selection.search import UNLABELED_MOST, Kept
+from tlbench.tasks import problems
 from tlbench.tasks.metrics import accuracy
 from tlbench.tasks.split import sha
 
@@ -120,8 +121,8 @@ def _accuracy(part: str) -> Callable[[Evidence], float]:
     return score
 
 
-BOTH = ("classification", "regression")
-EVERY = (*BOTH, "detection", "episodes")
+EVERY = tuple(problems.PROBLEMS)
+BOTH = tuple(name for name, p in problems.PROBLEMS.items() if p.keeps_trials)  # of whose trials predictions are kept
 SOURCE = "source validation"
 RULES = {
     rule.name: rule
@@ -188,7 +189,7 @@ class Reduction:
         made = self._made(rule, found, rule.choose(scores), own, beside)
         if not any(map(math.isfinite, scores)):
             why = f"rule {rule.name}: no trial has a finite score"
-            made = replace(made, status="failed", reason=why, value=None, correct=None)
+            made = replace(made, status="failed", reason=why, value=None, correct=None, metrics=None)
         before = self.store.rows.get(made.key)
         if before is None or (made.ok and not before.ok):
             self.store.append(made)

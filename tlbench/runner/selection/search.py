@@ -41,9 +41,10 @@ from numpy.typing import NDArray
 
 from tlbench.methods.method import Description, Field
 from tlbench.runner.cell import Cell
-from tlbench.runner.cell_job import Bench, n_outputs
+from tlbench.runner.cell_job import Bench
 from tlbench.runner.executors import Ended, Executor
-from tlbench.runner.scoring import read_scores
+from tlbench.tasks import problems
+from tlbench.tasks.problems.answers import read_scores
 from tlbench.tasks.split import Indices, Split, hash_order, sha, target_name
 
 FEW, MANY = 8, 20  # trials of a method that takes gradient steps, and of one that does not; the default among them
@@ -138,7 +139,7 @@ class Kept:
 
 def keeps(cell: Cell) -> bool:
     """Whether anything is kept of a cell: the scores of episodes and boxes are not."""
-    return cell.trial is not None and cell.task.card.regime in ("classification", "regression")
+    return cell.trial is not None and cell.task.card.problem.keeps_trials
 
 
 def file(folder: Path, key: str) -> Path:
@@ -183,10 +184,9 @@ def fold_of(split: Split, shots: Indices, n: int) -> Indices:
     """
     found = np.zeros(len(shots) if n else 0, np.int64)
     place = {int(row): i for i, row in enumerate(shots)}
-    for c in np.unique(split.domain.strata[shots]) if n else ():
-        rows = hash_order(
-            split.domain, shots[split.domain.strata[shots] == c], "tlbench/fold/1", target_name(split.task)
-        )
+    strata = problems.of_domain(split.domain).strata(split.domain)[shots]
+    for c in np.unique(strata) if n else ():
+        rows = hash_order(split.domain, shots[strata == c], "tlbench/fold/1", target_name(split.task))
         for i, row in enumerate(rows):
             found[place[int(row)]] = i % n
     return found
@@ -207,7 +207,7 @@ def about_bytes(bench: Bench, cell: Cell) -> int:
     """What is kept of a trial takes on the disk, without the sources' validation samples."""
     split = bench.split(cell.task, cell.seed)
     n = len(split.partition.test) + min(UNLABELED_MOST, len(split.unlabeled)) + len(split.shots(cell.budget))
-    return 4 * n * n_outputs(split.domain, cell.task.card)
+    return 4 * n * cell.task.card.problem.outputs(split.domain, cell.task.card)
 
 
 def keep(to: Path, bench: Bench, cell: Cell, ended: Ended, workers: Executor) -> None:
@@ -217,7 +217,7 @@ def keep(to: Path, bench: Bench, cell: Cell, ended: Ended, workers: Executor) ->
         ValueError: a part is not an array of scores of its samples; says which.
     """
     split = bench.split(cell.task, cell.seed)
-    k, found = n_outputs(split.domain, cell.task.card), {}
+    k, found = cell.task.card.problem.outputs(split.domain, cell.task.card), {}
     found["test"] = read_scores(ended.folder / "scores.npy", len(split.partition.test), k)
     for part, n in sizes(bench, cell, workers).items():
         if n and not (part == "shots" and "folds_reason" in ended.report):

@@ -75,7 +75,7 @@ def _loaded(card: Card, domain: str, root: Path | None) -> Domain:
         if not needed.exists():
             raise Mistake(f"{where}: {needed} is missing; the files at hand cover {_covered(card, root)}")
     return views.placed(
-        READERS[place.loader](Found(home, file, test, domain, place, card.regime == "regression")), domain, place, where
+        READERS[place.loader](Found(home, file, test, domain, place, card.problem.reads_numbers)), domain, place, where
     )
 
 
@@ -116,6 +116,8 @@ READERS: dict[str, Callable[[Found], Domain]] = {
     "omniglot_runs": lambda f: omniglot.runs(f.file, f.name, f.place.classes),
     "voc": lambda f: voc.images(f.file, f.name, f.place.classes),
     "voc_cells": lambda f: voc.cells(f.file, f.name, f.place.classes),
+    "voc_tiles": lambda f: voc.tiles(f.file, f.name, f.place.classes, f.place.only),
+    "voc_tiles_near": lambda f: voc.tiles(f.file, f.name, f.place.classes, f.place.only, side=80),
     "lines": lambda f: texts.lines(_parts(f), f.name, f.place.classes),
     "jsonl": lambda f: texts.jsonl(_parts(f), f.name, f.place.classes),
     "csv": lambda f: texts.table(

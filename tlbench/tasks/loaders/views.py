@@ -39,7 +39,7 @@ def check_compatible(task: Task, load: Callable[[str], Domain]) -> None:
 
 
 def _two_classes(task: Task, domain: Domain) -> None:
-    if task.card.regime == "classification" and len(domain.classes) < 2:
+    if len(domain.classes) < task.card.problem.least_classes:
         only = f"{domain.name!r} holds one class, {domain.classes[0]!r}"
         raise _mistake(task, domain.name, f"{only}; two or more are needed to tell apart")
 
@@ -102,6 +102,8 @@ def viewed(domain: Domain, view: View, where: str) -> Domain:
     groups = view.groups or {c: (c,) for c in view.keep}
     if not groups:
         return domain
+    if domain.y.ndim != 1:
+        raise Mistake(f"{where}: a view is of samples with one class each; leave it out")
     for old in (c for members in groups.values() for c in members):
         if old not in domain.classes:
             raise Mistake(f"{where}: its view names class {old!r}{suggest(old, domain.classes)}")

@@ -1,7 +1,8 @@
 """Pascal VOC's layout: JPEGImages/, Annotations/ with one XML an image, ImageSets/Main/ with the splits.
 
-One folder makes two domains: `images` to find objects in, and `cells`, crops of single objects to classify. Both
-mark what comes from the images of the publisher's test split, so that no crop of a test image is trained on.
+One folder makes domains of three kinds: `images` to find objects in, `cells`, crops of single objects to classify, and
+`tiles`, each of which shows several classes or none. All mark what comes from the images of the publisher's test split,
+so that no crop of a test image is trained on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tlbench.errors import Mistake, suggest
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.loaders.parse_cache import Array
 
+SHOWN = 40  # pixels a side of a tile as it is given
 VERSION = 1  # of the parsing: a change of the arrays bumps it
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -91,15 +93,65 @@ def cells(folder: Path, name: str, classes: tuple[str, ...] = (), scale: int = 4
     return Domain(name, ids, y, whole.classes, hashes, x=x, official_test=whole.official_test[owner])
 
 
+def tiles(
+    folder: Path, name: str, classes: tuple[str, ...] = (), splits: tuple[str, ...] = (), side: int = 160
+) -> Domain:
+    """Square tiles of `side` published pixels, `SHOWN` pixels wide as they are given; each says which classes it shows.
+
+    The images are cut from the upper left corner without overlap; what is left at an edge is left out. A tile shows an
+    object of which it holds a quarter, or which fills a quarter of it.
+
+    Args:
+        splits: of ImageSets/Main, whose images are cut; () takes trainval and test. "test" is the official test set
+
+    Returns:
+        x uint8 (n, 3, SHOWN, SHOWN), y (n, C) 0 or 1.
+
+    Raises:
+        Mistake: as `images`; a side that is no multiple of SHOWN; an image that is smaller than a tile.
+    """
+    if side % SHOWN:
+        raise Mistake(f"{name}: tiles have {side} pixels a side; a multiple of {SHOWN} is needed")
+    notes, official = _annotations(folder, splits or ("trainval", "test"))
+    names = classes or tuple(sorted({c for note in notes for c in note.names}))
+    x, contents = _pixels(folder, notes, side // SHOWN)
+    down, across = (n // SHOWN for n in x.shape[2:])
+    if not down or not across:
+        raise Mistake(f"{folder}: images of {x.shape[3]}x{x.shape[2]} pixels hold no tile of {SHOWN}")
+    cut = x[:, :, : down * SHOWN, : across * SHOWN].reshape(len(x), 3, down, SHOWN, across, SHOWN)
+    made = cut.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 3, SHOWN, SHOWN)
+    places = [(top * side, left * side) for top in range(down) for left in range(across)]
+    y = np.array([_shown(n, _labels(n, names, folder), p, side, len(names)) for n in notes for p in places])
+    told = [f"{c} v{VERSION} {side} {top} {left}" for c in contents for top, left in places]
+    hashes = tuple(hashlib.sha256(text.encode()).hexdigest() for text in told)
+    ids = tuple(f"{name}/{n.stem}/{i:02d}" for n in notes for i in range(len(places)))
+    tested = np.repeat(official, len(places))
+    return Domain(name, ids, y, names, hashes, x=made, official_test=tested if tested.any() else None)
+
+
+def _shown(note: Annotation, labels: list[int], place: tuple[int, int], side: int, n: int) -> NDArray[np.int64]:
+    """(n,) whether a tile of `side` pixels at a place, top and left, shows each class."""
+    top, left = place
+    x1, y1, x2, y2 = note.corners.T
+    width, height = np.minimum(x2, left + side) - np.maximum(x1, left), np.minimum(y2, top + side) - np.maximum(y1, top)
+    inside = width.clip(0) * height.clip(0)
+    seen = inside >= np.minimum((x2 - x1) * (y2 - y1), side * side) / 4
+    found = np.zeros(n, np.int64)
+    found[np.array(labels, np.int64)[seen]] = 1
+    return found
+
+
 def dropped(folder: Path) -> tuple[str, ...]:
     """A line for each object that `images` and `cells` leave out, because its box has no area within its image."""
     return tuple(line for note in _annotations(folder)[0] for line in note.dropped)
 
 
-def _annotations(folder: Path) -> tuple[list[Annotation], NDArray[np.bool_]]:
-    """Of the images of trainval, then of test; and which are of test."""
+def _annotations(
+    folder: Path, splits: tuple[str, ...] = ("trainval", "test")
+) -> tuple[list[Annotation], NDArray[np.bool_]]:
+    """Of the images of each split, in their order; and which are of test."""
     split: dict[str, bool] = {}
-    for part in ("trainval", "test"):
+    for part in splits:
         file = folder / "ImageSets" / "Main" / f"{part}.txt"
         for number, line in enumerate(parse_cache.read(file).decode("utf-8", "replace").splitlines(), 1):
             stem = line.strip()
@@ -109,7 +161,7 @@ def _annotations(folder: Path) -> tuple[list[Annotation], NDArray[np.bool_]]:
                 raise Mistake(f"{file}:{number}: there is no Annotations/{stem}.xml; get the data again")
             split[stem] = part == "test"
     if not split:
-        raise Mistake(f"{folder}: ImageSets/Main/trainval.txt and test.txt list no image")
+        raise Mistake(f"{folder}: ImageSets/Main/{'.txt, '.join(splits)}.txt list no image")
     return [_annotation(folder / "Annotations" / f"{stem}.xml") for stem in split], np.array([*split.values()])
 
 

@@ -27,7 +27,6 @@ from tlbench.runner import plan, task_data
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.runner.executors import Executor
-from tlbench.runner.scoring import n_answers, truth
 from tlbench.tasks import registry
 from tlbench.verification.submissions.inspection import ACCEPT, QUESTION, REJECT, Check, Deviations, spread
 
@@ -45,7 +44,7 @@ class Renamed(Bench):
 
     def job(self, cell: Cell, workers: Executor, folder: Path) -> dict[str, Any]:
         job = super().job(cell, workers, folder)
-        k = n_answers(self.split(cell.task, cell.seed))
+        k = cell.task.card.problem.outputs(self.split(cell.task, cell.seed).domain, cell.task.card)
         with np.load(folder / "rows.npz", allow_pickle=False) as held:
             rows = dict(held)
         rows["labels"] = (rows["labels"] + self.by) % k
@@ -72,7 +71,8 @@ def renamed(
     """One cell under other names. Args: `again` its row there, `known` what seeds do on the board. Also returns how
     far its score falls, in spreads."""
     split = bench.split(cell.task, cell.seed)
-    y, k = truth(split, cell.budget), n_answers(split)
+    problem, card = cell.task.card.problem, cell.task.card
+    y, k = problem.truth(split, cell.budget), problem.outputs(split.domain, card)
     knows, follows = float(again.value or 0), float((answers == (y + bench.by) % k).mean())
     chance = float(np.bincount(y, minlength=k).max()) / len(y)
     limit = chance + Z_CHANCE * math.sqrt(chance * (1 - chance) / len(y))

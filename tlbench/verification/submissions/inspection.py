@@ -32,6 +32,7 @@ from tlbench.runner import machine, record, scoring
 from tlbench.runner.cell import Cell
 from tlbench.runner.cell_job import Bench
 from tlbench.tasks.card import Budget
+from tlbench.tasks.problems import METRICS
 
 ACCEPT, QUESTION, REJECT = "accept", "question", "reject"
 _ORDER = (ACCEPT, QUESTION, REJECT)
@@ -102,7 +103,7 @@ def spread(row: Row, known: Deviations) -> float:
     """s of a cell: what seeds do there on the board; at least the error of its test set."""
     value = row.value or 0.0
     floor = math.sqrt(max(value * (1 - value), 0.25 / row.n_test) / row.n_test) if 0 <= value <= 1 else 0.0
-    least = 0.01 * abs(value) if row.metric == "neg_mse" else 0.0
+    least = 0.0 if METRICS[row.metric].in_percent else 0.01 * abs(value)
     return max(known.get((row.task, row.budget), 0.0), floor, 1e-9, least)
 
 
@@ -368,7 +369,7 @@ def rescored(b: Bundle, cells: dict[str, Cell], bench: Bench) -> Check:
         try:
             told = scoring.measured(b.answers(r.key), bench.split(cells[r.key].task, r.seed), r.budget)
             wrong += [f"{r.task}, k = {r.budget}, seed {r.seed}: {n} is {_short(getattr(r, n))}, its predictions say "
-                      f"{_short(v)}" for n, v in told.items() if getattr(r, n) != v][:1]  # fmt: skip
+                      f"{_short(told[n])}" for n in scoring.differing(r, told)][:1]  # fmt: skip
         except ValueError as error:
             wrong.append(f"{r.task}, k = {r.budget}, seed {r.seed}: {error}")
     if strange:

@@ -141,7 +141,7 @@ def _checked(rows: Mapping[Cell, Row], bench: Bench, kept: Path | None) -> dict[
         if answer is None:
             raise Mistake(f"submit: no readable predictions of {cell.label}; repeat the command")
         score = scoring.measured(answer, bench.split(cell.task, cell.seed), cell.budget)
-        if any(getattr(row, name) != value for name, value in score.items()):
+        if scoring.differing(row, score):
             raise Mistake(
                 f"submit: {cell.label} answers otherwise than its row in {kept.parent}, which another machine or "
                 "version made; give an empty store with --results"
