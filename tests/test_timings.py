@@ -21,7 +21,7 @@ from made import stored, study
 from test_cli import tlbench
 from test_resume import HEEDING_CTRL_C, until
 
-from tlbench.board import markdown, tables
+from tlbench.board import markdown, sections, tables
 from tlbench.board.board import Board
 from tlbench.errors import Mistake
 from tlbench.results.store import Store
@@ -337,7 +337,7 @@ def test_the_board_takes_times_of_one_code_and_marks_what_has_changed(made: list
     stale.extend([t for t in timings if t.method != "coral"] + old)
     found = Board(Store(tmp_path / "stale"))
     assert found.recoded == {"coral"}
-    assert "| coral † | 1 |" in "\n".join(markdown._costs(found))
+    assert "| coral † | 1 |" in "\n".join(sections._costs(found))
 
 
 def test_an_interval_needs_two_groups() -> None:
