@@ -144,6 +144,19 @@ def bits(hits: np.ndarray) -> str:
 def changed_value(f: Path) -> None:
     rows = rows_of(f)
     rows[0]["value"] += 0.01
+    rows[0]["metrics"]["accuracy"] = rows[0]["value"]
+    write_rows(f, rows)
+
+
+def changed_metrics(f: Path) -> None:
+    rows = rows_of(f)
+    rows[0]["metrics"]["macro_f1"] *= 0.9
+    write_rows(f, rows)
+
+
+def value_beside_its_metrics(f: Path) -> None:
+    rows = rows_of(f)
+    rows[0]["value"] += 0.01
     write_rows(f, rows)
 
 
@@ -169,7 +182,7 @@ def unmended_digest(f: Path) -> None:
 def swapped_rows(f: Path) -> None:
     rows = rows_of(f)
     mine = [r for r in rows if r["budget"] == 5]
-    for name in ("value", "correct"):
+    for name in ("value", "correct", "metrics"):
         mine[0][name], mine[1][name] = mine[1][name], mine[0][name]
     write_rows(f, rows)
 
@@ -313,7 +326,8 @@ def failed(**columns: Any) -> Callable[[Path], None]:
 
     def fail(f: Path) -> None:
         rows = rows_of(f)
-        gone = {"status": "failed", "reason": "no", "value": None, "correct": None, "fit_s": None, "total_s": None}
+        gone = {"status": "failed", "reason": "no", "value": None, "correct": None}
+        gone |= {"metrics": None, "fit_s": None, "total_s": None}
         rows[0] |= gone | columns
         submit.pack(f / "predictions.npz", {k: a for k, a in answers_of(f).items() if k != rows[0]["key"]})
         write_rows(f, rows)
@@ -324,6 +338,8 @@ def failed(**columns: Any) -> Callable[[Path], None]:
 CASES: dict[str, tuple[Callable[[Path], None], str]] = {  # what is done -> who does it, the check that rejects it
     "a value is changed": (changed_value, "scored again"),
     "the bits for correct answers are changed": (changed_correct, "scored again"),
+    "a metric beside the ranked one is changed": (changed_metrics, "scored again"),
+    "a value is changed and not among the metrics": (value_beside_its_metrics, "well-formed"),
     "predictions are changed": (changed_predictions, "scored again"),
     "a file is changed but not its digest": (unmended_digest, "files"),
     "results of two rows are swapped": (swapped_rows, "scored again"),
@@ -352,6 +368,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str]] = {  # what is done -> who 
     "a failed cell has another number of test samples": (failed(n_test=1000), "splits"),
     "a failed cell has a score": (failed(value=0.99), "columns"),
     "a row claims that a rule chose it": (edited("trials", 30), "columns"),
+    "a failed cell has metrics": (failed(metrics={"accuracy": 0.99}), "columns"),
     "a machine's name is a page of Markdown": (edited("machine", "x\n\n## Verified"), "columns"),
 }
 
@@ -383,7 +400,7 @@ def true_answers(folder: Path, bench: Bench, found: dict[Any, Cell]) -> None:
         split = bench.split(found[place(r)].task, r.seed)
         y = split.domain.y[split.partition.test].astype(np.uint8)
         answers[r.key] = y
-        values |= {"value": 1.0, "correct": bits(np.ones(len(y), bool))}
+        values |= {"value": 1.0, "correct": bits(np.ones(len(y), bool)), "metrics": None}
     submit.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)
 
@@ -394,8 +411,8 @@ def refused_where_it_is_weak(folder: Path) -> None:
     rows.sort(key=lambda values: values["value"])
     for values in rows[:-1]:
         del answers[values["key"]]
-        measured = ("value", "correct", "fit_s", "predict_s", "overhead_s", "total_s", "train_samples_per_s", "step_ms",
-                    "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib", "arithmetic")  # fmt: skip
+        measured = ("value", "correct", "metrics", "fit_s", "predict_s", "overhead_s", "total_s", "train_samples_per_s",
+                    "step_ms", "infer_samples_per_s", "peak_rss_mib", "peak_gpu_mib", "arithmetic")  # fmt: skip
         values |= {**dict.fromkeys(measured), "status": "refused", "reason": "it does not fit the task"}
     submit.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)
@@ -408,6 +425,6 @@ def somebody_elses(folder: Path, bench: Bench, found: dict[Any, Cell], theirs: d
         split = bench.split(found[place(r)].task, r.seed)
         hits = theirs[place(r)] == split.domain.y[split.partition.test]
         answers[r.key] = theirs[place(r)].astype(np.uint8)
-        values |= {"value": float(hits.mean()), "correct": bits(hits)}
+        values |= {"value": float(hits.mean()), "correct": bits(hits), "metrics": None}
     submit.pack(folder / "predictions.npz", answers)
     write_rows(folder, rows)

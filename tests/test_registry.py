@@ -37,6 +37,7 @@ CHEAPEST = {
     "classification": ("prototype", {"steps": "20"}),
     "regression": ("tlbench.verification.known_truth.regression:TargetLeastSquares", {}),
     "detection": ("target_only", {"steps": "5"}),
+    "multilabel": ("target_only", {"steps": "5"}),
     "episodes": ("prototype", {"steps": "20"}),
 }
 
@@ -148,6 +149,8 @@ def test_a_source_with_other_classes_is_said_where_the_card_calls_it_the_same_ta
 
 def test_a_missing_extra_is_one_line_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "find_spec", lambda name: None)
-    with pytest.raises(Mistake, match=r"bccd_detection: measuring boxes needs torchmetrics and pycocotools; run: pip"):
+    with pytest.raises(
+        Mistake, match=r"bccd_detection: measuring detection needs torchmetrics and pycocotools; run: pip"
+    ):
         plan.check_extra(registry.find("bccd_detection")[0].card)
     plan.check_extra(registry.find("digits")[0].card)

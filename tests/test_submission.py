@@ -23,6 +23,7 @@ from tlbench.results.store import Store
 from tlbench.runner import descriptions, scoring
 from tlbench.runner.experiment import Options
 from tlbench.runner.worker.local import Workers
+from tlbench.tasks import problems
 from tlbench.verification.submissions import controls, inspection, submit
 from tlbench.verification.submissions.inspection import on_the_board
 from tlbench.verification.submissions.verify import Verification
@@ -124,7 +125,10 @@ def test_a_module_that_forges_what_it_is_has_no_other_file_copied(honest: Bundle
 
 def test_an_error_beyond_all_numbers_is_no_value() -> None:
     domain = SimpleNamespace(boxes=None, classes=(), y=np.zeros(2))
-    split = SimpleNamespace(domain=domain, partition=SimpleNamespace(test=np.arange(2)))
+    problem = problems.of("regression")
+    card = SimpleNamespace(problem=problem, measured=problem.metrics, metric=problem.metrics[0].name)
+    test = SimpleNamespace(test=np.arange(2))
+    split = SimpleNamespace(domain=domain, partition=test, task=SimpleNamespace(card=card))
     with pytest.raises(ValueError, match="beyond all numbers"):
         scoring.measured(np.full(2, 1e200), split, 5)
 

@@ -50,7 +50,8 @@ class Labeled:
     """Inputs with their labels."""
 
     x: Tensor  # (n, *shape)
-    y: Tensor  # (n,) int64; float32 where a number is predicted; (n, m) with boxes, -1 where an image has fewer than m
+    # (n,) int64; float32 where a number is predicted; (n, C) 0 or 1 where a sample may show several classes
+    y: Tensor  # (n, m) with boxes, -1 where an image has fewer than m
     boxes: Tensor | None = None  # (n, m, 4) x1, y1, x2, y2 in pixels, where objects are detected
 
     def __len__(self) -> int:
@@ -134,7 +135,8 @@ class Train:
         device: str = "cpu",
         seed: int = 0,
     ) -> Self:
-        """Of plain arrays: classes where labels are integers, a number to predict where they are floats.
+        """Of plain arrays: classes where labels are integers, a number to predict where they are floats, and
+        several classes at once where they are (n, C) integers 0 or 1.
 
         An array is a numpy array, a tensor or a list, and is copied. Images (n, channels, height, width) of uint8 stay
         such; all else becomes float32. What the fitted method is asked must be a tensor of the same kind.

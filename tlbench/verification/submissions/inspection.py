@@ -261,7 +261,7 @@ def _columns(rows: Sequence[Row]) -> Check:
         texts = (r.machine, r.torch, r.python, r.tlbench, r.time, r.reason or "")
         odd = {
             "a choice among trials": (r.trials, r.tune_s) != (None, None),
-            "a score of what was not scored": not r.ok and (r.value, r.correct) != (None, None),
+            "a score of what was not scored": not r.ok and (r.value, r.correct, r.metrics) != (None,) * 3,
             "a total that is not the fit's": r.ok and r.total_s is not None and r.total_s != r.fit_s,
             "jobs, threads or a jail that none has": r.jobs < 1 or r.threads < 1 or r.jail not in (None, 0, 1, 2),
             "a device of no such name": not re.fullmatch(r"cpu|cuda(:\d{1,2})?", r.device),
