@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, blocks, frozen, tapped
+from tlbench.training.fine_tuning import FineTuning, blocks, frozen, tapped
 from tlbench.training.networks import body
-from tlbench.training.trainer import seeded
+from tlbench.training.trainer import Batch, label_loss, seeded
 
 
 @dataclass(frozen=True)
-class Adapters(Tuning):
+class Adapters(FineTuning):
     """Freeze the source's network and train bottlenecks between its blocks.
 
     >>> import numpy as np
@@ -40,6 +40,9 @@ class Adapters(Tuning):
     paper: ClassVar[str] = "Houlsby et al., Parameter-efficient transfer learning for NLP, ICML 2019"
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("choice", 8, 32, 64), "lr": ("log", 1e-3, 0.1)}
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         features = frozen(body(net)).eval()

@@ -24,11 +24,11 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
 from tlbench.training.networks import body, mlp
-from tlbench.training.trainer import ERM, Batch, Descent, Turn, predictor, seeded
+from tlbench.training.trainer import Batch, GradientMethod, Turn, predictor, seeded
 
 
 @dataclass(frozen=True)
-class ADDA(Descent):
+class ADDA(GradientMethod):
     """Give the target features of its own that a critic takes for the source's.
 
     >>> import numpy as np
@@ -50,7 +50,7 @@ class ADDA(Descent):
     takes: ClassVar[str] = "st"
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        net = ERM(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr).trained(train, seed)
+        net = self.erm.trained(train, seed)
         net["classifier"].requires_grad_(False)
         net["source"] = original = copy.deepcopy(body(net)).requires_grad_(False)  # whose batch norms stay too
         width = original.width

@@ -18,11 +18,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.trainer import Batch, GradientMethod, told
 
 
 @dataclass(frozen=True)
-class AFN(Descent):
+class AFN(GradientMethod):
     """Let the features' norms grow step by step.
 
     >>> import numpy as np

@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array
-from tlbench.training.label_shift import LabelShift, confusion
+from tlbench.training.label_shift import LabelShiftMethod, confusion
 from tlbench.training.shallow import Labels
 
 
 @dataclass(frozen=True)
-class BBSE(LabelShift):
+class BBSE(LabelShiftMethod):
     """Invert the confusion matrix to learn the target's proportions of classes.
 
     >>> import numpy as np

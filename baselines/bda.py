@@ -17,11 +17,11 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
 from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class BDA(Moving):
+class BDA(MappingMethod):
     """Balance the discrepancy of the domains against that of their classes.
 
     >>> import numpy as np

@@ -12,12 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tlbench.training.fine_tuning import Tuning
+from tlbench.training.fine_tuning import FineTuning
 from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)
-class BSS(Tuning):
+class BSS(FineTuning):
     """Fine-tune, and shrink the weakest directions of the features.
 
     >>> import numpy as np

@@ -23,11 +23,11 @@ from tlbench import Train
 from tlbench.training.fine_tuning import blocks, tapped
 from tlbench.training.losses import ramp
 from tlbench.training.networks import body, mlp, part, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network, told
+from tlbench.training.trainer import Batch, GradientMethod, network, told
 
 
 @dataclass(frozen=True)
-class CAN(Descent):
+class CAN(GradientMethod):
     """Lower blocks may tell the domains, the last one may not.
 
     >>> import numpy as np

@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.training.losses import entropies, ramp
 from tlbench.training.networks import body, mlp, part, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class CDAN(Descent):
+class CDAN(GradientMethod):
     """Fool a critic that sees features and predictions together.
 
     >>> import numpy as np

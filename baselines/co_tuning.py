@@ -20,13 +20,13 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.features import in_batches
-from tlbench.training.fine_tuning import Tuning, old_heads
+from tlbench.training.fine_tuning import FineTuning, old_heads
 from tlbench.training.networks import part
 from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)
-class CoTuning(Tuning):
+class CoTuning(FineTuning):
     """Fine-tune both heads, the source's on translated labels.
 
     >>> import numpy as np

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.training.losses import discrepancy, gaussian_kernels
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.trainer import Batch, GradientMethod, told
 
 
 @dataclass(frozen=True)
-class DAN(Descent):
+class DAN(GradientMethod):
     """Fit the labels while the features' mean embeddings are pulled together.
 
     >>> import numpy as np

@@ -21,11 +21,11 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.training.losses import ramp
 from tlbench.training.networks import body, mlp, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network, told
+from tlbench.training.trainer import Batch, GradientMethod, network, told
 
 
 @dataclass(frozen=True)
-class DANN(Descent):
+class DANN(GradientMethod):
     """Fool a domain critic while fitting the labels.
 
     >>> import numpy as np

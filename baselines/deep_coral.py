@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class DeepCORAL(Descent):
+class DeepCORAL(GradientMethod):
     """Fit the labels while source and target covariances are pulled together.
 
     >>> import numpy as np

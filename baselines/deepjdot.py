@@ -20,11 +20,11 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import NotConverged
 from tlbench.training.losses import squared_distances
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class DeepJDOT(Descent):
+class DeepJDOT(GradientMethod):
     """Transport features and labels together, and make the transport cheap.
 
     >>> import numpy as np

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, blocks, frozen, still, tapped, transferred
+from tlbench.training.fine_tuning import FineTuning, blocks, frozen, still, tapped, transferred
 from tlbench.training.networks import body, part
 from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)
-class DELTA(Tuning):
+class DELTA(FineTuning):
     """Fine-tune, with the blocks' outputs held near the source's.
 
     >>> import numpy as np

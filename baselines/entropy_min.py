@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from tlbench import Learner, Predictor, Refusal, Train
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.trainer import Batch, GradientMethod, told
 
 
 @dataclass(frozen=True)
-class EntropyMin(Descent):
+class EntropyMin(GradientMethod):
     """Fit the labels and be sure about the rest.
 
     >>> import numpy as np

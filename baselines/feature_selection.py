@@ -18,11 +18,11 @@ import numpy as np
 from sklearn.feature_selection import f_classif
 
 from tlbench.training.kernels import Array, affordable, median_distance, rbf
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class FeatureSelection(Moving):
+class FeatureSelection(MappingMethod):
     """Keep the features that are distributed alike in both domains and tell the classes apart.
 
     >>> import numpy as np

@@ -20,11 +20,11 @@ from torch.nn.functional import avg_pool2d, cross_entropy
 
 from tlbench import Learner, Predictor, Refusal, Train
 from tlbench.training.networks import Backbone, dropped
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.trainer import Batch, GradientMethod, told
 
 
 @dataclass(frozen=True)
-class FixMatch(Descent):
+class FixMatch(GradientMethod):
     """Say of a distorted view what was said of the plain one, where that was sure.
 
     >>> import numpy as np

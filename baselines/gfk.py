@@ -24,13 +24,13 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, top
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 ORTHOGONAL = 0.995  # D(d) that counts as 1
 
 
 @dataclass(frozen=True)
-class GFK(Moving):
+class GFK(MappingMethod):
     """Compare samples in all the subspaces between source and target.
 
     >>> import numpy as np

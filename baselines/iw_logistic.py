@@ -17,11 +17,11 @@ from sklearn.linear_model import LogisticRegression
 
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.kernels import Array
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 
 @dataclass(frozen=True)
-class IWLogistic(Weighting):
+class IWLogistic(ImportanceWeighting):
     """Weigh the source by the odds of a classifier of the domains.
 
     >>> import numpy as np

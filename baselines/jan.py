@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.losses import discrepancy, gaussian_kernels, ramp
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class JAN(Descent):
+class JAN(GradientMethod):
     """Fit the labels while features and predictions, taken together, agree.
 
     >>> import numpy as np

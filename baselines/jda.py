@@ -17,11 +17,11 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
 from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class JDA(Moving):
+class JDA(MappingMethod):
     """Find components along which the domains and their classes have equal means.
 
     >>> import numpy as np

@@ -17,14 +17,14 @@ import numpy as np
 
 from tlbench import NotConverged
 from tlbench.training.kernels import Array, median_distance, rbf
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STEPS = 100  # of the interior-point method
 
 
 @dataclass(frozen=True)
-class KLIEP(Weighting):
+class KLIEP(ImportanceWeighting):
     """Weigh the source by a density ratio under which the target is likeliest.
 
     >>> import numpy as np

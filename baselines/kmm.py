@@ -15,11 +15,11 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 
 @dataclass(frozen=True)
-class KMM(Weighting):
+class KMM(ImportanceWeighting):
     """Weigh the source so that its kernel mean is the target's.
 
     >>> import numpy as np

@@ -21,11 +21,11 @@ from torch.nn.functional import one_hot
 
 from tlbench import Labeled, NotConverged, Predictor, Train
 from tlbench.training.features import embedded
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class L21Multitask(ERM):
+class L21Multitask(TrainedMethod):
     """Fit all tasks at once on the few features that serve them all.
 
     >>> import numpy as np
@@ -47,7 +47,7 @@ class L21Multitask(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"sparsity": ("log", 1e-3, 0.5)}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         sizes = (*(train.source_classes or (train.n_classes,) * len(train.sources)), train.n_classes)
         tasks = [columns(part, k) for part, k in zip((*flat.sources, flat.shots), sizes, strict=True)]
         xs, ys = [x - x.mean(0) for x, _ in tasks], [y - y.mean(0) for _, y in tasks]

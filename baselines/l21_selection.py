@@ -19,11 +19,11 @@ from sklearn.linear_model import MultiTaskLasso
 
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.kernels import Array
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class L21Selection(Moving):
+class L21Selection(MappingMethod):
     """Keep the features that the source's tasks use jointly.
 
     >>> import numpy as np

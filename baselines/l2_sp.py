@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, still, transferred
+from tlbench.training.fine_tuning import FineTuning, still, transferred
 from tlbench.training.networks import part
 from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class L2SP(Tuning):
+class L2SP(FineTuning):
     """Fine-tune, held near the source's solution.
 
     >>> import numpy as np
@@ -47,7 +47,7 @@ class L2SP(Tuning):
     }
 
     def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        return Tuning.tuned(replace(self, weight_decay=0.0), net, train, seed)
+        return FineTuning.tuned(replace(self, weight_decay=0.0), net, train, seed)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         net["start"] = nn.ModuleDict({name: still(net[name]) for name in transferred(train)})

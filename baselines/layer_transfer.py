@@ -7,16 +7,16 @@ anew, the classifier always, is trained on the shots; the copied blocks are froz
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, blocks, frozen, parameters_by_block
+from tlbench.training.fine_tuning import FineTuning, blocks, frozen, parameters_by_block
 from tlbench.training.networks import body
-from tlbench.training.trainer import network, seeded
+from tlbench.training.trainer import Batch, label_loss, network, seeded
 
 
 @dataclass(frozen=True)
-class LayerTransfer(Tuning):
+class LayerTransfer(FineTuning):
     """Copy blocks of the source; draw the others and the classifier anew.
 
     >>> import numpy as np
@@ -39,6 +39,9 @@ class LayerTransfer(Tuning):
         "freeze": ("choice", False, True),
         "lr": ("log", 1e-3, 0.1),
     }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         trunk = body(net).trunk

@@ -20,11 +20,11 @@ from torch import Tensor
 from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import Embedding, in_batches, nothing_of
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class LinearProbe(ERM):
+class LinearProbe(TrainedMethod):
     """Freeze what the source taught; fit the last layer on the shots.
 
     >>> import numpy as np
@@ -49,7 +49,7 @@ class LinearProbe(ERM):
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if train.sources:
-            features = self.trained(replace(train, shots=nothing_of(train.shots)), seed)["features"]
+            features = self.erm.trained(replace(train, shots=nothing_of(train.shots)), seed)["features"]
         else:
             features = train.backbone()
         embed = in_batches(features, train.device)

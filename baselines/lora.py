@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, frozen
-from tlbench.training.trainer import seeded
+from tlbench.training.fine_tuning import FineTuning, frozen
+from tlbench.training.trainer import Batch, label_loss, seeded
 
 
 @dataclass(frozen=True)
-class LoRA(Tuning):
+class LoRA(FineTuning):
     """Learn a change of low rank to every frozen matrix.
 
     >>> import numpy as np
@@ -46,6 +46,9 @@ class LoRA(Tuning):
         "alpha": ("log", 4.0, 64.0),
         "lr": ("log", 1e-3, 0.1),
     }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         frozen(net["features"])

@@ -9,14 +9,15 @@ paper's probe is solved to the end; ours takes half of them, so that it costs wh
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, frozen
+from tlbench.training.fine_tuning import FineTuning, frozen
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class LPFT(Tuning):
+class LPFT(FineTuning):
     """Fit the head on frozen features, then train everything.
 
     >>> import numpy as np
@@ -37,6 +38,9 @@ class LPFT(Tuning):
         "tuned_body_lr": ("log", 1e-3, 1.0),
         "lr": ("log", 1e-3, 0.1),
     }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         steps = self.recipe(train).steps

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, old_heads, still, tapped
+from tlbench.training.fine_tuning import FineTuning, old_heads, still, tapped
 from tlbench.training.networks import body, part
 from tlbench.training.trainer import Batch, told
 
 
 @dataclass(frozen=True)
-class LwF(Tuning):
+class LwF(FineTuning):
     """Fine-tune while the old heads go on giving the old answers.
 
     >>> import numpy as np

@@ -25,11 +25,11 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.networks import body, part
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class M3SDA(Descent):
+class M3SDA(GradientMethod):
     """Match the moments of every pair of domains.
 
     >>> import numpy as np

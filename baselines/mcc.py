@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class MCC(Descent):
+class MCC(GradientMethod):
     """Let the target's predictions confuse classes as little as may be.
 
     >>> import numpy as np

@@ -27,11 +27,11 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.networks import Dropout, body, part
-from tlbench.training.trainer import Batch, Descent, Turn, network
+from tlbench.training.trainer import Batch, GradientMethod, Turn, network
 
 
 @dataclass(frozen=True)
-class MCD(Descent):
+class MCD(GradientMethod):
     """Let two classifiers disagree about the target, and the features make them agree.
 
     >>> import numpy as np

@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.networks import body, mlp, part, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MDAN(Descent):
+class MDAN(GradientMethod):
     """Fool a critic a source, the worst source first.
 
     >>> import numpy as np

@@ -25,11 +25,11 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.training.losses import ramp
 from tlbench.training.networks import Dropout, body, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MDD(Descent):
+class MDD(GradientMethod):
     """Leave an adversary of the classifier no margin to disagree by.
 
     >>> import numpy as np

@@ -20,14 +20,14 @@ from scipy.special import log_softmax
 
 from tlbench import NotConverged
 from tlbench.training.kernels import Array
-from tlbench.training.label_shift import LabelShift
+from tlbench.training.label_shift import LabelShiftMethod
 from tlbench.training.shallow import Labels
 
 STEPS = 15_000  # of L-BFGS, scipy's
 
 
 @dataclass(frozen=True)
-class MLLS(LabelShift):
+class MLLS(LabelShiftMethod):
     """Find the target's proportions of classes by maximum likelihood.
 
     >>> import numpy as np

@@ -19,11 +19,11 @@ from torch.nn.functional import cross_entropy, normalize
 from tlbench import Train
 from tlbench.training.losses import entropies
 from tlbench.training.networks import body, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MME(Descent):
+class MME(GradientMethod):
     """Prototypes climb the target's entropy, features descend it.
 
     >>> import numpy as np

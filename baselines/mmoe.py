@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from tlbench import Train
 from tlbench.training.networks import body
-from tlbench.training.trainer import Batch, Descent, network, told
+from tlbench.training.trainer import Batch, GradientMethod, network, told
 
 
 @dataclass(frozen=True)
-class MMoE(Descent):
+class MMoE(GradientMethod):
     """Let every task mix the same experts its own way.
 
     >>> import numpy as np

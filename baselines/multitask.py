@@ -17,11 +17,11 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from tlbench import Train
 from tlbench.training.networks import body, part
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class Multitask(Descent):
+class Multitask(GradientMethod):
     """One trunk for all tasks, each weighed by what noise it has.
 
     >>> import numpy as np

@@ -21,13 +21,13 @@ from scipy.spatial.distance import cdist
 
 from tlbench.training.kernels import Array, affordable
 from tlbench.training.optimal_transport import entropic, exact
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 ROUNDS = 10  # of the class regulariser's tangents
 
 
 @dataclass(frozen=True)
-class OTMapping(Moving):
+class OTMapping(MappingMethod):
     """Transport the source onto the target at the least cost, then train as usual.
 
     >>> import numpy as np

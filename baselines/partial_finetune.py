@@ -9,15 +9,16 @@ labels'.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tlbench import Refusal, Train
-from tlbench.training.fine_tuning import Tuning, frozen, parameters_by_block
+from tlbench.training.fine_tuning import FineTuning, frozen, parameters_by_block
 from tlbench.training.networks import body
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class PartialFineTune(Tuning):
+class PartialFineTune(FineTuning):
     """Train the blocks that the shift concerns, and the classifier.
 
     >>> import numpy as np
@@ -38,6 +39,9 @@ class PartialFineTune(Tuning):
         "tuned_body_lr": ("log", 0.01, 1.0),
         "lr": ("log", 1e-3, 0.1),
     }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         trunk = frozen(body(net)).trunk

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.training.features import embedded
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class Prototype(ERM):
+class Prototype(TrainedMethod):
     """Classify by the nearest class mean of the source's features.
 
     >>> import numpy as np
@@ -40,7 +40,7 @@ class Prototype(ERM):
     }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         if train.episodes:
             return lambda support, x: scores(embed(x), Labeled(embed(support.x), support.y), train.n_classes)
         known = flat.shots

@@ -18,14 +18,14 @@ from scipy.optimize import minimize
 
 from tlbench import NotConverged
 from tlbench.training.kernels import Array
-from tlbench.training.label_shift import LabelShift, confusion
+from tlbench.training.label_shift import LabelShiftMethod, confusion
 from tlbench.training.shallow import Labels
 
 STEPS = 1000  # of sequential quadratic programming
 
 
 @dataclass(frozen=True)
-class RLLS(LabelShift):
+class RLLS(LabelShiftMethod):
     """Invert the confusion matrix, and trust it as far as the samples allow.
 
     >>> import numpy as np

@@ -16,14 +16,14 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, median_distance, rbf
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 WIDTHS = (0.2, 0.5, 1.0, 2.0)
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 
 
 @dataclass(frozen=True)
-class RuLSIF(Weighting):
+class RuLSIF(ImportanceWeighting):
     """Weigh the source by a density ratio that cannot explode.
 
     >>> import numpy as np

@@ -21,11 +21,11 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import in_batches
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent, predictor
+from tlbench.training.trainer import Batch, GradientMethod, predictor
 
 
 @dataclass(frozen=True)
-class SHOT(Descent):
+class SHOT(GradientMethod):
     """Keep the source's classifier and bring the target's features to it.
 
     >>> import numpy as np
@@ -75,7 +75,7 @@ class SHOT(Descent):
 
 
 @dataclass(frozen=True)
-class _Source(Descent):
+class _Source(GradientMethod):
     """The first stage."""
 
     smoothing: float = 0.1

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from tlbench import Refusal, Train
-from tlbench.training.fine_tuning import Tuning
+from tlbench.training.fine_tuning import FineTuning
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class StochNorm(Tuning):
+class StochNorm(FineTuning):
     """Fine-tune with batch norms that sometimes remember the source.
 
     >>> import numpy as np
@@ -42,6 +43,9 @@ class StochNorm(Tuning):
         "tuned_body_lr": ("log", 0.01, 1.0),
         "lr": ("log", 1e-3, 0.1),
     }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         norms = {name: m for name, m in net["features"].named_modules() if type(m) is nn.BatchNorm2d}

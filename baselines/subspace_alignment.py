@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlbench.training.kernels import Array, top
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class SubspaceAlignment(Moving):
+class SubspaceAlignment(MappingMethod):
     """Align the principal subspaces of source and target by a linear map.
 
     >>> import numpy as np

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, transferred
-from tlbench.training.trainer import network, seeded
+from tlbench.training.fine_tuning import FineTuning, transferred
+from tlbench.training.trainer import Batch, label_loss, network, seeded
 
 
 @dataclass(frozen=True)
-class SupportTransfer(Tuning):
+class SupportTransfer(FineTuning):
     """Keep the places of the source's largest weights, and learn their values anew.
 
     >>> import numpy as np
@@ -43,6 +43,9 @@ class SupportTransfer(Tuning):
         "rewind": ("choice", True, False),
         "lr": ("log", 1e-3, 0.1),
     }
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
     def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
         names = transferred(train)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.trainer import Batch, GradientMethod, told
 
 
 @dataclass(frozen=True)
-class TargetSSL(Descent):
+class TargetSSL(GradientMethod):
     """Train on the labelled target samples, and be sure about the unlabelled ones.
 
     >>> import numpy as np

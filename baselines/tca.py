@@ -16,11 +16,11 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class TCA(Moving):
+class TCA(MappingMethod):
     """Find components along which the domains' means agree and the variance stays.
 
     >>> import numpy as np

@@ -17,11 +17,11 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class TJM(Moving):
+class TJM(MappingMethod):
     """Match the domains' means and drop the source samples that do not help.
 
     >>> import numpy as np

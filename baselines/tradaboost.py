@@ -23,11 +23,11 @@ from tlbench import Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
 from tlbench.training.shallow import Labels, linear, matrix, pooled
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class TrAdaBoost(ERM):
+class TrAdaBoost(TrainedMethod):
     """Boost the shots, and unlearn the source samples that disagree.
 
     >>> import numpy as np
@@ -48,7 +48,7 @@ class TrAdaBoost(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"rounds": ("choice", 5, 10, 20, 50)}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         xs, ys = pooled(flat)
         xl, yl = matrix(flat.shots.x), flat.shots.y.numpy()
         learners, votes = boosted(xs, ys, xl, yl, train.n_classes, self.rounds, self.most, seed)

@@ -22,11 +22,11 @@ from torch.nn.functional import cross_entropy, mse_loss, softplus
 
 from tlbench import Train
 from tlbench.training.networks import body, mlp
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class WANN(Descent):
+class WANN(GradientMethod):
     """Learn source weights against an adversary that seeks what still differs.
 
     >>> import numpy as np

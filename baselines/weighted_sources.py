@@ -28,11 +28,11 @@ from torch import Tensor
 from tlbench import NotConverged, Predictor, Train
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import embedded, nothing_of
-from tlbench.training.trainer import ERM, predictor
+from tlbench.training.trainer import TrainedMethod, predictor
 
 
 @dataclass(frozen=True)
-class WeightedSources(ERM):
+class WeightedSources(TrainedMethod):
     """Mix the sources' hypotheses by how likely each input is under its source.
 
     >>> import numpy as np
@@ -58,10 +58,10 @@ class WeightedSources(ERM):
 
     def fit(self, train: Train, seed: int) -> Predictor:
         alone = [replace(train, sources=(s,), shots=nothing_of(train.shots)) for s in train.sources]
-        hypotheses = [predictor(self.trained(part, seed), train.device) for part in alone]
+        hypotheses = [predictor(self.erm.trained(part, seed), train.device) for part in alone]
         if len(hypotheses) == 1:
             return hypotheses[0]
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         domains = told_apart([s.x for s in flat.sources], self.samples, self.penalty, seed)
 
         def beliefs(x: Tensor) -> tuple[Tensor, Tensor]:

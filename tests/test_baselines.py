@@ -38,7 +38,7 @@ from tlbench.methods import method as methods
 from tlbench.tasks import builtin
 from tlbench.training import networks
 from tlbench.training.features import nothing_of
-from tlbench.training.trainer import Descent, batches, network, seeded
+from tlbench.training.trainer import GradientMethod, batches, network, seeded
 
 SMALL = {"steps": 3, "batch": 16, "penalties": 2}  # of whatever fields a method has
 NETS: dict[str, dict[str, Any]] = {
@@ -681,5 +681,5 @@ def test_every_gradient_method_takes_the_cards_recipe_unless_told_otherwise(trai
     train, _ = train_on(1)
     for name in methods.shipped():
         method = loader.load(name)()
-        if isinstance(method, Descent):
+        if isinstance(method, GradientMethod):
             assert method.recipe(train) == train.recipe

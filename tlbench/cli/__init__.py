@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
+from tlbench._moved import Moved
 from tlbench.cli.app import app
 from tlbench.errors import Mistake
 
@@ -16,6 +19,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    warnings.showwarning = _shown
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
@@ -30,6 +34,16 @@ def main() -> None:
     if code == 130:
         print("tlbench: stopped; what was finished is stored, the same command goes on from here", file=sys.stderr)
     raise SystemExit(code)
+
+
+def _shown(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    """Print a warning on stderr; that of a method's old names is for its author, as a note."""
+    old = issubclass(category, Moved)
+    text = f"note: {message}\n" if old else warnings.formatwarning(message, category, filename, lineno, line)
+    print(text, end="", file=file or sys.stderr)
 
 
 def _one_line(error: Exception) -> str | None:

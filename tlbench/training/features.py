@@ -21,11 +21,11 @@ from tlbench.training.trainer import ERM
 Embedding = Callable[[Tensor], Tensor]  # raw inputs (n, *shape) -> (n, d)
 
 
-def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
+def embedded(train: Train, seed: int, trainer: ERM) -> tuple[Train, Embedding]:
     """`train` as matrices, and the map that takes any raw input there.
 
     Args:
-        learner: trains the backbone, where there is one to train
+        trainer: trains the backbone, where there is one to train
 
     Returns:
         a Train whose inputs are (n, d) floats, and whose backbone is what the card puts above them (the
@@ -38,7 +38,7 @@ def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
             trained: Any = backbone
         else:
             alone = train if not train.sources else replace(train, shots=nothing_of(train.shots))
-            trained = learner.trained(alone, seed)["features"]
+            trained = trainer.trained(alone, seed)["features"]
         assert isinstance(trained, Backbone)
         top = Backbone(Float(), nn.Identity(), nn.Identity(), trained.width)
         return _mapped(train, trained, lambda: top), in_batches(trained, train.device)
@@ -54,6 +54,11 @@ def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
 def nothing_of(part: Labeled) -> Labeled:
     """No sample of the same shape."""
     return Labeled(part.x[:0], part.y[:0])
+
+
+def without_sources(train: Train) -> Train:
+    """`train` with the target alone."""
+    return replace(train, sources=(), source_classes=())
 
 
 def batch_for(x: Tensor) -> int:

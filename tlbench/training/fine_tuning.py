@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -19,17 +19,17 @@ from tlbench.data import Labeled, Learner, Predictor, Train
 from tlbench.errors import Refusal
 from tlbench.training.features import nothing_of
 from tlbench.training.networks import Part, body
-from tlbench.training.trainer import ERM, network, predictor, seeded
+from tlbench.training.trainer import ERM, GradientMethod, network, predictor, seeded
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
-class Tuning(ERM):
+class FineTuning(GradientMethod):
     """Train on the sources, or take the checkpoint; then go on with the shots.
 
-    Both stages take the card's number of steps. Subclasses override `begun`, the second stage's networks at step 0,
-    `loss`, what it minimises, and `finished`, what is left for prediction.
+    Both stages take the card's number of steps. Subclasses give `loss`, what the second stage minimises;
+    they may override `begun`, its networks at step 0, and `finished`, what is left for prediction.
     """
 
     tuned_body_lr: float = 0.1  # the transferred layers' learning rate in the second stage, as a share of lr
@@ -39,7 +39,7 @@ class Tuning(ERM):
     takes: ClassVar[str] = "l"
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        net = solution(self, train, seed)
+        net = solution(self.erm, train, seed)
         if train.episodes:
             return self.learner(train, seed, net)
         return predictor(self.tuned(net, train, seed), train.device)
@@ -47,7 +47,7 @@ class Tuning(ERM):
     def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
         steps = train.recipe.adapt_steps if self.steps is None else self.steps
         alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
-        start = net if net is not None else solution(self, alone, seed)
+        start = net if net is not None else solution(self.erm, alone, seed)
 
         def learn(support: Labeled, x: Tensor) -> Tensor:
             mine = replace(self, steps=steps, batch=min(len(support), self.recipe(train).batch))
@@ -69,12 +69,11 @@ class Tuning(ERM):
         return net
 
 
-def solution(method: ERM, train: Train, seed: int) -> nn.ModuleDict:
+def solution(trainer: ERM, train: Train, seed: int) -> nn.ModuleDict:
     """w0: the network trained on the sources; without samples of one, the card's initial weights, its checkpoint's."""
     if not train.sources:
         return seeded(lambda: network(train), seed).to(train.device)
-    own = {f.name: asdict(method)[f.name] for f in fields(ERM)}
-    return ERM(**own).trained(replace(train, shots=nothing_of(train.shots)), seed)
+    return trainer.trained(replace(train, shots=nothing_of(train.shots)), seed)
 
 
 def transferred(train: Train) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ of one trained without weights move by log w.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,16 +20,18 @@ from tlbench.data import Labeled, Predictor, Train
 from tlbench.training.features import in_batches, nothing_of
 from tlbench.training.kernels import Array
 from tlbench.training.shallow import Labels
-from tlbench.training.trainer import ERM, Batch, predictor
+from tlbench.training.trainer import ERM, Batch, GradientMethod, TrainedMethod, predictor
 
 LEAST = 1e-3  # of a class weight where scores move: no class is ruled out by an estimate
 
 
 @dataclass(frozen=True)
-class ClassWeighted(ERM):
+class ClassWeighted(GradientMethod):
     """Empirical risk minimisation with a weight for each class of the sources; shots weigh 1."""
 
     weights: tuple[float, ...] = ()
+
+    takes: ClassVar[str] = "sl"
 
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
         losses = cross_entropy(net["classifier"](net["features"](batch.x)), batch.y, reduction="none")
@@ -36,15 +39,15 @@ class ClassWeighted(ERM):
         return (losses * torch.cat([own, torch.ones_like(losses[len(own) :])])).mean()
 
 
-def class_weighted(learner: ERM, train: Train, weights: Array, seed: int) -> Predictor:
-    """A classifier trained by the learner's recipe with `weights` (n_classes,) of the sources' classes."""
-    settings: dict[str, Any] = {f.name: getattr(learner, f.name) for f in fields(ERM)}
+def class_weighted(trainer: ERM, train: Train, weights: Array, seed: int) -> Predictor:
+    """A classifier trained by the trainer's recipe with `weights` (n_classes,) of the sources' classes."""
+    settings: dict[str, Any] = {f.name: getattr(trainer, f.name) for f in fields(ERM)}
     method = ClassWeighted(**settings, weights=tuple(map(float, weights)))
     return predictor(method.trained(train, seed), train.device)
 
 
 @dataclass(frozen=True)
-class LabelShift(ERM):
+class LabelShiftMethod(TrainedMethod):
     """Corrects for other proportions of the classes, estimated without target labels."""
 
     correction: Literal["retrain", "posterior"] = "retrain"
@@ -55,6 +58,7 @@ class LabelShift(ERM):
         if not 0 < self.held < 1:
             raise ValueError(f"held is {self.held}, it must lie between 0 and 1")
 
+    @abstractmethod
     def class_weights(self, told: Array, y: Labels, target: Array) -> Array:
         """The (c,) weights of the c classes that are there.
 
@@ -63,7 +67,6 @@ class LabelShift(ERM):
             y: (n,) their classes, each of 0 to c - 1 at least once
             target: (m, c) probabilities of target samples
         """
-        raise NotImplementedError
 
     def calibrated(self, told: Array, y: Labels, target: Array) -> tuple[Array, Array]:
         """(n, c) and (m, c) probabilities, of the logarithms of which a method may make better ones."""
@@ -72,8 +75,8 @@ class LabelShift(ERM):
     def fit(self, train: Train, seed: int) -> Predictor:
         weights = self.estimated(train, seed)
         if self.correction == "retrain":
-            return class_weighted(self, train, weights, seed)
-        score = predictor(self.trained(train, seed), train.device)
+            return class_weighted(self.erm, train, weights, seed)
+        score = predictor(self.erm.trained(train, seed), train.device)
         moved = torch.from_numpy(np.log(np.maximum(weights, LEAST))).float()
         return lambda x: score(x).log_softmax(1).cpu() + moved
 
@@ -81,7 +84,7 @@ class LabelShift(ERM):
         """(n_classes,) weights, of mean 1 under the sources; 1 for a class that no held-out sample has."""
         learnt, held = halves(train, self.held, seed)
         alone = replace(train, sources=learnt, shots=nothing_of(train.shots))
-        net = self.trained(alone, seed)
+        net = self.erm.trained(alone, seed)
         tell = in_batches(nn.Sequential(net["features"], net["classifier"], nn.LogSoftmax(1)), train.device)
         weights = np.ones(train.n_classes)
         y = held.y.numpy()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -172,7 +173,7 @@ def _by_class(part: Labeled) -> Sequence[Tensor]:
 
 
 @dataclass(frozen=True)
-class MetaLearner:
+class MetaLearner(ABC):
     """Learns over episodes by Adam; subclasses give `scores`. None takes what the card prescribes."""
 
     steps: int | None = None  # of the outer loop
@@ -189,9 +190,9 @@ class MetaLearner:
         """The card's backbone under 'features' and a linear 'classifier' above it."""
         return network(replace(train, source_classes=()))
 
+    @abstractmethod
     def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
         """(e, q, n_classes) of the queries, each by its episode; differentiable. In the outer loop `net.training`."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Learn over the sources' episodes."""
@@ -254,9 +255,9 @@ class HeadLearner(MetaLearner):
         """The card's backbone under 'features'."""
         return nn.ModuleDict({"features": train.backbone()})
 
+    @abstractmethod
     def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         """(e, s, d) support features, (e, s) labels, (e, q, d) query features -> (e, q, n_classes) scores."""
-        raise NotImplementedError
 
     def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
         (e, s), q = drawn.ys.shape, drawn.xq.shape[1]

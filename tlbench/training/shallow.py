@@ -6,6 +6,7 @@ card's network, the nearest neighbour, a logistic regression or a linear support
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
 from tlbench.training.networks import Backbone, Float
-from tlbench.training.trainer import ERM, predictor
+from tlbench.training.trainer import ERM, TrainedMethod, predictor
 
 Labels = NDArray[Any]  # (n,) int64 classes, float32 numbers
 Move = Callable[[Array], Array]  # (n, d) target rows -> (n, k)
@@ -35,21 +36,21 @@ ROWS = 20_000  # at most so many rows are drawn by weight
 
 
 @dataclass(frozen=True)
-class Moving(ERM):
+class MappingMethod(TrainedMethod):
     """Moves source and target rows to a common place, and trains a classifier there on every label."""
 
     classifier: Ending = "card"  # above the moved features: the card's network, 1-NN, or scikit-learn's
 
+    @abstractmethod
     def moved(self, xs: Array, ys: Labels, xt: Array, seed: int) -> tuple[Array, Move]:
         """(n, d) labelled source and (m, d) unlabelled target rows -> the moved source, the target's map."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         xs, ys = pooled(flat)
         zs, move = self.moved(xs, ys, matrix(flat.target.x), seed)
         predict, unit = in_common_place(flat, zs, move)
-        score = ended(predict, self.classifier, seed, self)
+        score = ended(predict, self.classifier, seed, self.erm)
         return lambda x: score(unit(embed(x)))
 
 
@@ -106,7 +107,7 @@ def known(flat: Train) -> Labeled:
     return Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
 
 
-def ended(flat: Train, classifier: Ending, seed: int, learner: ERM, penalties: int = 1) -> Predictor:
+def ended(flat: Train, classifier: Ending, seed: int, trainer: ERM, penalties: int = 1) -> Predictor:
     """A classifier of rows, trained on every label of `flat`.
 
     Args:
@@ -116,7 +117,7 @@ def ended(flat: Train, classifier: Ending, seed: int, learner: ERM, penalties: i
         Refusal: a number is to be predicted, and the classifier tells classes.
     """
     if classifier == "card":
-        return predictor(learner.trained(flat, seed), flat.device)
+        return predictor(trainer.trained(flat, seed), flat.device)
     if flat.regime != "classification":
         raise Refusal(f"classifier={classifier!r} tells classes; where numbers are predicted, take 'card'")
     labeled = known(flat)
@@ -182,25 +183,25 @@ def _fitted(
 
 
 @dataclass(frozen=True)
-class Weighting(ERM):
+class ImportanceWeighting(TrainedMethod):
     """Weighs the source rows by an estimate of p_T(x) / p_S(x), and trains on them and on the shots."""
 
     classifier: Literal["card", "logistic"] = "card"
     flattening: float = 1.0  # Shimodaira's gamma: the weights' exponent; 0 is no weighting
 
+    @abstractmethod
     def weights(self, xs: Array, xt: Array, seed: int) -> Array:
         """(n,) ratios at the (n, d) source rows, given the (m, d) target rows; any scale."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         ratios = self.weights(pooled(flat)[0], matrix(flat.target.x), seed) ** self.flattening
-        score = weighted(flat, ratios, self.classifier, seed, self)
+        score = weighted(flat, ratios, self.classifier, seed, self.erm)
         return lambda x: score(embed(x))
 
 
 def weighted(
-    flat: Train, weights: Array, classifier: Literal["card", "logistic"], seed: int, learner: ERM
+    flat: Train, weights: Array, classifier: Literal["card", "logistic"], seed: int, trainer: ERM
 ) -> Predictor:
     """Empirical risk minimisation over the weighted sources and the shots, whose weight is 1.
 
@@ -219,12 +220,12 @@ def weighted(
         y = labeled.y.numpy()
         return linear(matrix(labeled.x), y, flat.n_classes, "logistic", seed, np.r_[weights, own])
     if weights.std() > 1e-9:
-        recipe = learner.recipe(flat)
+        recipe = trainer.recipe(flat)
         size = max(len(weights), min(recipe.steps * recipe.batch, ROWS))
         rows = torch.from_numpy(drawn(weights, size, seed))
         x, y_all = (torch.cat([getattr(s, part) for s in flat.sources])[rows] for part in "xy")
         flat = replace(flat, sources=(Labeled(x, y_all),))
-    return predictor(learner.trained(flat, seed), flat.device)
+    return predictor(trainer.trained(flat, seed), flat.device)
 
 
 def drawn(weights: Array, size: int, seed: int) -> NDArray[np.int64]:

@@ -1,16 +1,18 @@
 """The one training loop under the gradient methods: batches, schedule, device.
 
-A method says its networks and its loss; `Descent` drives. One step draws a batch of every kind of sample that
-the method's `Train` holds, so that a method takes what it needs and leaves the rest.
+A `TrainedMethod` has the loop's hyperparameters as its fields. A `GradientMethod` also states its networks and its
+loss, which the loop minimises; any other method trains networks through `self.erm`. Classes are abstract or final: no
+method inherits from another. A step draws a batch of every kind of sample that the method's `Train` holds.
 """
 
 from __future__ import annotations
 
 import copy
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -160,8 +162,8 @@ def descend(
 
 
 @dataclass(frozen=True)
-class Descent:
-    """A gradient method: subclasses give `networks` and `loss`. None takes what the card prescribes."""
+class TrainedMethod(ABC):
+    """A method that trains the card's network by gradient descent. None takes what the card prescribes."""
 
     steps: int | None = None
     batch: int | None = None
@@ -169,26 +171,40 @@ class Descent:
     weight_decay: float | None = None
     body_lr: float | None = None
 
-    takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
-
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "lr", "body_lr"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}, it must be positive")
 
+    @abstractmethod
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        """Train from the seed's initial weights and return the classifier."""
+
+    @property
+    def erm(self) -> ERM:
+        """Empirical risk minimisation with this method's hyperparameters."""
+        return ERM(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr)
+
     def recipe(self, train: Train) -> Recipe:
         """The card's recipe with this method's own settings in place."""
         own = {name: getattr(self, name, None) for name in asdict(train.recipe)}
         return replace(train.recipe, **{name: value for name, value in own.items() if value is not None})
 
+
+@dataclass(frozen=True)
+class GradientMethod(TrainedMethod):
+    """A method with a loss of its own: subclasses give `loss` and, where the card's do not do, `networks`."""
+
+    takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
+
     def networks(self, train: Train) -> nn.ModuleDict:
         """The networks, by default the card's backbone under 'features' and a linear 'classifier'."""
         return network(train)
 
+    @abstractmethod
     def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
         """What one step minimises, or the turns of its players; `progress` runs from 0 to 1."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Train from the seed's initial weights and return the classifier."""
@@ -291,8 +307,9 @@ def _cuda(device: str) -> list[int]:
     return [torch.device(device).index or 0] if device.startswith("cuda") else []
 
 
+@final
 @dataclass(frozen=True)
-class ERM(Descent):
+class ERM(GradientMethod):
     """Empirical risk minimisation over every label that `Train` holds, source and target in equal parts."""
 
     takes: ClassVar[str] = "sl"

@@ -20,9 +20,9 @@ from tlbench.methods import loader
 from tlbench.methods.versions import Answers
 from tlbench.training import backbones
 from tlbench.training import networks as nets
-from tlbench.training.fine_tuning import Tuning
+from tlbench.training.fine_tuning import FineTuning
 from tlbench.training.meta import HeadLearner
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import ERM, Batch, label_loss
 from tlbench.verification.fixtures import LOOKS, Change, Specimen, specimens
 
 SEED = 7
@@ -55,7 +55,7 @@ def toolkit() -> Answers:
         found["probes"] |= {f"{name}: {probe}": scores for probe, scores in shipped(name)["probes"].items()}
     for part, method, regimes, needs in (
         ("trainer", ERM(), ("classification", "regression", "episodes", "detection"), ()),
-        ("fine-tuning", Tuning(), ("classification", "episodes"), ("shots",)),
+        ("fine-tuning", Plain(), ("classification", "episodes"), ("shots",)),
         ("meta-learning", Means(), ("classification", "episodes"), ("sources", "shots")),
     ):
         own = _asked(method, regimes, frozenset(needs), frozenset())
@@ -116,6 +116,14 @@ def _half_frozen(spec: dict[str, Any], images: Tensor) -> list[list[float]]:
         net.train()(images)
         features = net.eval()(images)[:, :SHOWN]
     return [*centred(features), [float(net.pretrained)]]
+
+
+@dataclass(frozen=True)
+class Plain(FineTuning):
+    """Fine-tuning that adds nothing."""
+
+    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, batch)
 
 
 @dataclass(frozen=True)
