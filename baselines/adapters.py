@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from tlbench import Train
 from tlbench.training.fine_tuning import FineTuning, blocks, frozen, tapped
-from tlbench.training.networks import body
-from tlbench.training.trainer import Batch, label_loss, seeded
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Adapters(FineTuning):
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression", "detection", "episodes"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("choice", 8, 32, 64), "lr": ("log", 1e-3, 0.1)}
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        features = frozen(body(net)).eval()
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        features = frozen(net.features).eval()
         trunk = features.trunk
         names = [names[-1] for names in blocks(trunk)]
         with torch.no_grad(), tapped(trunk, names) as seen:

@@ -46,7 +46,7 @@ class FineTune(TrainedMethod):
         if train.sources:
             net = self.erm.trained(replace(train, shots=nothing_of(train.shots)), seed)
             if self.fresh_head:
-                net["classifier"] = seeded(lambda: network(train), seed)["classifier"]
+                net.classifier = seeded(lambda: network(train), seed)["classifier"]
         second = replace(self.erm, body_lr=self.tuned_body_lr)
         if train.episodes:
             return second.learner(train, seed, net)

@@ -16,12 +16,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array, affordable
+from tlbench.training.networks import Networks
 from tlbench.training.optimal_transport import exact
 from tlbench.training.shallow import Labels, matrix, pooled
 from tlbench.training.trainer import Batch, GradientMethod, TrainedMethod, predictor
@@ -83,7 +84,7 @@ class Taught(GradientMethod):
 
     takes: ClassVar[str] = "sl"
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         own = torch.nn.functional.one_hot(batch.yl, self.soft.shape[1]).float()
         aims = torch.cat([self.soft.to(own.device)[batch.ys], own])
-        return cross_entropy(net["classifier"](net["features"](batch.x)), aims)
+        return cross_entropy(net.classifier(net.features(batch.x)), aims)

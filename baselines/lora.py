@@ -19,7 +19,8 @@ from torch.nn.utils import parametrize
 
 from tlbench import Train
 from tlbench.training.fine_tuning import FineTuning, frozen
-from tlbench.training.trainer import Batch, label_loss, seeded
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class LoRA(FineTuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        frozen(net["features"])
-        layers = adaptable(net["features"])
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        frozen(net.features)
+        layers = adaptable(net.features)
         changes = seeded(
             lambda: nn.ModuleDict({str(i): Change(w.weight, self.rank, self.alpha) for i, w in layers}), seed
         )
@@ -60,8 +61,8 @@ class LoRA(FineTuning):
             parametrize.register_parametrization(layer, "weight", changes[str(i)])
         return net
 
-    def finished(self, net: nn.ModuleDict) -> nn.ModuleDict:
-        for _, layer in adaptable(net["features"]):
+    def finished(self, net: Networks) -> Networks:
+        for _, layer in adaptable(net.features):
             parametrize.remove_parametrizations(layer, "weight")
         return net
 

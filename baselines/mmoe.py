@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.networks import body
-from tlbench.training.trainer import Batch, GradientMethod, network, told
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod, label_loss, network
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class MMoE(GradientMethod):
     }
     takes: ClassVar[str] = "sl"
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
+        width = net.features.width
         net["experts"] = experts = Experts(width, self.experts, self.hidden)
         sizes = train.source_classes or (train.n_classes,) * len(train.sources)
         net["heads"] = nn.ModuleList(Gated(experts, width, k) for k in sizes)
-        net["classifier"] = Gated(experts, width, train.n_classes)
+        net.classifier = Gated(experts, width, train.n_classes)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return told(net, net["features"](batch.x), batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, net.features(batch.x), batch)
 
 
 class Experts(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tlbench import Refusal, Train
 from tlbench.training.fine_tuning import FineTuning, frozen, parameters_by_block
-from tlbench.training.networks import body
-from tlbench.training.trainer import Batch, label_loss
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, supervised_loss
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class PartialFineTune(FineTuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        trunk = frozen(body(net)).trunk
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        trunk = frozen(net.features).trunk
         for p in chosen(parameters_by_block(trunk), self.blocks):
             p.requires_grad_(True)
         return net

@@ -50,9 +50,9 @@ class RLLS(LabelShiftMethod):
         "correction": ("choice", "retrain", "posterior"),
     }
 
-    def class_weights(self, told: Array, y: Labels, target: Array) -> Array:
-        told, target = (np.eye(x.shape[1])[x.argmax(1)] for x in (told, target))
-        c = confusion(told, y)
+    def class_weights(self, source: Array, y: Labels, target: Array) -> Array:
+        source, target = (np.eye(x.shape[1])[x.argmax(1)] for x in (source, target))
+        c = confusion(source, y)
         size = np.log(2 * len(c) / self.delta) / len(y)
         penalty = self.penalty * 3 * (2 * size / 3 + (2 * size) ** 0.5)
         return 1 + self.gamma * deviation(c, target.mean(0) - c.sum(1), penalty)

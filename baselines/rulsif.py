@@ -31,8 +31,8 @@ class RuLSIF(ImportanceWeighting):
     >>> x = np.random.default_rng(0).normal(size=(60, 3))
     >>> y = x.sum(1)  # floats: a number is predicted
     >>> train = Train.of(x, y, x + 0.5)
-    >>> told = RuLSIF(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
-    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    >>> predicted = RuLSIF(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(predicted, y)[0, 1] > 0.9)
     True
     """
 

@@ -16,7 +16,8 @@ from torch.nn.utils import parametrize
 
 from tlbench import Train
 from tlbench.training.fine_tuning import FineTuning, transferred
-from tlbench.training.trainer import Batch, label_loss, network, seeded
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, network, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class SupportTransfer(FineTuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         names = transferred(train)
         masks = support([net[name] for name in names], self.kept)
         if self.rewind and train.sources:
@@ -57,7 +58,7 @@ class SupportTransfer(FineTuning):
                 parametrize.register_parametrization(layer, "weight", masks.pop(0))
         return net
 
-    def finished(self, net: nn.ModuleDict) -> nn.ModuleDict:
+    def finished(self, net: Networks) -> Networks:
         for layer in (m for m in list(net.modules()) if parametrize.is_parametrized(m)):
             parametrize.remove_parametrizations(layer, "weight")
         return net

@@ -402,14 +402,14 @@ def adversarial(train: Train, seed: int, weight: float) -> nn.ModuleDict:
     net = seeded(lambda: DANN().networks(train), seed)
     net.train()
     groups, speeds = {name: list(part.parameters()) for name, part in net.items()}, {}
-    features, rest = groups["features"], groups["classifier"] + groups["critic"]
+    features, rest = groups["features"], groups["classifier"] + groups["discriminator"]
     recipe = train.recipe
     for i, batch in enumerate(batches(train, recipe, seed)):
         f = net["features"](torch.cat([batch.xs, batch.xl, batch.xt]))
         fs, fl, ft = f.split([len(batch.xs), len(batch.xl), len(batch.xt)])
         y, domain = torch.cat([batch.ys, batch.yl]), torch.cat([torch.zeros(len(fs)), torch.ones(len(ft))]).long()
         label_loss = cross_entropy(net["classifier"](torch.cat([fs, fl])), y)
-        critic_loss = cross_entropy(net["critic"](torch.cat([fs, ft])), domain)
+        critic_loss = cross_entropy(net["discriminator"](torch.cat([fs, ft])), domain)
         down = torch.autograd.grad(label_loss, features, retain_graph=True)
         up = torch.autograd.grad(critic_loss, features, retain_graph=True)
         ramped = weight * (2 / (1 + math.exp(-10 * i / recipe.steps)) - 1)
@@ -449,7 +449,7 @@ def test_dann_without_weight_is_source_only() -> None:
 
 def test_danns_critic_is_a_head_of_its_own(train_on: Digits) -> None:
     net = DANN(hidden=31).networks(train_on(1)[0])
-    assert [tuple(p.shape) for p in net["critic"].parameters()] == [(31, 128), (31,), (2, 31), (2,)]
+    assert [tuple(p.shape) for p in net["discriminator"].parameters()] == [(31, 128), (31,), (2, 31), (2,)]
 
 
 # CORAL

@@ -70,7 +70,7 @@ def test_players_who_take_turns_each_go_down_their_own_objective(name: str, agre
     (train, b), method = batch(), loader.load(name)(**({"dropout": 0.0} if name == "mcd" else {}))
     net = method.networks(train).train()
     if name == "adda":
-        net["source"], net["critic"] = trunk(), networks.mlp(D, 7, 2)
+        net["source"], net["discriminator"] = trunk(), networks.mlp(D, 7, 2)
     expected = getattr(objectives, name)(Seen(net, b), method)
     ours, theirs = [], []
     for (loss, movers), (objective, players) in zip(method.loss(net, b, PROGRESS), expected, strict=True):

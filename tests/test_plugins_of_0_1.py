@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import subprocess
 import sys
 from dataclasses import asdict, fields
@@ -81,9 +80,8 @@ PLUGINS = {"Descent": ADVERSARIAL, "ERM": MEANS, "Tuning": TUNED}
 def test_a_method_of_0_1_runs_and_its_old_names_are_noted_once(name: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PLUGINS[name])
     command = [*TLBENCH, "run", "--task", "wdbc_shift", "--method", "mine.py:Mine"]
-    command += ["--budgets", "5", "--seeds", "0", "--set", "steps=3", "--results", str(tmp_path / "rows")]
-    wide = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=tmp_path, env=wide, capture_output=True, text=True, timeout=300, check=False)
+    command += ["--budgets", "5", "--seeds", "0", "--set", "steps=3", "--results", str(tmp_path / "rows"), "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "mine:Mine" in done.stdout
     notes = [line for line in done.stderr.splitlines() if "is now" in line]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlbench.training.fine_tuning import FineTuning
+from tlbench.training.networks import Networks
 from tlbench.training.shallow import ImportanceWeighting, MappingMethod
-from tlbench.training.trainer import ERM, Batch, GradientMethod, label_loss
+from tlbench.training.trainer import ERM, Batch, GradientMethod, supervised_loss
 
 
 @dataclass(frozen=True)
 class Descent(GradientMethod):
     """A gradient method of 0.1, which could do without a loss where it had a `fit` of its own."""
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         raise NotImplementedError
 
 
@@ -23,8 +24,8 @@ class Descent(GradientMethod):
 class Tuning(FineTuning):
     """A two-stage method of 0.1, whose second stage minimised the labels' loss by default."""
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
 
 
 class Moving(MappingMethod, ERM):  # type: ignore[misc]

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tlbench.data import Labeled, Learner, Predictor, Train
 from tlbench.errors import Refusal
 from tlbench.training.features import nothing_of
-from tlbench.training.networks import Part, body
+from tlbench.training.networks import Networks, Part
 from tlbench.training.trainer import ERM, GradientMethod, network, predictor, seeded
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -44,7 +44,7 @@ class FineTuning(GradientMethod):
             return self.learner(train, seed, net)
         return predictor(self.tuned(net, train, seed), train.device)
 
-    def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
+    def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
         steps = train.recipe.adapt_steps if self.steps is None else self.steps
         alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
         start = net if net is not None else solution(self.erm, alone, seed)
@@ -55,21 +55,21 @@ class FineTuning(GradientMethod):
 
         return learn
 
-    def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def tuned(self, net: Networks, train: Train, seed: int) -> Networks:
         """The networks after the second stage, which began at w0 = `net`."""
         begun = self.begun(net, train, seed)
         return self.finished(replace(self, body_lr=self.tuned_body_lr).trained(train, seed, begun))
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         """The second stage's networks before its first step; by default w0 itself."""
         return net
 
-    def finished(self, net: nn.ModuleDict) -> nn.ModuleDict:
+    def finished(self, net: Networks) -> Networks:
         """What is left of the networks for prediction."""
         return net
 
 
-def solution(trainer: ERM, train: Train, seed: int) -> nn.ModuleDict:
+def solution(trainer: ERM, train: Train, seed: int) -> Networks:
     """w0: the network trained on the sources; without samples of one, the card's initial weights, its checkpoint's."""
     if not train.sources:
         return seeded(lambda: network(train), seed).to(train.device)
@@ -81,7 +81,7 @@ def transferred(train: Train) -> tuple[str, ...]:
     return ("features", "classifier") if train.sources and train.same_task else ("features",)
 
 
-def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
+def old_heads(net: Networks, train: Train) -> nn.ModuleList:
     """The source's classifiers: those of a task of its own, which leave `net`; a copy of `net`'s where the classes are
     the target's; the checkpoint's own where that is the source.
 
@@ -91,8 +91,8 @@ def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
     if "heads" in net:
         return net.pop("heads")  # type: ignore[return-value]
     if train.sources:
-        return nn.ModuleList([copy.deepcopy(net["classifier"])])
-    head = body(net).checkpoint_head()
+        return nn.ModuleList([copy.deepcopy(net.classifier)])
+    head = net.features.checkpoint_head()
     if head is None:
         raise Refusal(
             "the source is a checkpoint without its classifier (or it stands under a neck), so nobody knows its answers"

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from tlbench.data import Labeled, Predictor, Train
 from tlbench.training.features import in_batches, nothing_of
 from tlbench.training.kernels import Array
+from tlbench.training.networks import Networks
 from tlbench.training.shallow import Labels
 from tlbench.training.trainer import ERM, Batch, GradientMethod, TrainedMethod, predictor
 
@@ -33,8 +34,8 @@ class ClassWeighted(GradientMethod):
 
     takes: ClassVar[str] = "sl"
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        losses = cross_entropy(net["classifier"](net["features"](batch.x)), batch.y, reduction="none")
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        losses = cross_entropy(net.classifier(net.features(batch.x)), batch.y, reduction="none")
         own = torch.tensor(self.weights, dtype=losses.dtype, device=losses.device)[batch.ys]
         return (losses * torch.cat([own, torch.ones_like(losses[len(own) :])])).mean()
 
@@ -59,18 +60,18 @@ class LabelShiftMethod(TrainedMethod):
             raise ValueError(f"held is {self.held}, it must lie between 0 and 1")
 
     @abstractmethod
-    def class_weights(self, told: Array, y: Labels, target: Array) -> Array:
+    def class_weights(self, source: Array, y: Labels, target: Array) -> Array:
         """The (c,) weights of the c classes that are there.
 
         Args:
-            told: (n, c) probabilities of held-out source samples
+            source: (n, c) probabilities of held-out source samples
             y: (n,) their classes, each of 0 to c - 1 at least once
             target: (m, c) probabilities of target samples
         """
 
-    def calibrated(self, told: Array, y: Labels, target: Array) -> tuple[Array, Array]:
+    def calibrated(self, source: Array, y: Labels, target: Array) -> tuple[Array, Array]:
         """(n, c) and (m, c) probabilities, of the logarithms of which a method may make better ones."""
-        return np.exp(told), np.exp(target)
+        return np.exp(source), np.exp(target)
 
     def fit(self, train: Train, seed: int) -> Predictor:
         weights = self.estimated(train, seed)
@@ -85,7 +86,7 @@ class LabelShiftMethod(TrainedMethod):
         learnt, held = halves(train, self.held, seed)
         alone = replace(train, sources=learnt, shots=nothing_of(train.shots))
         net = self.erm.trained(alone, seed)
-        tell = in_batches(nn.Sequential(net["features"], net["classifier"], nn.LogSoftmax(1)), train.device)
+        tell = in_batches(nn.Sequential(net.features, net.classifier, nn.LogSoftmax(1)), train.device)
         weights = np.ones(train.n_classes)
         y = held.y.numpy()
         there = np.unique(y)
@@ -98,9 +99,9 @@ class LabelShiftMethod(TrainedMethod):
             weights[there] = found / mean if np.isfinite(mean) and mean > 0 else 1.0
         return weights
 
-    def _probabilities(self, told: Array, y: Labels, target: Array) -> tuple[Array, Labels, Array]:
-        source, goal = self.calibrated(told, y, target)
-        return source, y, goal
+    def _probabilities(self, source: Array, y: Labels, target: Array) -> tuple[Array, Labels, Array]:
+        calibrated, goal = self.calibrated(source, y, target)
+        return calibrated, y, goal
 
 
 def halves(train: Train, held: float, seed: int) -> tuple[tuple[Labeled, ...], Labeled]:
@@ -118,6 +119,6 @@ def halves(train: Train, held: float, seed: int) -> tuple[tuple[Labeled, ...], L
     return tuple(learnt), Labeled(torch.cat([k.x for k in kept]), torch.cat([k.y for k in kept]))
 
 
-def confusion(told: Array, y: Labels) -> Array:
+def confusion(source: Array, y: Labels) -> Array:
     """(c, c) matrix of the mean of told_i over samples, counted where the class is j: C_ij = E[told_i 1(y = j)]."""
-    return np.asarray(told.T @ np.eye(told.shape[1])[y] / len(y))
+    return np.asarray(source.T @ np.eye(source.shape[1])[y] / len(y))

@@ -68,6 +68,15 @@ class Backbone(nn.Module):
         return found
 
 
+class Networks(nn.ModuleDict):
+    """A method's networks by name: `net.features`, or `net["features"]`; the classifier stands above the features."""
+
+    features: Backbone
+    classifier: nn.Module
+    heads: nn.ModuleList  # of the sources, where these have a task of their own
+    discriminator: nn.Module  # of domains, in adversarial methods
+
+
 def part(net: nn.ModuleDict, name: str, kind: type[Part]) -> Part:
     """The network of that name, which is of that kind.
 

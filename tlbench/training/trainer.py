@@ -22,6 +22,7 @@ from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
 from tlbench.errors import Refusal
 from tlbench.training.detector import Detector
 from tlbench.training.meter import METER
+from tlbench.training.networks import Networks, Part, part
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,36 @@ class Batch:
     def y(self) -> Tensor:
         """Their labels, (bs + bl,)."""
         return torch.cat([self.ys, self.yl])
+
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs, the labelled ones first: (bs + bl + b, *shape)."""
+        return torch.cat([self.x, self.xt])
+
+    @property
+    def domain(self) -> Tensor:
+        """(bs + b,) domain labels of the source samples, 0, and of the unlabelled target samples, 1."""
+        return (torch.arange(len(self.xs) + len(self.xt), device=self.xs.device) >= len(self.xs)).long()
+
+    def split(self, rows: Tensor) -> Split:
+        """(bs + bl + b, ...) features or scores of `inputs`, by what they are of."""
+        n, m = len(self.x), len(self.xs)
+        return Split(rows[:n], rows[:m], rows[m:n], rows[n:])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features or scores of a batch's inputs, by what they are of."""
+
+    labeled: Tensor  # (bs + bl, ...) source, then labelled target
+    source: Tensor  # (bs, ...)
+    shots: Tensor  # (bl, ...) labelled target
+    target: Tensor  # (b, ...) unlabelled target
+
+    @property
+    def domains(self) -> Tensor:
+        """(bs + b, ...) source, then unlabelled target: the rows of `Batch.domain`."""
+        return torch.cat([self.source, self.target])
 
 
 def order(n: int, size: int, steps: int, generator: torch.Generator) -> Tensor:
@@ -152,9 +183,9 @@ def descend(
         for value, movers in [(found, ())] if isinstance(found, Tensor) else found:
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
-            for name, part in net.named_children() if movers else ():
+            for name, child in net.named_children() if movers else ():
                 if name not in movers:
-                    part.zero_grad(set_to_none=True)
+                    child.zero_grad(set_to_none=True)
             optimizer.step()
         samples += len(batch.xs) + len(batch.xt) + len(batch.xl)
     net.eval()
@@ -198,19 +229,19 @@ class GradientMethod(TrainedMethod):
 
     takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         """The networks, by default the card's backbone under 'features' and a linear 'classifier'."""
         return network(train)
 
     @abstractmethod
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
         """What one step minimises, or the turns of its players; `progress` runs from 0 to 1."""
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Train from the seed's initial weights and return the classifier."""
         return predictor(self.trained(train, seed), train.device)
 
-    def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
+    def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
         """Trains on each support set anew, from the seed's initial weights or from `net`'s, and tells the queries."""
         steps = train.recipe.adapt_steps if self.steps is None else self.steps
         alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
@@ -223,7 +254,7 @@ class GradientMethod(TrainedMethod):
 
         return learn
 
-    def trained(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
+    def trained(self, train: Train, seed: int, net: Networks | None = None) -> Networks:
         """The networks after training: from the seed's initial weights, or onwards from `net`."""
         recipe = self.recipe(train)
         net = (net or seeded(lambda: self.networks(train), seed)).to(train.device)
@@ -234,70 +265,68 @@ class GradientMethod(TrainedMethod):
         return net
 
 
-def network(train: Train) -> nn.ModuleDict:
+def network(train: Train) -> Networks:
     """The card's backbone under 'features' and above it the target's 'classifier', which is a detector where objects
     are detected; sources with a task of their own get a linear layer each under 'heads'."""
-    features = train.backbone()
-    width: int = features.width  # type: ignore[assignment]
-    detects = train.regime == "detection"
-    top = Detector(width, train.n_classes, features.trunk.stride) if detects else nn.Linear(width, train.n_classes)  # type: ignore[arg-type]
-    net = nn.ModuleDict({"features": features, "classifier": top})
+    features: Any = train.backbone()
+    width, detects = int(features.width), train.regime == "detection"
+    top = Detector(width, train.n_classes, features.trunk.stride) if detects else nn.Linear(width, train.n_classes)
+    net = Networks({"features": features, "classifier": top})
     if not train.same_task:
-        net["heads"] = nn.ModuleList(nn.Linear(width, k) for k in train.source_classes)
+        net.heads = nn.ModuleList(nn.Linear(width, k) for k in train.source_classes)
     return net
 
 
-def label_loss(net: nn.ModuleDict, batch: Batch) -> Tensor:
+def supervised_loss(net: Networks, batch: Batch) -> Tensor:
     """The loss of every label in the batch, each weighing alike (a detector's images too): (,)."""
     if batch.boxes is None and len(batch.x):
-        return told(net, net["features"](batch.x), batch)
+        return label_loss(net, net.features(batch.x), batch)
     losses = []
     if len(batch.xs):
-        losses.append(told(net, net["features"](batch.xs), batch))
+        losses.append(label_loss(net, net.features(batch.xs), batch))
     if batch.boxes is not None:
-        detector: Detector = net["classifier"]  # type: ignore[assignment]
-        losses.append(detector.loss(net["features"].maps(batch.xl), batch.yl, batch.boxes))  # type: ignore[operator]
+        detector = part(net, "classifier", Detector)
+        losses.append(detector.loss(net.features.maps(batch.xl), batch.yl, batch.boxes))
     return torch.stack(losses).sum()
 
 
-def told(net: nn.ModuleDict, f: Tensor, batch: Batch) -> Tensor:
+def label_loss(net: Networks, features: Tensor, batch: Batch) -> Tensor:
     """The mean loss of labels: cross-entropy, squared error where they are numbers.
 
     Args:
-        f: (bs + bl, width) features of `batch.x`, or (bs, width) of its sources alone
+        features: (bs + bl, width) of `batch.x`, or (bs, width) of its sources alone
     """
     if "heads" not in net:
-        return _error(net["classifier"](f), batch.y[: len(f)])
+        return _error(net.classifier(features), batch.y[: len(features)])
     n = len(batch.xs)
-    heads: nn.ModuleList = net["heads"]  # type: ignore[assignment]
-    parts = [(heads[i], batch.source == i) for i in range(len(heads))] if n else []
-    losses = [_error(head(f[:n][mine]), batch.ys[mine]) * int(mine.sum()) for head, mine in parts if mine.any()]
-    if len(f) > n:
-        losses.append(_error(net["classifier"](f[n:]), batch.yl) * (len(f) - n))
-    return torch.stack(losses).sum() / len(f)
+    parts = [(head, batch.source == i) for i, head in enumerate(net.heads)] if n else []
+    losses = [_error(head(features[:n][mine]), batch.ys[mine]) * int(mine.sum()) for head, mine in parts if mine.any()]
+    if len(features) > n:
+        losses.append(_error(net.classifier(features[n:]), batch.yl) * (len(features) - n))
+    return torch.stack(losses).sum() / len(features)
 
 
 def _error(out: Tensor, y: Tensor) -> Tensor:
     return mse_loss(out[:, 0], y) if y.is_floating_point() else cross_entropy(out, y)
 
 
-def seeded(make: Callable[[], nn.ModuleDict], seed: int) -> nn.ModuleDict:
+def seeded(make: Callable[[], Part], seed: int) -> Part:
     """`make()` under `seed`, leaving the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
 
 
-def predictor(net: nn.ModuleDict, device: str = "cpu") -> Predictor:
+def predictor(net: Networks, device: str = "cpu") -> Predictor:
     """The classifier (or detector) of `net` as a function of raw inputs."""
     net.eval()
-    top = net["classifier"]
+    top = net.classifier
 
     def scores(x: Tensor) -> Tensor:
         with torch.no_grad():
             if isinstance(top, Detector):
-                return top.boxes(net["features"].maps(x.to(device)), (x.shape[-2], x.shape[-1]))  # type: ignore[operator]
-            out: Tensor = top(net["features"](x.to(device)))
+                return top.boxes(net.features.maps(x.to(device)), (x.shape[-2], x.shape[-1]))
+            out: Tensor = top(net.features(x.to(device)))
         return out
 
     return scores
@@ -317,5 +346,5 @@ class ERM(GradientMethod):
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         return self.learner(train, seed) if train.episodes else super().fit(train, seed)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)

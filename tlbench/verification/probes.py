@@ -22,7 +22,8 @@ from tlbench.training import backbones
 from tlbench.training import networks as nets
 from tlbench.training.fine_tuning import FineTuning
 from tlbench.training.meta import HeadLearner
-from tlbench.training.trainer import ERM, Batch, label_loss
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import ERM, Batch, supervised_loss
 from tlbench.verification.fixtures import LOOKS, Change, Specimen, specimens
 
 SEED = 7
@@ -122,15 +123,15 @@ def _half_frozen(spec: dict[str, Any], images: Tensor) -> list[list[float]]:
 class Plain(FineTuning):
     """Fine-tuning that adds nothing."""
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
 
 
 @dataclass(frozen=True)
 class Means(HeadLearner):
     """Queries by their products with the classes' sums."""
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         return fq @ (nn.functional.one_hot(ys, n_classes).to(fs.dtype).mT @ fs).mT / fs.shape[-1]
 
 
