@@ -24,7 +24,8 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
 from tlbench.training.networks import Networks, mlp
-from tlbench.training.trainer import Batch, GradientMethod, Turn, predictor, seeded
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import Batch, GradientMethod, Turn, seeded
 
 
 @dataclass(frozen=True)

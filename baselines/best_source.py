@@ -20,7 +20,8 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
 from tlbench.training.features import embedded, nothing_of
-from tlbench.training.trainer import TrainedMethod, predictor
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import embedded
+from tlbench.training.predictors import chain
 from tlbench.training.shallow import Ending, ended
 from tlbench.training.trainer import TrainedMethod
 
@@ -54,7 +55,7 @@ class CORAL(TrainedMethod):
         flat, embed = embedded(train, seed, self.erm)
         moved = tuple(Labeled(recolored(s.x, flat.target.x, self.reg, self.center), s.y) for s in flat.sources)
         predict = ended(replace(flat, sources=moved), self.classifier, seed, self.erm, self.penalties)
-        return lambda x: predict(embed(x))
+        return chain(embed, predict)
 
 
 def recolored(xs: Tensor, xt: Tensor, reg: float, center: bool) -> Tensor:

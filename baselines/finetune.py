@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
 from tlbench.training.features import nothing_of
-from tlbench.training.trainer import TrainedMethod, network, predictor, seeded
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import TrainedMethod, network, seeded
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from tlbench.training.features import embedded
 from tlbench.training.kernels import Array, affordable
 from tlbench.training.networks import Networks
 from tlbench.training.optimal_transport import exact
+from tlbench.training.predictors import chain, predictor
 from tlbench.training.shallow import Labels, matrix, pooled
-from tlbench.training.trainer import Batch, GradientMethod, TrainedMethod, predictor
+from tlbench.training.trainer import Batch, GradientMethod, TrainedMethod
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class JDOT(TrainedMethod):
             soft = torch.from_numpy(carried(plan(distance, logs, ys), ys, train.n_classes)).float()
             taught = Taught(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr, soft)
             score = predictor(taught.trained(aim, seed), train.device)
-        return lambda x: score(embed(x))
+        return chain(embed, score)
 
 
 def plan(distance: Array, logs: Array, ys: Labels) -> Array:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from tlbench import Labeled, NotConverged, Predictor, Train
 from tlbench.training.features import embedded
+from tlbench.training.predictors import FittedPredictor
 from tlbench.training.trainer import TrainedMethod
 
 
@@ -56,7 +57,22 @@ class L21Multitask(TrainedMethod):
         w = solved(xs, ys, alpha, self.iterations)[-1]
         x, y = tasks[-1]
         intercept = y.mean(0) - x.mean(0) @ w
-        return lambda inputs: (embed(inputs).double() @ w + intercept).float()
+        return FittedPredictor(nn.Sequential(embed, LinearMap(w, intercept)))
+
+
+class LinearMap(nn.Module):
+    """(n, d) rows -> x W + b in double precision, (n, k)."""
+
+    w: Tensor
+    intercept: Tensor
+
+    def __init__(self, w: Tensor, intercept: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("w", w)
+        self.register_buffer("intercept", intercept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.double() @ self.w + self.intercept).float()
 
 
 def columns(part: Labeled, k: int) -> tuple[Tensor, Tensor]:

@@ -77,10 +77,10 @@ class Gated(nn.Module):
 
     def __init__(self, experts: Experts, width: int, k: int) -> None:
         super().__init__()
-        self.shared = (experts,)  # a tuple, so that the experts are nobody's parameters but their own
+        self.experts = experts  # the same ones under every gate
         self.gate, self.tower = nn.Linear(width, experts.n), nn.Linear(experts.hidden, k)
 
     def forward(self, f: Tensor) -> Tensor:
-        mixed = torch.einsum("bn,bnh->bh", self.gate(f).softmax(1), self.shared[0](f))
+        mixed = torch.einsum("bn,bnh->bh", self.gate(f).softmax(1), self.experts(f))
         out: Tensor = self.tower(mixed)
         return out

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.training.features import embedded
+from tlbench.training.predictors import FittedLearner, FittedPredictor, FromSamples, FromSupport
 from tlbench.training.trainer import TrainedMethod
 
 
@@ -42,10 +43,10 @@ class NearestNeighbor(TrainedMethod):
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         flat, embed = embedded(train, seed, self.erm)
         if train.episodes:
-            return lambda support, x: scores(embed(x), Labeled(embed(support.x), support.y), train.n_classes)
+            return FittedLearner(FromSupport(embed, scores, train.n_classes))
         parts = [*(flat.sources if train.same_task else ()), flat.shots]
         known = Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
-        return lambda x: scores(embed(x), known, train.n_classes)
+        return FittedPredictor(FromSamples(embed, scores, known, train.n_classes))
 
 
 def scores(f: Tensor, known: Labeled, n_classes: int) -> Tensor:

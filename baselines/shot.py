@@ -22,7 +22,8 @@ from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import in_batches
 from tlbench.training.losses import entropies
 from tlbench.training.networks import Networks
-from tlbench.training.trainer import Batch, GradientMethod, predictor
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
 from tlbench.training.features import embedded, nothing_of
+from tlbench.training.predictors import chain
 from tlbench.training.shallow import Ending, ended
 from tlbench.training.trainer import TrainedMethod
 
@@ -46,4 +47,4 @@ class SourceOnly(TrainedMethod):
             return self.erm.fit(alone, seed)
         flat, embed = embedded(alone, seed, self.erm)
         score = ended(flat, self.classifier, seed, self.erm, self.penalties)
-        return lambda x: score(embed(x))
+        return chain(embed, score)

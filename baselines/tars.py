@@ -21,6 +21,7 @@ from tlbench import Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
 from tlbench.training.label_shift import class_weighted
+from tlbench.training.predictors import chain
 from tlbench.training.shallow import Labels, matrix, pooled
 from tlbench.training.trainer import TrainedMethod
 
@@ -55,7 +56,7 @@ class TarS(TrainedMethod):
         width = self.width * median_distance(np.concatenate([xs, xt]))
         weights[classes] = mixed(xs, np.searchsorted(classes, ys), xt, width, self.bound, self.reg)
         score = class_weighted(self.erm, flat, weights, seed)
-        return lambda x: score(embed(x))
+        return chain(embed, score)
 
 
 def mixed(xs: Array, ys: Labels, xt: Array, width: float, bound: float, reg: float) -> Array:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
+from tlbench.training.kernels import Array, Components, Kind, components, contrasts, features_of
 from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
@@ -50,4 +50,4 @@ class TCA(MappingMethod):
         features = features_of(self.kernel, rows, "TCA")
         z = features(rows)
         w = components(z, contrasts(len(xs), len(xt)), self.penalty, self.dims)
-        return z[: len(xs)] @ w, lambda x: features(x) @ w
+        return z[: len(xs)] @ w, Components(features, w, unit_norm=False)

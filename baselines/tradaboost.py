@@ -17,11 +17,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlbench import Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
+from tlbench.training.predictors import chain, module_of
 from tlbench.training.shallow import Labels, linear, matrix, pooled
 from tlbench.training.trainer import TrainedMethod
 
@@ -51,13 +52,18 @@ class TrAdaBoost(TrainedMethod):
         flat, embed = embedded(train, seed, self.erm)
         xs, ys = pooled(flat)
         xl, yl = matrix(flat.shots.x), flat.shots.y.numpy()
-        learners, votes = boosted(xs, ys, xl, yl, train.n_classes, self.rounds, self.most, seed)
+        return chain(embed, Vote(*boosted(xs, ys, xl, yl, train.n_classes, self.rounds, self.most, seed)))
 
-        def scores(x: Tensor) -> Tensor:
-            rows = embed(x)
-            return torch.stack([f(rows).softmax(1) * v for f, v in zip(learners, votes, strict=True)]).sum(0)
 
-        return scores
+class Vote(nn.Module):
+    """The learners' probabilities, weighed by their votes: (n, n_classes)."""
+
+    def __init__(self, learners: list[Predictor], votes: list[float]) -> None:
+        super().__init__()
+        self.learners, self.votes = nn.ModuleList(map(module_of, learners)), votes
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.stack([f(rows).softmax(1) * v for f, v in zip(self.learners, self.votes, strict=True)]).sum(0)
 
 
 def boosted(

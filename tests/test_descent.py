@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.training import networks
 from tlbench.training.meter import METER
-from tlbench.training.trainer import ERM, Batch, GradientMethod, batches, descend, network, order, predictor, seeded
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import ERM, Batch, GradientMethod, batches, descend, network, order, seeded
 
 
 @pytest.fixture(autouse=True, scope="module")

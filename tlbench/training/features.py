@@ -21,7 +21,7 @@ from tlbench.training.trainer import ERM
 Embedding = Callable[[Tensor], Tensor]  # raw inputs (n, *shape) -> (n, d)
 
 
-def embedded(train: Train, seed: int, trainer: ERM) -> tuple[Train, Embedding]:
+def embedded(train: Train, seed: int, trainer: ERM) -> tuple[Train, InBatches]:
     """`train` as matrices, and the map that takes any raw input there.
 
     Args:
@@ -66,17 +66,23 @@ def batch_for(x: Tensor) -> int:
     return max(16, min(256, (1 << 24) // max(1, x.shape[1:].numel())))
 
 
-def in_batches(net: nn.Module, device: str) -> Embedding:
+class InBatches(nn.Module):
     """`net` over any number of inputs without gradients, on the host's memory again."""
-    net = net.to(device).eval()
 
-    def embed(x: Tensor) -> Tensor:
+    def __init__(self, net: nn.Module, device: str) -> None:
+        super().__init__()
+        self.net, self.device = net.to(device).eval(), device
+
+    def forward(self, x: Tensor) -> Tensor:
         size = batch_for(x)
         with torch.no_grad():
-            parts = [net(x[i : i + size].to(device)).cpu() for i in range(0, max(1, len(x)), size)]
+            parts = [self.net(x[i : i + size].to(self.device)).cpu() for i in range(0, max(1, len(x)), size)]
         return torch.cat(parts)
 
-    return embed
+
+def in_batches(net: nn.Module, device: str) -> InBatches:
+    """`net` as an embedding: over any number of inputs, without gradients, on the host's memory again."""
+    return InBatches(net, device)
 
 
 def _mapped(train: Train, net: nn.Module, above: Callable[[], nn.Module]) -> Train:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlbench.data import Labeled, Learner, Predictor, Train
+from tlbench.data import Learner, Predictor, Train
 from tlbench.errors import Refusal
 from tlbench.training.features import nothing_of
 from tlbench.training.networks import Networks, Part
-from tlbench.training.trainer import ERM, GradientMethod, network, predictor, seeded
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import ERM, GradientMethod, network, seeded
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -45,15 +46,10 @@ class FineTuning(GradientMethod):
         return predictor(self.tuned(net, train, seed), train.device)
 
     def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
-        steps = train.recipe.adapt_steps if self.steps is None else self.steps
-        alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
-        start = net if net is not None else solution(self.erm, alone, seed)
+        return super().learner(train, seed, net if net is not None else solution(self.erm, train, seed))
 
-        def learn(support: Labeled, x: Tensor) -> Tensor:
-            mine = replace(self, steps=steps, batch=min(len(support), self.recipe(train).batch))
-            return predictor(mine.tuned(copy.deepcopy(start), replace(alone, shots=support), seed), train.device)(x)
-
-        return learn
+    def adapted(self, net: Networks, train: Train, seed: int) -> Networks:
+        return self.for_support(train).tuned(net, train, seed)
 
     def tuned(self, net: Networks, train: Train, seed: int) -> Networks:
         """The networks after the second stage, which began at w0 = `net`."""

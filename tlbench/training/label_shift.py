@@ -20,8 +20,9 @@ from tlbench.data import Labeled, Predictor, Train
 from tlbench.training.features import in_batches, nothing_of
 from tlbench.training.kernels import Array
 from tlbench.training.networks import Networks
+from tlbench.training.predictors import FittedPredictor, predictor
 from tlbench.training.shallow import Labels
-from tlbench.training.trainer import ERM, Batch, GradientMethod, TrainedMethod, predictor
+from tlbench.training.trainer import ERM, Batch, GradientMethod, TrainedMethod
 
 LEAST = 1e-3  # of a class weight where scores move: no class is ruled out by an estimate
 
@@ -45,6 +46,21 @@ def class_weighted(trainer: ERM, train: Train, weights: Array, seed: int) -> Pre
     settings: dict[str, Any] = {f.name: getattr(trainer, f.name) for f in fields(ERM)}
     method = ClassWeighted(**settings, weights=tuple(map(float, weights)))
     return predictor(method.trained(train, seed), train.device)
+
+
+class Reweighted(nn.Module):
+    """The log posterior of other class proportions: (n, c) log-probabilities plus (c,) log weights."""
+
+    log_weights: Tensor
+
+    def __init__(self, scores: nn.Module, log_weights: Array) -> None:
+        super().__init__()
+        self.scores = scores
+        self.register_buffer("log_weights", torch.from_numpy(log_weights).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.scores(x).log_softmax(1).cpu() + self.log_weights
+        return out
 
 
 @dataclass(frozen=True)
@@ -78,8 +94,7 @@ class LabelShiftMethod(TrainedMethod):
         if self.correction == "retrain":
             return class_weighted(self.erm, train, weights, seed)
         score = predictor(self.erm.trained(train, seed), train.device)
-        moved = torch.from_numpy(np.log(np.maximum(weights, LEAST))).float()
-        return lambda x: score(x).log_softmax(1).cpu() + moved
+        return FittedPredictor(Reweighted(score.module, np.log(np.maximum(weights, LEAST))))
 
     def estimated(self, train: Train, seed: int) -> Array:
         """(n_classes,) weights, of mean 1 under the sources; 1 for a class that no held-out sample has."""

@@ -26,6 +26,7 @@ from tlbench.data import Episodes, Labeled, Learner, Predictor, Train
 from tlbench.errors import Refusal
 from tlbench.training.meter import METER
 from tlbench.training.networks import Networks
+from tlbench.training.predictors import BatchedLearner, FittedPredictor
 from tlbench.training.trainer import network
 
 Weights = dict[str, Tensor]
@@ -201,7 +202,7 @@ class MetaLearner(ABC):
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Learn over the sources' episodes."""
-        return Learnt(self, self.trained(train, seed), train.n_classes, train.device)
+        return BatchedLearner(ByEpisode(self, self.trained(train, seed), train.n_classes, train.device))
 
     def trained(self, train: Train, seed: int) -> Networks:
         """The networks after the outer loop."""
@@ -230,16 +231,14 @@ class MetaLearner(ABC):
         return samples
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """A learner of one episode, or of `several` at once, none of which knows of another."""
+class ByEpisode(nn.Module):
+    """Scores of queries by their own supports: of one episode, or of `several`, none of which knows of another."""
 
-    method: MetaLearner
-    net: Networks
-    n_classes: int
-    device: str
+    def __init__(self, method: MetaLearner, net: Networks, n_classes: int, device: str) -> None:
+        super().__init__()
+        self.method, self.net, self.n_classes, self.device = method, net, n_classes, device
 
-    def __call__(self, support: Labeled, x: Tensor) -> Tensor:
+    def forward(self, support: Labeled, x: Tensor) -> Tensor:
         return self.several(Labeled(support.x[None], support.y[None]), x[None])[0]
 
     def several(self, support: Labeled, x: Tensor) -> Tensor:
@@ -247,6 +246,25 @@ class Learnt:
         xs, ys, xq = (part.to(self.device) for part in (support.x, support.y, x))
         with torch.no_grad():
             return self.method.scores(self.net, Drawn(xs, ys, xq, ys[:, :0], self.n_classes))
+
+
+class ByShots(nn.Module):
+    """Scores by the head that the target's shots make."""
+
+    fs: Tensor
+    ys: Tensor
+
+    def __init__(self, method: HeadLearner, net: Networks, train: Train) -> None:
+        super().__init__()
+        self.method, self.net, self.n_classes, self.device = method, net, train.n_classes, train.device
+        with torch.no_grad():
+            self.register_buffer("fs", embed(net.features, train.shots.x.to(train.device))[None])
+        self.register_buffer("ys", train.shots.y.to(train.device)[None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            fq = embed(self.net.features, x.to(self.device))[None]
+            return self.method.head(self.net, self.fs, self.ys, fq, self.n_classes)[0]
 
 
 @dataclass(frozen=True)
@@ -274,15 +292,8 @@ class HeadLearner(MetaLearner):
         """Where the target is one task, its shots are the one support."""
         net = self.trained(train, seed)
         if train.episodes:
-            return Learnt(self, net, train.n_classes, train.device)
-        with torch.no_grad():
-            fs, ys = embed(net.features, train.shots.x.to(train.device))[None], train.shots.y.to(train.device)[None]
-
-        def scores(x: Tensor) -> Tensor:
-            with torch.no_grad():
-                return self.head(net, fs, ys, embed(net.features, x.to(train.device))[None], train.n_classes)[0]
-
-        return scores
+            return BatchedLearner(ByEpisode(self, net, train.n_classes, train.device))
+        return FittedPredictor(ByShots(self, net, train))
 
 
 def embed(features: nn.Module, x: Tensor, size: int = 256) -> Tensor:

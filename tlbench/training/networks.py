@@ -18,6 +18,10 @@ from tlbench.training import backbones
 Part = TypeVar("Part", bound=nn.Module)
 
 
+def no_head() -> None:
+    """The classifier of weights that were published without one."""
+
+
 class Backbone(nn.Module):
     """Prepare raw inputs, augment them while training, and map them to features.
 
@@ -41,7 +45,7 @@ class Backbone(nn.Module):
         width: int,
         fixed_norm: bool = False,
         pretrained: bool = False,
-        checkpoint_head: Callable[[], nn.Linear | None] = lambda: None,
+        checkpoint_head: Callable[[], nn.Linear | None] = no_head,
     ) -> None:
         super().__init__()
         self.prepare, self.augment, self.trunk, self.width = prepare, augment, trunk, width

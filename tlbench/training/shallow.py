@@ -26,7 +26,8 @@ from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
 from tlbench.training.networks import Backbone, Float
-from tlbench.training.trainer import ERM, TrainedMethod, predictor
+from tlbench.training.predictors import FittedPredictor, FromSamples, LinearModel, chain, module_of, predictor
+from tlbench.training.trainer import ERM, TrainedMethod
 
 Labels = NDArray[Any]  # (n,) int64 classes, float32 numbers
 Move = Callable[[Array], Array]  # (n, d) target rows -> (n, k)
@@ -51,10 +52,28 @@ class MappingMethod(TrainedMethod):
         zs, move = self.moved(xs, ys, matrix(flat.target.x), seed)
         predict, unit = in_common_place(flat, zs, move)
         score = ended(predict, self.classifier, seed, self.erm)
-        return lambda x: score(unit(embed(x)))
+        return chain(embed, unit, score)
 
 
-def in_common_place(flat: Train, zs: Array, move: Move) -> tuple[Train, Callable[[Tensor], Tensor]]:
+class CommonPlace(nn.Module):
+    """Target inputs (n, d) -> moved, shifted and scaled floats (n, k)."""
+
+    centre: Tensor
+
+    def __init__(self, move: Move, centre: Array, scale: float) -> None:
+        super().__init__()
+        self.move, self.scale = module_of(move), scale
+        self.register_buffer("centre", torch.from_numpy(centre))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of(self.move(matrix(x)))
+
+    def of(self, z: Array) -> Tensor:
+        """Rows that are moved already."""
+        return torch.from_numpy((z - self.centre.numpy()) / self.scale).float()
+
+
+def in_common_place(flat: Train, zs: Array, move: Move) -> tuple[Train, CommonPlace]:
     """`flat` with moved rows, and the map of target inputs; one shift and one scale give it mean 0 and variance 1.
 
     The scale is one number, since the length of a component says how much it matters.
@@ -63,14 +82,9 @@ def in_common_place(flat: Train, zs: Array, move: Move) -> tuple[Train, Callable
     centre = everything.mean(0)
     scale = float(np.sqrt(np.mean((everything - centre) ** 2))) or 1.0
 
-    def tensor(z: Array) -> Tensor:
-        return torch.from_numpy((z - centre) / scale).float()
-
-    def unit(x: Tensor) -> Tensor:
-        return tensor(move(matrix(x)))
-
+    unit = CommonPlace(move, centre, scale)
     ends = np.cumsum([len(s) for s in flat.sources])[:-1]
-    parts = [tensor(z) for z in np.split(zs, ends)]
+    parts = [unit.of(z) for z in np.split(zs, ends)]
     sources = tuple(Labeled(z, s.y) for z, s in zip(parts, flat.sources, strict=True))
     above = flat.backbone if zs.shape[1] == flat.target.x.shape[1] else resized(flat, zs.shape[1])
     shots = Labeled(unit(flat.shots.x), flat.shots.y)
@@ -122,7 +136,7 @@ def ended(flat: Train, classifier: Ending, seed: int, trainer: ERM, penalties: i
         raise Refusal(f"classifier={classifier!r} tells classes; where numbers are predicted, take 'card'")
     labeled = known(flat)
     if classifier == "nearest":
-        return lambda x: nearest(x, labeled, flat.n_classes)
+        return FittedPredictor(FromSamples(nn.Identity(), nearest, labeled, flat.n_classes))
     return linear(matrix(labeled.x), labeled.y.numpy(), flat.n_classes, classifier, seed, penalties=penalties)
 
 
@@ -152,18 +166,38 @@ def linear(
     """
     if len(np.unique(y)) == 1:  # nothing to tell apart
         only = torch.where(torch.arange(n_classes) == int(y[0]), 0.0, NEVER)
-        return lambda rows: only.repeat(len(rows), 1)
-    model = _fitted(x, y, kind, seed, weights, penalties)
+        return FittedPredictor(OneClass(only))
+    model = LinearModel(_fitted(x, y, kind, seed, weights, penalties))
+    return FittedPredictor(LinearScores(model, n_classes, kind == "logistic"))
 
-    def scores(rows: Tensor) -> Tensor:
-        out = torch.full((len(rows), n_classes), NEVER, dtype=torch.float64)
-        margins = torch.as_tensor(model.decision_function(matrix(rows)))
+
+class OneClass(nn.Module):
+    """The same (n_classes,) scores whatever the rows."""
+
+    scores: Tensor
+
+    def __init__(self, scores: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scores", scores)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.scores.repeat(len(rows), 1)
+
+
+class LinearScores(nn.Module):
+    """(n, d) rows -> (n, n_classes) margins, or log-probabilities, of the classes that the model knows."""
+
+    def __init__(self, model: LinearModel, n_classes: int, logistic: bool) -> None:
+        super().__init__()
+        self.model, self.n_classes, self.logistic = model, n_classes, logistic
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out = torch.full((len(rows), self.n_classes), NEVER, dtype=torch.float64)
+        margins = torch.as_tensor(self.model(matrix(rows)))
         if margins.ndim == 1:  # of two classes: one margin, the second's over the first
             margins = torch.stack([torch.zeros_like(margins), margins], 1)
-        out[:, torch.as_tensor(model.classes_)] = margins.log_softmax(1) if kind == "logistic" else margins
+        out[:, self.model.classes] = margins.log_softmax(1) if self.logistic else margins
         return out
-
-    return scores
 
 
 def _fitted(
@@ -197,7 +231,7 @@ class ImportanceWeighting(TrainedMethod):
         flat, embed = embedded(train, seed, self.erm)
         ratios = self.weights(pooled(flat)[0], matrix(flat.target.x), seed) ** self.flattening
         score = weighted(flat, ratios, self.classifier, seed, self.erm)
-        return lambda x: score(embed(x))
+        return chain(embed, score)
 
 
 def weighted(

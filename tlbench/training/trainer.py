@@ -12,17 +12,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
+from tlbench.data import Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.errors import Refusal
 from tlbench.training.detector import Detector
 from tlbench.training.meter import METER
 from tlbench.training.networks import Networks, Part, part
+from tlbench.training.predictors import FittedLearner, predictor
 
 
 @dataclass(frozen=True)
@@ -242,17 +243,19 @@ class GradientMethod(TrainedMethod):
         return predictor(self.trained(train, seed), train.device)
 
     def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
-        """Trains on each support set anew, from the seed's initial weights or from `net`'s, and tells the queries."""
-        steps = train.recipe.adapt_steps if self.steps is None else self.steps
+        """Trains on each support anew, from the seed's initial weights or from `net`'s, and scores the queries."""
         alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
+        start = net if net is not None else seeded(lambda: self.networks(alone), seed)
+        return FittedLearner(Adapting(self, alone, seed, start))
 
-        def learn(support: Labeled, x: Tensor) -> Tensor:
-            start = copy.deepcopy(net) if net is not None else None
-            size = min(len(support), self.recipe(train).batch)  # no sample twice in a step
-            fitted = replace(self, steps=steps, batch=size).trained(replace(alone, shots=support), seed, start)
-            return predictor(fitted, train.device)(x)
+    def adapted(self, net: Networks, train: Train, seed: int) -> Networks:
+        """The networks after training on a support, the shots of `train`, onwards from `net`."""
+        return self.for_support(train).trained(train, seed, net)
 
-        return learn
+    def for_support(self, train: Train) -> Self:
+        """This method with the card's number of steps for a support, and no sample twice in a step."""
+        steps = train.recipe.adapt_steps if self.steps is None else self.steps
+        return replace(self, steps=steps, batch=min(len(train.shots), self.recipe(train).batch))
 
     def trained(self, train: Train, seed: int, net: Networks | None = None) -> Networks:
         """The networks after training: from the seed's initial weights, or onwards from `net`."""
@@ -317,23 +320,28 @@ def seeded(make: Callable[[], Part], seed: int) -> Part:
         return make()
 
 
-def predictor(net: Networks, device: str = "cpu") -> Predictor:
-    """The classifier (or detector) of `net` as a function of raw inputs."""
-    net.eval()
-    top = net.classifier
-
-    def scores(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            if isinstance(top, Detector):
-                return top.boxes(net.features.maps(x.to(device)), (x.shape[-2], x.shape[-1]))
-            out: Tensor = top(net.features(x.to(device)))
-        return out
-
-    return scores
-
-
 def _cuda(device: str) -> list[int]:
     return [torch.device(device).index or 0] if device.startswith("cuda") else []
+
+
+class Adapting(nn.Module):
+    """Trains `start` on each support anew and scores the queries."""
+
+    pool: Tensor
+
+    def __init__(self, method: GradientMethod, train: Train, seed: int, start: Networks) -> None:
+        super().__init__()
+        self.method, self.recipe, self.seed = method, train.recipe, seed
+        self.n_classes, self.device = train.n_classes, train.device
+        self.start, self.backbone = start, train.backbone()
+        self.register_buffer("pool", train.target.x if "t" in method.takes else train.target.x[:0])
+
+    def forward(self, support: Labeled, x: Tensor) -> Tensor:
+        train = Train(
+            (), Unlabeled(self.pool), support, self.n_classes, lambda: copy.deepcopy(self.backbone), self.recipe,
+            self.device,
+        )  # fmt: skip
+        return predictor(self.method.adapted(copy.deepcopy(self.start), train, self.seed), self.device)(x)
 
 
 @final
