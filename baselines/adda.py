@@ -24,8 +24,9 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
 from tlbench.training.networks import Networks, mlp
+from tlbench.training.objective import Turn
 from tlbench.training.predictors import predictor
-from tlbench.training.trainer import Batch, GradientMethod, Turn, seeded
+from tlbench.training.trainer import Batch, GradientMethod, seeded
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,9 @@ class DANN(GradientMethod):
         net.discriminator = mlp(net.features.width, self.hidden, 2)
         return net
 
-    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> dict[str, Tensor]:
         features = batch.split(net.features(batch.inputs))
         trade_off = self.weight * ramp(progress)
         domain_logits = net.discriminator(reverse_gradient(features.domains, trade_off))
         domain_loss = cross_entropy(domain_logits, batch.domain)
-        return label_loss(net, features.labeled, batch) + domain_loss
+        return {"label_loss": label_loss(net, features.labeled, batch), "domain_loss": domain_loss}

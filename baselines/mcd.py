@@ -27,7 +27,8 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.networks import Dropout, Networks, part
-from tlbench.training.trainer import Batch, GradientMethod, Turn, network
+from tlbench.training.objective import Turn
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from tlbench import Train
+from tlbench.data import Watch
 from tlbench.training.meta import Drawn, MetaLearner, Weighted, Weights, prepared, with_support_norms
 from tlbench.training.networks import Networks
 from tlbench.training.trainer import order
@@ -58,7 +59,7 @@ class Reptile(MetaLearner):
     def networks(self, train: Train) -> Networks:
         return with_support_norms(super().networks(train))
 
-    def learn(self, net: Networks, stream: Iterator[Drawn], steps: int) -> int:
+    def learn(self, net: Networks, stream: Iterator[Drawn], steps: int, watch: Watch | None = None) -> int:
         model, samples = Weighted(net), 0
         for i, drawn in enumerate(stream):
             x, y = torch.cat([drawn.xs, drawn.xq], 1), torch.cat([drawn.ys, drawn.yq], 1)

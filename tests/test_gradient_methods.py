@@ -45,7 +45,8 @@ from tlbench.methods import loader
 from tlbench.training import networks
 from tlbench.training.features import nothing_of
 from tlbench.training.fine_tuning import Tuning, blocks, parameters_by_block, solution, tapped
-from tlbench.training.trainer import Batch, GradientMethod, Turn, batches, network, seeded
+from tlbench.training.objective import Turn
+from tlbench.training.trainer import Batch, GradientMethod, batches, network, seeded
 
 OURS = [
     "adda", "adapters", "afn", "bss", "can_collaborative", "cdan", "co_tuning", "dan", "deepjdot", "delta",

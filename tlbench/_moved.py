@@ -64,7 +64,7 @@ verification.submissions: verdict=inspection
 
 # module as it was in 0.1: names in it as old=new, or old=module:new where the new one is elsewhere
 NAMES = """
-descent: Descent=_legacy:Descent label_loss=supervised_loss predictor=predictors:predictor told=label_loss
+descent: Descent=_legacy:Descent Turn=objective:Turn label_loss=supervised_loss told=label_loss
 priors: LabelShift=LabelShiftMethod
 shallow: Moving=_legacy:Moving Weighting=_legacy:Weighting
 tuning: Tuning=_legacy:Tuning

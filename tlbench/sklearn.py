@@ -41,7 +41,7 @@ class _Transfer(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        method: Any = "dann",
+        method: Any = "source_only",
         *,
         params: dict[str, Any] | None = None,
         steps: int | None = None,

@@ -22,7 +22,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlbench.data import Episodes, Labeled, Learner, Predictor, Train
+from tlbench.data import Episodes, Labeled, Learner, Predictor, Train, Watch
 from tlbench.errors import Refusal
 from tlbench.training.meter import METER
 from tlbench.training.networks import Networks
@@ -213,21 +213,28 @@ class MetaLearner(ABC):
             net = self.networks(train).to(train.device)
             net.train()
             start = time.perf_counter()
-            samples = self.learn(net, stream, steps)
+            watched = {"watch": train.watch} if train.watch is not None else {}
+            samples = self.learn(net, stream, steps, **watched)
             METER.add(samples, steps, time.perf_counter() - start)
         net.eval()
         return net
 
-    def learn(self, net: Networks, stream: Iterator[Drawn], steps: int) -> int:
-        """The outer loop: the mean loss of the queries goes down. Returns the samples seen."""
+    def learn(self, net: Networks, stream: Iterator[Drawn], steps: int, watch: Watch | None = None) -> int:
+        """The outer loop: the mean loss of the queries goes down. Returns the samples seen.
+
+        Args:
+            watch: is given each step's 'query_loss'
+        """
         optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], self.lr)
         samples = 0
-        for drawn in stream:
+        for i, drawn in enumerate(stream):
             optimizer.zero_grad(set_to_none=True)
             loss = cross_entropy(self.scores(net, drawn).flatten(0, 1), drawn.yq.flatten())
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             samples += drawn.ys.numel() + drawn.yq.numel()
+            if watch is not None:
+                watch(i, {"query_loss": float(loss.detach())})
         return samples
 
 

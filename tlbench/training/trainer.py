@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self, final
 
@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from tlbench.data import Labeled, Learner, Predictor, Recipe, Train, Unlabeled
+from tlbench.data import Labeled, Learner, Predictor, Recipe, Train, Unlabeled, Watch
 from tlbench.errors import Refusal
 from tlbench.training.detector import Detector
 from tlbench.training.meter import METER
 from tlbench.training.networks import Networks, Part, part
+from tlbench.training.objective import Loss, noted, turns
 from tlbench.training.predictors import FittedLearner, predictor
 
 
@@ -137,10 +138,6 @@ def resident(train: Train, share: float = 0.25) -> Train:
     return replace(train, sources=tuple(map(there, train.sources)), target=target, shots=there(train.shots))
 
 
-Turn = tuple[Tensor, Collection[str]]
-"""A loss, and the names of the networks that go down it; none means all."""
-
-
 def rates(net: nn.Module, body_lr: float) -> list[dict[str, Any]]:
     """The parameters that require a gradient by their share of the learning rate: `body_lr` those of the features, but
     for a neck over them, which is as new as the heads are."""
@@ -154,9 +151,10 @@ def rates(net: nn.Module, body_lr: float) -> list[dict[str, Any]]:
 
 def descend(
     net: nn.Module,
-    loss: Callable[[Batch, float], Tensor | Iterator[Turn]],
+    loss: Callable[[Batch, float], Loss],
     stream: Iterator[Batch],
     recipe: Recipe,
+    watch: Watch | None = None,
 ) -> None:
     """Minimise `loss(batch, progress)` over the parameters of `net`'s children that require a gradient.
 
@@ -164,6 +162,9 @@ def descend(
     JMLR 2016, section 5.2.2, whose decay is 10). Batch norm and augmentation are in training mode; the caller's
     `net.train` hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the
     networks it names alone, before the next is computed; all share the step's batch and learning rate.
+
+    Args:
+        watch: is given the step and its losses: each term by its name, a turn by those of its networks, else 'loss'
 
     Raises:
         Refusal: no parameter requires a gradient.
@@ -180,8 +181,10 @@ def descend(
         progress = i / recipe.steps
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * recipe.lr / (1 + recipe.decay * progress) ** 0.75
-        found = loss(batch, progress)
-        for value, movers in [(found, ())] if isinstance(found, Tensor) else found:
+        found, seen = loss(batch, progress), dict[str, Tensor]()
+        if watch is not None:
+            found = noted(found, seen)
+        for value, movers in turns(found):
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             for name, child in net.named_children() if movers else ():
@@ -189,6 +192,8 @@ def descend(
                     child.zero_grad(set_to_none=True)
             optimizer.step()
         samples += len(batch.xs) + len(batch.xt) + len(batch.xl)
+        if watch is not None:
+            watch(i, {name: float(value) for name, value in seen.items()})
     net.eval()
     METER.add(samples, recipe.steps, time.perf_counter() - start)
 
@@ -235,8 +240,12 @@ class GradientMethod(TrainedMethod):
         return network(train)
 
     @abstractmethod
-    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
-        """What one step minimises, or the turns of its players; `progress` runs from 0 to 1."""
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Loss:
+        """What one step minimises: a loss, the sum of named terms, or the turns of players.
+
+        Args:
+            progress: of the training, from 0 to 1
+        """
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Train from the seed's initial weights and return the classifier."""
@@ -264,7 +273,7 @@ class GradientMethod(TrainedMethod):
         with torch.random.fork_rng(devices=_cuda(train.device)):
             torch.manual_seed(seed)
             stream = batches(train, recipe, seed, self.takes)
-            descend(net, lambda batch, progress: self.loss(net, batch, progress), stream, recipe)
+            descend(net, lambda batch, progress: self.loss(net, batch, progress), stream, recipe, train.watch)
         return net
 
 
