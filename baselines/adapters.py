@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, blocks, frozen, tapped
-from tlbench.training.networks import body
-from tlbench.training.trainer import TRAINED, seeded
+from tlbench.training.fine_tuning import FineTuning, blocks, frozen, tapped
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import TRAINED, Batch, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
-class Adapters(Tuning):
+class Adapters(FineTuning):
     """Freeze the source's network and train bottlenecks between its blocks.
 
     >>> import numpy as np
@@ -41,8 +41,11 @@ class Adapters(Tuning):
     regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("choice", 8, 32, 64), "lr": ("log", 1e-3, 0.1)}
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        features = frozen(body(net)).eval()
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        features = frozen(net.features).eval()
         trunk = features.trunk
         names = [names[-1] for names in blocks(trunk)]
         with torch.no_grad(), tapped(trunk, names) as seen:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod, label_loss
 
 
 @dataclass(frozen=True)
-class AFN(Descent):
+class AFN(GradientMethod):
     """Let the features' norms grow step by step.
 
     >>> import numpy as np
@@ -46,11 +47,10 @@ class AFN(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        norms = growth(f[:m], self.step) + growth(f[n:], self.step)
-        return told(net, f[:n], batch) + self.weight * norms
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        norm_loss = growth(features.source, self.step) + growth(features.target, self.step)
+        return label_loss(net, features.labeled, batch) + self.weight * norm_loss
 
 
 def growth(f: Tensor, step: float) -> Tensor:

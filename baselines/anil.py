@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from tlbench import Train
 from tlbench.training.meta import HeadLearner
-from tlbench.training.networks import body
+from tlbench.training.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,20 @@ class ANIL(HeadLearner):
         "inner_steps": ("choice", 1, 5, 10),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = super().networks(train)
-        net["classifier"] = nn.Linear(body(net).width, train.n_classes)
+        net.classifier = nn.Linear(net.features.width, train.n_classes)
         return net
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         def loss(w: tuple[Tensor, ...], f: Tensor, y: Tensor) -> Tensor:
             return cross_entropy(linear(f, *w), y)
 
-        def told(fs: Tensor, ys: Tensor, fq: Tensor) -> Tensor:
-            w: tuple[Tensor, ...] = tuple(net["classifier"].parameters())
+        def query_logits(fs: Tensor, ys: Tensor, fq: Tensor) -> Tensor:
+            w: tuple[Tensor, ...] = tuple(net.classifier.parameters())
             for _ in range(self.inner_steps):
-                slope = grad(loss)(w, fs, ys)
-                w = tuple(a - self.inner_lr * g for a, g in zip(w, slope, strict=True))
+                gradient = grad(loss)(w, fs, ys)
+                w = tuple(a - self.inner_lr * g for a, g in zip(w, gradient, strict=True))
             return linear(fq, *w)
 
-        return vmap(told)(fs, ys, fq)
+        return vmap(query_logits)(fs, ys, fq)

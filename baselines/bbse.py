@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array
-from tlbench.training.label_shift import LabelShift, confusion
+from tlbench.training.label_shift import LabelShiftMethod, confusion
 from tlbench.training.shallow import Labels
 
 
 @dataclass(frozen=True)
-class BBSE(LabelShift):
+class BBSE(LabelShiftMethod):
     """Invert the confusion matrix to learn the target's proportions of classes.
 
     >>> import numpy as np
@@ -44,13 +44,13 @@ class BBSE(LabelShift):
         "held": ("linear", 0.2, 0.5),
     }
 
-    def class_weights(self, told: Array, y: Labels, target: Array) -> Array:
-        return solved(told, y, target) if self.soft else solved(decided(told), y, decided(target))
+    def class_weights(self, source: Array, y: Labels, target: Array) -> Array:
+        return solved(source, y, target) if self.soft else solved(decided(source), y, decided(target))
 
 
-def solved(told: Array, y: Labels, target: Array) -> Array:
+def solved(source: Array, y: Labels, target: Array) -> Array:
     """(c,) w = C^(-1) mu."""
-    return np.asarray(np.linalg.lstsq(confusion(told, y), target.mean(0), rcond=1e-8)[0])
+    return np.asarray(np.linalg.lstsq(confusion(source, y), target.mean(0), rcond=1e-8)[0])
 
 
 def decided(probabilities: Array) -> Array:

@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Components, Kind, components, contrasts, features_of, unit
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class BDA(Moving):
+class BDA(MappingMethod):
     """Balance the discrepancy of the domains against that of their classes.
 
     >>> import numpy as np
@@ -61,7 +61,7 @@ class BDA(Moving):
                 moved = unit(z @ w)
                 guess = KNeighborsClassifier(1).fit(moved[:n], ys).predict(moved[n:])
                 e = balanced(ys, guess, self.balance, self.weighted)
-        return unit(z[:n] @ w), lambda x: unit(features(unit(x)) @ w)
+        return unit(z[:n] @ w), Components(features, w)
 
 
 def balanced(ys: Labels, guess: Labels, balance: float, weighted: bool) -> Array:
@@ -73,8 +73,3 @@ def balanced(ys: Labels, guess: Labels, balance: float, weighted: bool) -> Array
         theirs, ours = (np.mean(y[:, None] == shared, axis=0) for y in (guess, ys))
         classes[n:] *= np.sqrt(theirs / ours)
     return np.concatenate([(1 - balance) ** 0.5 * contrasts(n, m), balance**0.5 * classes], 1)
-
-
-def unit(rows: Array) -> Array:
-    """Rows of norm 1."""
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -20,11 +20,12 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Predictor, Train
 from tlbench.training.features import embedded, nothing_of
-from tlbench.training.trainer import ERM, predictor
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class BestSource(ERM):
+class BestSource(TrainedMethod):
     """Choose the source that suits the target, and train on it.
 
     >>> import numpy as np
@@ -48,20 +49,20 @@ class BestSource(ERM):
 
     def fit(self, train: Train, seed: int) -> Predictor:
         best = train.sources[self.chosen(train, seed)]
-        return predictor(self.trained(replace(train, sources=(best,)), seed), train.device)
+        return predictor(self.erm.trained(replace(train, sources=(best,)), seed), train.device)
 
     def chosen(self, train: Train, seed: int) -> int:
         """Which source; the first of equals."""
         if len(train.sources) == 1:
             return 0
         if not len(train.shots):
-            flat, _ = embedded(train, seed, self)
+            flat, _ = embedded(train, seed, self.erm)
             target = some(flat.target.x, self.samples, seed)
             return int(torch.stack([mmd(some(s.x, self.samples, seed), target) for s in flat.sources]).argmin())
         losses = []
         for source in train.sources:
             alone = replace(train, sources=(source,), shots=nothing_of(train.shots))
-            predict = predictor(self.trained(alone, seed), train.device)
+            predict = predictor(self.erm.trained(alone, seed), train.device)
             scores = torch.cat([predict(x) for x in torch.split(train.shots.x, 256)]).cpu()
             losses.append(cross_entropy(scores, train.shots.y))
         return int(torch.stack(losses).argmin())

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tlbench.training.fine_tuning import Tuning
-from tlbench.training.trainer import Batch, told
+from tlbench.training.fine_tuning import FineTuning
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class BSS(Tuning):
+class BSS(FineTuning):
     """Fine-tune, and shrink the weakest directions of the features.
 
     >>> import numpy as np
@@ -41,9 +42,9 @@ class BSS(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        f = net["features"](batch.x)
-        return told(net, f, batch) + self.weight * weakest(f, self.k)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        f = net.features(batch.x)
+        return label_loss(net, f, batch) + self.weight * weakest(f, self.k)
 
 
 def weakest(f: Tensor, k: int) -> Tensor:

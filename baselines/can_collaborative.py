@@ -22,12 +22,12 @@ from torch.nn.functional import cross_entropy
 from tlbench import Train
 from tlbench.training.fine_tuning import blocks, tapped
 from tlbench.training.losses import ramp
-from tlbench.training.networks import body, mlp, part, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network, told
+from tlbench.training.networks import Networks, mlp, part, reverse_gradient
+from tlbench.training.trainer import Batch, GradientMethod, label_loss, network
 
 
 @dataclass(frozen=True)
-class CAN(Descent):
+class CAN(GradientMethod):
     """Lower blocks may tell the domains, the last one may not.
 
     >>> import numpy as np
@@ -52,9 +52,9 @@ class CAN(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        features, x = body(net).eval(), train.target.x[:1]
+        features, x = net.features.eval(), train.target.x[:1]
         lower = [names[-1] for names in blocks(features.trunk)[:-1]]
         with torch.no_grad(), tapped(features.trunk, lower) as seen:
             last = features(x)
@@ -62,19 +62,17 @@ class CAN(Descent):
         net["critics"] = Critics(lower, widths, self.hidden)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         critics = part(net, "critics", Critics)
-        with tapped(body(net).trunk, critics.names) as seen:
-            f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        hidden = [pooled(seen[name]) for name in critics.names] + [f]
-        domain = (torch.arange(m + len(batch.xt), device=f.device) >= m).long()
+        with tapped(net.features.trunk, critics.names) as seen:
+            features = net.features(batch.inputs)
+        layers = [pooled(seen[name]) for name in critics.names] + [features]
         losses = []
-        for h, critic, share in zip(hidden, critics.parts, critics.weights.tolist(), strict=True):
-            scaled = reverse_gradient(torch.cat([h[:m], h[n:]]), -share * self.weight * ramp(progress))
-            losses.append(cross_entropy(critic(scaled), domain))
+        for hidden, critic, share in zip(layers, critics.parts, critics.weights.tolist(), strict=True):
+            scaled = reverse_gradient(batch.split(hidden).domains, -share * self.weight * ramp(progress))
+            losses.append(cross_entropy(critic(scaled), batch.domain))
         critics.move(torch.stack([loss.detach() for loss in losses]), self.rate)
-        return told(net, f[:n], batch) + torch.stack(losses).sum()
+        return label_loss(net, batch.split(features).labeled, batch) + torch.stack(losses).sum()
 
 
 class Critics(nn.Module):

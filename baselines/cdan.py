@@ -22,12 +22,12 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.losses import entropies, ramp
-from tlbench.training.networks import body, mlp, part, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Networks, mlp, reverse_gradient
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class CDAN(Descent):
+class CDAN(GradientMethod):
     """Fool a critic that sees features and predictions together.
 
     >>> import numpy as np
@@ -41,7 +41,7 @@ class CDAN(Descent):
 
     weight: float = 1.0  # the paper's lambda, once the ramp is over
     entropy: bool = True  # entropy conditioning, the E of CDAN+E
-    hidden: int = 256  # width of the critic
+    hidden: int = 256  # width of the discriminator
     projected: int = 1024  # width of the random projection
 
     family: ClassVar[str] = "feature-based"
@@ -49,26 +49,26 @@ class CDAN(Descent):
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 10.0), "lr": ("log", 1e-3, 0.1)}
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
-        net["pairing"] = Pairing(width, train.n_classes, self.projected)
-        net["critic"] = mlp(part(net, "pairing", Pairing).width, self.hidden, 2)
+        width = net.features.width
+        net["multilinear_map"] = joint = MultilinearMap(width, train.n_classes, self.projected)
+        net.discriminator = mlp(joint.width, self.hidden, 2)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        scores = net["classifier"](f)
-        told = cross_entropy(scores[:n], batch.y)
-        f, scores = torch.cat([f[:m], f[n:]]), torch.cat([scores[:m], scores[n:]]).detach()
-        guess = net["critic"](net["pairing"](reverse_gradient(f, self.weight * ramp(progress)), scores.softmax(1)))
-        domain = (torch.arange(len(f), device=f.device) >= m).long()
-        certain = certainty(scores, m) if self.entropy else torch.ones_like(scores[:, 0])
-        return told + (certain * cross_entropy(guess, domain, reduction="none")).mean()
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        rows = net.features(batch.inputs)
+        features, logits = batch.split(rows), batch.split(net.classifier(rows))
+        label_loss = cross_entropy(logits.labeled, batch.y)
+        reversed_features = reverse_gradient(features.domains, self.weight * ramp(progress))
+        class_logits = logits.domains.detach()
+        domain_logits = net.discriminator(net["multilinear_map"](reversed_features, class_logits.softmax(1)))
+        domain_losses = cross_entropy(domain_logits, batch.domain, reduction="none")
+        weights = certainty(class_logits, len(batch.xs)) if self.entropy else torch.ones_like(domain_losses)
+        return label_loss + (weights * domain_losses).mean()
 
 
-class Pairing(nn.Module):
+class MultilinearMap(nn.Module):
     """Features (n, d) and probabilities (n, k) -> their outer product (n, dk), or a random projection of it."""
 
     rf: Tensor

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tlbench import Learner, Predictor, Train
+from tlbench import Labeled, Learner, Predictor, Train
+from tlbench.training.predictors import FittedLearner, FittedPredictor
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,34 @@ class Chance:
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if train.episodes:
-            return lambda support, x: guess(support.y, train.n_classes, len(x))
+            return FittedLearner(SupportFrequencies(train.n_classes))
         informed = train.sources and train.same_task
         labels = torch.cat([s.y for s in train.sources]) if informed else train.shots.y
-        return lambda x: guess(labels, train.n_classes, len(x))
+        return FittedPredictor(Frequencies(guess(labels, train.n_classes, 1)))
+
+
+class Frequencies(nn.Module):
+    """The same (1, n_classes) scores for every input."""
+
+    scores: Tensor
+
+    def __init__(self, scores: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scores", scores)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores.repeat(len(x), 1)
+
+
+class SupportFrequencies(nn.Module):
+    """The class frequencies of each episode's support."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+
+    def forward(self, support: Labeled, x: Tensor) -> Tensor:
+        return guess(support.y, self.n_classes, len(x))
 
 
 def guess(labels: Tensor, n_classes: int, n: int) -> Tensor:

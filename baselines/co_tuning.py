@@ -20,13 +20,13 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.features import in_batches
-from tlbench.training.fine_tuning import Tuning, old_heads
-from tlbench.training.networks import part
-from tlbench.training.trainer import Batch, told
+from tlbench.training.fine_tuning import FineTuning, old_heads
+from tlbench.training.networks import Networks, part
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class CoTuning(Tuning):
+class CoTuning(FineTuning):
     """Fine-tune both heads, the source's on translated labels.
 
     >>> import numpy as np
@@ -47,18 +47,18 @@ class CoTuning(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         old = old_heads(net, train)
-        f, y = in_batches(net["features"], train.device)(train.shots.x), train.shots.y
+        f, y = in_batches(net.features, train.device)(train.shots.x), train.shots.y
         relations = [relation(in_batches(head, train.device)(f), y, train.n_classes) for head in old]
         net["old"] = Translated(old, relations).to(train.device)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        f = net["features"](batch.x)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        f = net.features(batch.x)
         old = part(net, "old", Translated)
         along = [cross_entropy(head(f), table[batch.y]) for head, table in zip(old.heads, old.tables(), strict=True)]
-        return told(net, f, batch) + self.weight * torch.stack(along).mean()
+        return label_loss(net, f, batch) + self.weight * torch.stack(along).mean()
 
 
 class Translated(nn.Module):

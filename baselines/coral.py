@@ -18,12 +18,13 @@ from torch import Tensor
 
 from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import embedded
+from tlbench.training.predictors import chain
 from tlbench.training.shallow import Ending, ended
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class CORAL(ERM):
+class CORAL(TrainedMethod):
     """Match the second moments of source and target in closed form.
 
     >>> import numpy as np
@@ -51,10 +52,10 @@ class CORAL(ERM):
     }
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         moved = tuple(Labeled(recolored(s.x, flat.target.x, self.reg, self.center), s.y) for s in flat.sources)
-        predict = ended(replace(flat, sources=moved), self.classifier, seed, self, self.penalties)
-        return lambda x: predict(embed(x))
+        predict = ended(replace(flat, sources=moved), self.classifier, seed, self.erm, self.penalties)
+        return chain(embed, predict)
 
 
 def recolored(xs: Tensor, xt: Tensor, reg: float, center: bool) -> Tensor:

@@ -14,15 +14,15 @@ further layers: the card's network has one layer that is not general.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlbench.training.losses import discrepancy, gaussian_kernels
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod, label_loss
 
 
 @dataclass(frozen=True)
-class DAN(Descent):
+class DAN(GradientMethod):
     """Fit the labels while the features' mean embeddings are pulled together.
 
     >>> import numpy as np
@@ -41,8 +41,7 @@ class DAN(Descent):
     needs: ClassVar[frozenset[str]] = frozenset({"sources"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 10.0), "lr": ("log", 1e-3, 0.1)}
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d): labelled, then unlabelled
-        kernel = gaussian_kernels(torch.cat([f[:m], f[n:]]))
-        return told(net, f[:n], batch) + self.weight * discrepancy(kernel, m)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        mmd_loss = discrepancy(gaussian_kernels(features.domains), len(batch.xs))
+        return label_loss(net, features.labeled, batch) + self.weight * mmd_loss

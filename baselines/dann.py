@@ -1,32 +1,31 @@
 """DANN: domain-adversarial training of neural networks.
 
-Ganin et al., JMLR 2016, section 4. A critic learns to name the domain; its gradient reaches the features
+Ganin et al., JMLR 2016, section 4. A discriminator learns to name the domain; its gradient reaches the features
 reversed, so the features unlearn whatever helped it (equation 9 with the reversal layer of section 4.2):
 
     min over f, c   max over d   CE(c(f(x)), y)  -  weight * CE(d(f(x)), domain)
 
 The reversal is ramped as in section 5.2.2, 2 / (1 + exp(-10 p)) - 1, and the learning rate decays as there. Source and
 target batches pass through the features together, so batch norm sees both. Shots, where there are any, add to
-the classification loss. We leave out the choice of `weight` by reverse validation. The critic has one layer of 256; the
-paper's has 100 to twice 1024, growing with the network.
+the classification loss. We leave out the choice of `weight` by reverse validation. The discriminator has one layer
+of 256; the paper's has 100 to twice 1024, growing with the network.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.losses import ramp
-from tlbench.training.networks import body, mlp, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network, told
+from tlbench.training.networks import Networks, mlp, reverse_gradient
+from tlbench.training.trainer import Batch, GradientMethod, label_loss, network
 
 
 @dataclass(frozen=True)
-class DANN(Descent):
-    """Fool a domain critic while fitting the labels.
+class DANN(GradientMethod):
+    """Fool a domain discriminator while fitting the labels.
 
     >>> import numpy as np
     >>> from tlbench import Train
@@ -38,7 +37,7 @@ class DANN(Descent):
     """
 
     weight: float = 1.0  # the paper's lambda, once the ramp is over
-    hidden: int = 256  # width of the critic
+    hidden: int = 256  # width of the discriminator
 
     family: ClassVar[str] = "feature-based"
     paper: ClassVar[str] = "Ganin et al., Domain-adversarial training of neural networks, JMLR 2016"
@@ -50,15 +49,14 @@ class DANN(Descent):
         "weight_decay": ("log", 1e-5, 1e-2),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        net["critic"] = mlp(body(net).width, self.hidden, 2)
+        net.discriminator = mlp(net.features.width, self.hidden, 2)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d): labelled, then unlabelled
-        f_domains = torch.cat([f[:m], f[n:]])  # (m + b, d): source, then target
-        guess = net["critic"](reverse_gradient(f_domains, self.weight * ramp(progress)))
-        domain = (torch.arange(len(guess), device=guess.device) >= m).long()
-        return told(net, f[:n], batch) + cross_entropy(guess, domain)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> dict[str, Tensor]:
+        features = batch.split(net.features(batch.inputs))
+        trade_off = self.weight * ramp(progress)
+        domain_logits = net.discriminator(reverse_gradient(features.domains, trade_off))
+        domain_loss = cross_entropy(domain_logits, batch.domain)
+        return {"label_loss": label_loss(net, features.labeled, batch), "domain_loss": domain_loss}

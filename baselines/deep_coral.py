@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class DeepCORAL(Descent):
+class DeepCORAL(GradientMethod):
     """Fit the labels while source and target covariances are pulled together.
 
     >>> import numpy as np
@@ -43,10 +44,10 @@ class DeepCORAL(Descent):
         "weight_decay": ("log", 1e-5, 1e-2),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        scores = net["classifier"](net["features"](torch.cat([batch.x, batch.xt])))  # (n + b, d)
-        return cross_entropy(scores[:n], batch.y) + self.weight * coral_distance(scores[:m], scores[n:])
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        logits = batch.split(net.classifier(net.features(batch.inputs)))
+        label_loss = cross_entropy(logits.labeled, batch.y)
+        return label_loss + self.weight * coral_distance(logits.source, logits.target)
 
 
 def coral_distance(fs: Tensor, ft: Tensor) -> Tensor:

@@ -15,16 +15,17 @@ from typing import ClassVar
 
 import ot
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench import NotConverged
 from tlbench.training.losses import squared_distances
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class DeepJDOT(Descent):
+class DeepJDOT(GradientMethod):
     """Transport features and labels together, and make the transport cheap.
 
     >>> import numpy as np
@@ -48,12 +49,12 @@ class DeepJDOT(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        scores = net["classifier"](f)
-        cost = joint_cost(f[:m], f[n:], batch.ys, scores[n:], self.alpha, self.weight)
-        return cross_entropy(scores[:n], batch.y) + (plan(cost) * cost).sum()
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        rows = net.features(batch.inputs)
+        features, logits = batch.split(rows), batch.split(net.classifier(rows))
+        label_loss = cross_entropy(logits.labeled, batch.y)
+        cost = joint_cost(features.source, features.target, batch.ys, logits.target, self.alpha, self.weight)
+        return label_loss + (plan(cost) * cost).sum()
 
 
 def joint_cost(fs: Tensor, ft: Tensor, ys: Tensor, scores: Tensor, alpha: float, weight: float) -> Tensor:

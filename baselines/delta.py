@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, blocks, frozen, still, tapped, transferred
-from tlbench.training.networks import body, part
-from tlbench.training.trainer import Batch, told
+from tlbench.training.fine_tuning import FineTuning, blocks, frozen, still, tapped, transferred
+from tlbench.training.networks import Networks, part
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class DELTA(Tuning):
+class DELTA(FineTuning):
     """Fine-tune, with the blocks' outputs held near the source's.
 
     >>> import numpy as np
@@ -51,35 +51,35 @@ class DELTA(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         fresh = "classifier" not in transferred(train)
         if fresh and self.attention:
-            frozen(net["features"])
+            frozen(net.features)
             replace(self, weight=0.0, beta=0.0).trained(train, seed, net)
-            net["features"].requires_grad_(True)
+            net.features.requires_grad_(True)
         net["start"] = Start(net, fresh, train, self.recipe(train).batch if self.attention else 0)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         if "start" not in net:
-            return told(net, net["features"](batch.x), batch)
+            return label_loss(net, net.features(batch.x), batch)
         start = part(net, "start", Start)
-        trunk = body(net).trunk
+        trunk = net.features.trunk
         with tapped(trunk, start.names) as now:
-            loss = told(net, net["features"](batch.x), batch)
+            loss = label_loss(net, net.features(batch.x), batch)
         with torch.no_grad(), tapped(start.trunk, start.names) as before:
             start.trunk(now[""])  # the same augmented inputs
         gaps = [behaviour(now[name], before[name], a) for name, a in zip(start.names, start.attention, strict=True)]
-        new = sum((p.square().sum() for p in net["classifier"].parameters()), 0.0) if start.fresh else 0.0
+        new = sum((p.square().sum() for p in net.classifier.parameters()), 0.0) if start.fresh else 0.0
         return loss + self.weight / 2 * torch.stack(gaps).sum() + self.beta / 2 * new
 
 
 class Start(nn.Module):
     """The source's trunk, and how much each channel of its blocks matters on the shots."""
 
-    def __init__(self, net: nn.ModuleDict, fresh: bool, train: Train, size: int) -> None:
+    def __init__(self, net: Networks, fresh: bool, train: Train, size: int) -> None:
         super().__init__()
-        self.trunk = still(body(net).trunk)
+        self.trunk = still(net.features.trunk)
         self.names, self.fresh = [names[-1] for names in blocks(self.trunk)], fresh
         self.attention: list[Tensor] = [torch.ones(())] * len(self.names)
         if size:
@@ -90,11 +90,11 @@ class Start(nn.Module):
         return super().train(False)
 
 
-def importance(net: nn.ModuleDict, names: list[str], x: Tensor, y: Tensor) -> list[Tensor]:
+def importance(net: Networks, names: list[str], x: Tensor, y: Tensor) -> list[Tensor]:
     """Of each block the (c,) attention: softmax of the first-order rise of the loss without a channel, times c."""
     empty = Batch(x[:0], y[:0], y[:0].long(), x[:0], x, y)
-    with tapped(body(net).trunk, names) as seen:
-        loss = told(net, net["features"](x), empty)
+    with tapped(net.features.trunk, names) as seen:
+        loss = label_loss(net, net.features(x), empty)
     slopes = torch.autograd.grad(loss, [seen[name] for name in names])
     rises = [-channels(slope * seen[name].detach()).sum((0, 2)) for slope, name in zip(slopes, names, strict=True)]
     return [rise.softmax(0) * len(rise) for rise in rises]

@@ -11,16 +11,16 @@ With sources of the same task it adapts; without them it is plain semi-supervise
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlbench import Learner, Predictor, Refusal, Train
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod, label_loss
 
 
 @dataclass(frozen=True)
-class EntropyMin(Descent):
+class EntropyMin(GradientMethod):
     """Fit the labels and be sure about the rest.
 
     >>> import numpy as np
@@ -44,7 +44,7 @@ class EntropyMin(Descent):
             raise Refusal("no label says what the target's classes are; entropy alone cannot")
         return super().fit(train, seed)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n = len(batch.x)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        return told(net, f[:n], batch) + self.weight * entropies(net["classifier"](f[n:])).mean()
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        entropy = entropies(net.classifier(features.target)).mean()
+        return label_loss(net, features.labeled, batch) + self.weight * entropy

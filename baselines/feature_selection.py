@@ -17,12 +17,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from sklearn.feature_selection import f_classif
 
-from tlbench.training.kernels import Array, affordable, median_distance, rbf
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Columns, affordable, median_distance, rbf
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class FeatureSelection(Moving):
+class FeatureSelection(MappingMethod):
     """Keep the features that are distributed alike in both domains and tell the classes apart.
 
     >>> import numpy as np
@@ -57,7 +57,7 @@ class FeatureSelection(Moving):
             best = np.argsort(-strength, kind="stable")
             stay = stay[best[: max(1, round(self.informative * len(stay)))]]
         stay = np.sort(stay)
-        return xs[:, stay], lambda x: x[:, stay]
+        return xs[:, stay], Columns(stay)
 
 
 def variance(xs: Array, xt: Array, kernel: str) -> Array:

@@ -11,11 +11,12 @@ from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
 from tlbench.training.features import nothing_of
-from tlbench.training.trainer import ERM, TRAINED, network, predictor, seeded
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import TRAINED, TrainedMethod, network, seeded
 
 
 @dataclass(frozen=True)
-class FineTune(ERM):
+class FineTune(TrainedMethod):
     """Pretrain on the sources, then train everything on the shots.
 
     >>> import numpy as np
@@ -44,10 +45,10 @@ class FineTune(ERM):
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         net = None
         if train.sources:
-            net = self.trained(replace(train, shots=nothing_of(train.shots)), seed)
+            net = self.erm.trained(replace(train, shots=nothing_of(train.shots)), seed)
             if self.fresh_head:
-                net["classifier"] = seeded(lambda: network(train), seed)["classifier"]
-        second = replace(self, body_lr=self.tuned_body_lr)
+                net.classifier = seeded(lambda: network(train), seed)["classifier"]
+        second = replace(self.erm, body_lr=self.tuned_body_lr)
         if train.episodes:
             return second.learner(train, seed, net)
         return predictor(second.trained(replace(train, sources=()), seed, net), train.device)

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from tlbench import Learner, Predictor, Refusal, Train
-from tlbench.training.networks import Backbone, dropped
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.networks import Backbone, Networks, dropped
+from tlbench.training.trainer import Batch, GradientMethod, label_loss
 
 
 @dataclass(frozen=True)
-class FixMatch(Descent):
+class FixMatch(GradientMethod):
     """Say of a distorted view what was said of the plain one, where that was sure.
 
     >>> import numpy as np
@@ -53,17 +53,17 @@ class FixMatch(Descent):
             raise Refusal("no label says what the target's classes are; pseudo-labels cannot begin")
         return super().fit(train, seed)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         n, b = len(batch.x), len(batch.xt)
-        features = net["features"]
+        features = net.features
         assert isinstance(features, Backbone)
         x = features.augment(features.prepare(torch.cat([batch.x, batch.xt, batch.xt])))
         f = features.trunk(torch.cat([x[: n + b], strong(x[n + b :])]))  # one batch for the norms' statistics
-        weak, distorted = net["classifier"](f[n:]).split(b)
+        weak, distorted = net.classifier(f[n:]).split(b)
         p, guess = weak.detach().softmax(1).max(1)
         sure = (p >= self.threshold).float()
         agreed: Tensor = sure * cross_entropy(distorted, guess, reduction="none")
-        return told(net, f[:n], batch) + self.weight * agreed.mean()
+        return label_loss(net, f[:n], batch) + self.weight * agreed.mean()
 
 
 def strong(x: Tensor) -> Tensor:

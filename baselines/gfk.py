@@ -23,14 +23,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.training.kernels import Array, top
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Affine, Array, top
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 ORTHOGONAL = 0.995  # D(d) that counts as 1
 
 
 @dataclass(frozen=True)
-class GFK(Moving):
+class GFK(MappingMethod):
     """Compare samples in all the subspaces between source and target.
 
     >>> import numpy as np
@@ -61,7 +61,7 @@ class GFK(Moving):
         both = top(np.concatenate([xs - ms, xt - mt]), most)
         k = min(ps.shape[1], pt.shape[1]) if self.dims else agreeing(ps, pt, both)
         root = kernel_root(ps[:, :k], pt[:, :k])
-        return (xs - ms) @ root, lambda x: (x - mt) @ root
+        return (xs - ms) @ root, Affine(mt, root)
 
 
 def agreeing(ps: Array, pt: Array, both: Array) -> int:

@@ -17,11 +17,11 @@ from sklearn.linear_model import LogisticRegression
 
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.kernels import Array
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 
 @dataclass(frozen=True)
-class IWLogistic(Weighting):
+class IWLogistic(ImportanceWeighting):
     """Weigh the source by the odds of a classifier of the domains.
 
     >>> import numpy as np
@@ -29,8 +29,8 @@ class IWLogistic(Weighting):
     >>> x = np.random.default_rng(0).normal(size=(60, 3))
     >>> y = x.sum(1)  # floats: a number is predicted
     >>> train = Train.of(x, y, x + 0.5)
-    >>> told = IWLogistic(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
-    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    >>> predicted = IWLogistic(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(predicted, y)[0, 1] > 0.9)
     True
     """
 

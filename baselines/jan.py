@@ -13,16 +13,16 @@ k_2 one of fixed width, exp(-|p - p'|^2 / 1.68), and the weight is ramped, all a
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.losses import discrepancy, gaussian_kernels, ramp
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class JAN(Descent):
+class JAN(GradientMethod):
     """Fit the labels while features and predictions, taken together, agree.
 
     >>> import numpy as np
@@ -41,12 +41,11 @@ class JAN(Descent):
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 10.0), "lr": ("log", 1e-3, 0.1)}
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        scores = net["classifier"](f)
-        ours = torch.cat([f[:m], f[n:]]), torch.cat([scores[:m], scores[n:]]).softmax(1)
-        return cross_entropy(scores[:n], batch.y) + self.weight * ramp(progress) * joint_discrepancy(*ours, m)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        rows = net.features(batch.inputs)
+        features, logits = batch.split(rows), batch.split(net.classifier(rows))
+        label_loss, trade_off = cross_entropy(logits.labeled, batch.y), self.weight * ramp(progress)
+        return label_loss + trade_off * joint_discrepancy(features.domains, logits.domains.softmax(1), len(batch.xs))
 
 
 def joint_discrepancy(f: Tensor, p: Tensor, n: int) -> Tensor:

@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Components, Kind, components, contrasts, features_of, unit
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class JDA(Moving):
+class JDA(MappingMethod):
     """Find components along which the domains and their classes have equal means.
 
     >>> import numpy as np
@@ -52,7 +52,7 @@ class JDA(Moving):
         features = features_of(self.kernel, rows, "JDA")
         z = features(rows)
         w, _ = adapted(z, ys, self.dims, self.penalty, self.rounds)
-        return unit(z[:n] @ w), lambda x: unit(features(unit(x)) @ w)
+        return unit(z[:n] @ w), Components(features, w)
 
 
 def adapted(z: Array, ys: Labels, dims: int, penalty: float, rounds: int) -> tuple[Array, Labels]:
@@ -66,8 +66,3 @@ def adapted(z: Array, ys: Labels, dims: int, penalty: float, rounds: int) -> tup
         if i + 1 < rounds:
             e = np.concatenate([marginal, contrasts(n, len(guess), ys, guess)], 1)
     return w, guess
-
-
-def unit(rows: Array) -> Array:
-    """Rows of norm 1."""
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -16,19 +16,21 @@ from typing import ClassVar
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array, affordable
+from tlbench.training.networks import Networks
 from tlbench.training.optimal_transport import exact
+from tlbench.training.predictors import chain, predictor
 from tlbench.training.shallow import Labels, matrix, pooled
-from tlbench.training.trainer import ERM, Batch, predictor
+from tlbench.training.trainer import Batch, GradientMethod, TrainedMethod
 
 
 @dataclass(frozen=True)
-class JDOT(ERM):
+class JDOT(TrainedMethod):
     """Transport labels to the target along with inputs, and learn from where they arrive.
 
     >>> import numpy as np
@@ -49,19 +51,19 @@ class JDOT(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"alpha": ("log", 1e-2, 1e2), "rounds": ("choice", 1, 5, 10)}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         (xs, ys), xt = pooled(flat), matrix(flat.target.x)
         affordable(max(len(xs), len(xt)), "JDOT")
         distance = cdist(xs, xt, "sqeuclidean")
         distance *= self.alpha / (distance.max() or 1.0)
-        score = predictor(self.trained(flat, seed), train.device)
+        score = predictor(self.erm.trained(flat, seed), train.device)
         aim = replace(flat, sources=(Labeled(flat.target.x, torch.arange(len(xt))),))
         for _ in range(self.rounds):
             logs = score(flat.target.x).double().log_softmax(1).cpu().numpy()
             soft = torch.from_numpy(carried(plan(distance, logs, ys), ys, train.n_classes)).float()
             taught = Taught(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr, soft)
             score = predictor(taught.trained(aim, seed), train.device)
-        return lambda x: score(embed(x))
+        return chain(embed, score)
 
 
 def plan(distance: Array, logs: Array, ys: Labels) -> Array:
@@ -76,12 +78,14 @@ def carried(plan: Array, ys: Labels, n_classes: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Taught(ERM):
+class Taught(GradientMethod):
     """Learns from mixtures of classes; a source label is a row of them."""
 
     soft: Tensor = field(default_factory=lambda: torch.zeros(0, 0))  # (m, n_classes)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    takes: ClassVar[str] = "sl"
+
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         own = torch.nn.functional.one_hot(batch.yl, self.soft.shape[1]).float()
         aims = torch.cat([self.soft.to(own.device)[batch.ys], own])
-        return cross_entropy(net["classifier"](net["features"](batch.x)), aims)
+        return cross_entropy(net.classifier(net.features(batch.x)), aims)

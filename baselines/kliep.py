@@ -17,14 +17,14 @@ import numpy as np
 
 from tlbench import NotConverged
 from tlbench.training.kernels import Array, median_distance, rbf
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STEPS = 100  # of the interior-point method
 
 
 @dataclass(frozen=True)
-class KLIEP(Weighting):
+class KLIEP(ImportanceWeighting):
     """Weigh the source by a density ratio under which the target is likeliest.
 
     >>> import numpy as np
@@ -32,8 +32,8 @@ class KLIEP(Weighting):
     >>> x = np.random.default_rng(0).normal(size=(60, 3))
     >>> y = x.sum(1)  # floats: a number is predicted
     >>> train = Train.of(x, y, x + 0.5)
-    >>> told = KLIEP(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
-    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    >>> predicted = KLIEP(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(predicted, y)[0, 1] > 0.9)
     True
     """
 

@@ -15,11 +15,11 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 
 @dataclass(frozen=True)
-class KMM(Weighting):
+class KMM(ImportanceWeighting):
     """Weigh the source so that its kernel mean is the target's.
 
     >>> import numpy as np
@@ -27,8 +27,8 @@ class KMM(Weighting):
     >>> x = np.random.default_rng(0).normal(size=(60, 3))
     >>> y = x.sum(1)  # floats: a number is predicted
     >>> train = Train.of(x, y, x + 0.5)
-    >>> told = KMM(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
-    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    >>> predicted = KMM(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(predicted, y)[0, 1] > 0.9)
     True
     """
 
@@ -47,11 +47,13 @@ class KMM(Weighting):
 
     def weights(self, xs: Array, xt: Array, seed: int) -> Array:
         affordable(max(len(xs), len(xt)), "KMM")
-        width = self.width * median_distance(np.concatenate([xs, xt]))
-        return matched(xs, xt, width, self.bound, (len(xs) ** 0.5 - 1) / len(xs) ** 0.5)
+        bandwidth = self.width * median_distance(np.concatenate([xs, xt]))
+        eps = (len(xs) ** 0.5 - 1) / len(xs) ** 0.5
+        return kernel_mean_matching(xs, xt, bandwidth, self.bound, eps)
 
 
-def matched(xs: Array, xt: Array, width: float, bound: float, eps: float) -> Array:
-    """The (n,) weights of the (n, d) source rows."""
-    k, n = rbf(width), len(xs)
-    return bounded_quadratic(k(xs, xs), k(xs, xt).mean(1) * n, bound, np.ones(n), n * (1 - eps), n * (1 + eps))
+def kernel_mean_matching(xs: Array, xt: Array, bandwidth: float, bound: float, eps: float) -> Array:
+    """The (n,) importance weights beta of the (n, d) source rows, by the quadratic program above."""
+    kernel, n = rbf(bandwidth), len(xs)
+    gram, kappa = kernel(xs, xs), kernel(xs, xt).mean(1) * n
+    return bounded_quadratic(gram, kappa, bound, np.ones(n), n * (1 - eps), n * (1 + eps))

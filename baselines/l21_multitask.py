@@ -16,16 +16,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from tlbench import Labeled, NotConverged, Predictor, Train
 from tlbench.training.features import embedded
-from tlbench.training.trainer import ERM
+from tlbench.training.predictors import FittedPredictor
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class L21Multitask(ERM):
+class L21Multitask(TrainedMethod):
     """Fit all tasks at once on the few features that serve them all.
 
     >>> import numpy as np
@@ -47,7 +48,7 @@ class L21Multitask(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"sparsity": ("log", 1e-3, 0.5)}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         sizes = (*(train.source_classes or (train.n_classes,) * len(train.sources)), train.n_classes)
         tasks = [columns(part, k) for part, k in zip((*flat.sources, flat.shots), sizes, strict=True)]
         xs, ys = [x - x.mean(0) for x, _ in tasks], [y - y.mean(0) for _, y in tasks]
@@ -56,7 +57,22 @@ class L21Multitask(ERM):
         w = solved(xs, ys, alpha, self.iterations)[-1]
         x, y = tasks[-1]
         intercept = y.mean(0) - x.mean(0) @ w
-        return lambda inputs: (embed(inputs).double() @ w + intercept).float()
+        return FittedPredictor(nn.Sequential(embed, LinearMap(w, intercept)))
+
+
+class LinearMap(nn.Module):
+    """(n, d) rows -> x W + b in double precision, (n, k)."""
+
+    w: Tensor
+    intercept: Tensor
+
+    def __init__(self, w: Tensor, intercept: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("w", w)
+        self.register_buffer("intercept", intercept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.double() @ self.w + self.intercept).float()
 
 
 def columns(part: Labeled, k: int) -> tuple[Tensor, Tensor]:

@@ -18,12 +18,12 @@ import numpy as np
 from sklearn.linear_model import MultiTaskLasso
 
 from tlbench.training.convergence import scikit_learns
-from tlbench.training.kernels import Array
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Columns
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class L21Selection(Moving):
+class L21Selection(MappingMethod):
     """Keep the features that the source's tasks use jointly.
 
     >>> import numpy as np
@@ -53,7 +53,7 @@ class L21Selection(Moving):
         y = (ys[:, None] == np.unique(ys)).astype(float) if classes else ys[:, None].astype(float)
         norms = np.linalg.norm(coefficients(xs, y, self.share), axis=1)
         stay = np.flatnonzero(norms) if norms.any() else np.arange(len(norms))
-        return xs[:, stay], lambda x: x[:, stay]
+        return xs[:, stay], Columns(stay)
 
 
 def coefficients(x: Array, y: Array, share: float) -> Array:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, still, transferred
-from tlbench.training.networks import part
-from tlbench.training.trainer import TRAINED, Batch, label_loss
+from tlbench.training.fine_tuning import FineTuning, still, transferred
+from tlbench.training.networks import Networks, part
+from tlbench.training.trainer import TRAINED, Batch, supervised_loss
 
 
 @dataclass(frozen=True)
-class L2SP(Tuning):
+class L2SP(FineTuning):
     """Fine-tune, held near the source's solution.
 
     >>> import numpy as np
@@ -46,18 +46,18 @@ class L2SP(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        return Tuning.tuned(replace(self, weight_decay=0.0), net, train, seed)
+    def tuned(self, net: Networks, train: Train, seed: int) -> Networks:
+        return FineTuning.tuned(replace(self, weight_decay=0.0), net, train, seed)
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         net["start"] = nn.ModuleDict({name: still(net[name]) for name in transferred(train)})
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         start = part(net, "start", nn.ModuleDict)
         near = sum((squared_gap(net[name], start[name]) for name in start), torch.zeros(()))
         new = sum((p.square().sum() for name in {"classifier"} - set(start) for p in net[name].parameters()), 0.0)
-        return label_loss(net, batch) + self.alpha / 2 * near + self.beta / 2 * new
+        return supervised_loss(net, batch) + self.alpha / 2 * near + self.beta / 2 * new
 
 
 def squared_gap(net: nn.Module, start: nn.Module) -> Tensor:

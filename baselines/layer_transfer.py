@@ -7,16 +7,16 @@ anew, the classifier always, is trained on the shots; the copied blocks are froz
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, blocks, frozen, parameters_by_block
-from tlbench.training.networks import body
-from tlbench.training.trainer import TRAINED, network, seeded
+from tlbench.training.fine_tuning import FineTuning, blocks, frozen, parameters_by_block
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import TRAINED, Batch, network, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
-class LayerTransfer(Tuning):
+class LayerTransfer(FineTuning):
     """Copy blocks of the source; draw the others and the classifier anew.
 
     >>> import numpy as np
@@ -40,22 +40,25 @@ class LayerTransfer(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        trunk = body(net).trunk
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        trunk = net.features.trunk
         parts = blocks(trunk)
         n = min(len(parts), max(1, self.copied if self.copied > 0 else len(parts) + self.copied))
         seeded(lambda: reset(trunk, [name for names in parts[n:] for name in names]), seed)
-        net["classifier"] = seeded(lambda: network(train), seed)["classifier"].to(train.device)
+        net.classifier = seeded(lambda: network(train), seed)["classifier"].to(train.device)
         if self.freeze:
-            frozen(net["features"])
+            frozen(net.features)
             for p in (p for part in parameters_by_block(trunk)[n:] for p in part):
                 p.requires_grad_(True)
         return net
 
 
-def reset(trunk: nn.Module, names: list[str]) -> nn.ModuleDict:
-    """Draws the parameters of the named modules anew."""
+def reset(trunk: nn.Module, names: list[str]) -> nn.Module:
+    """The trunk, the parameters of whose named modules are drawn anew."""
     for module in (m for name in names for m in trunk.get_submodule(name).modules()):
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()  # type: ignore[operator]
-    return nn.ModuleDict()
+    return trunk

@@ -15,16 +15,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.training.convergence import scikit_learns
-from tlbench.training.features import Embedding, in_batches, nothing_of
-from tlbench.training.trainer import ERM
+from tlbench.training.features import in_batches, nothing_of
+from tlbench.training.predictors import FittedLearner, FittedPredictor, LinearModel
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class LinearProbe(ERM):
+class LinearProbe(TrainedMethod):
     """Freeze what the source taught; fit the last layer on the shots.
 
     >>> import numpy as np
@@ -49,31 +50,50 @@ class LinearProbe(ERM):
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if train.sources:
-            features = self.trained(replace(train, shots=nothing_of(train.shots)), seed)["features"]
+            features = self.erm.trained(replace(train, shots=nothing_of(train.shots)), seed)["features"]
         else:
             features = train.backbone()
         embed = in_batches(features, train.device)
         if train.episodes:
-            return lambda support, x: self.probe(support, embed, train.n_classes, seed)(x)
+            return FittedLearner(ProbeOfSupport(self, embed, train.n_classes, seed))
         labeled = train.shots
         if not len(labeled):
             x, y = (torch.cat([getattr(s, part) for s in train.sources]) for part in "xy")
             labeled = Labeled(x, y)
         return self.probe(labeled, embed, train.n_classes, seed)
 
-    def probe(self, labeled: Labeled, embed: Embedding, n_classes: int, seed: int) -> Predictor:
+    def probe(self, labeled: Labeled, embed: nn.Module, n_classes: int, seed: int) -> Predictor:
         """The logistic regression on the embedded samples."""
-        probe = fitted(embed(labeled.x).double().numpy(), labeled.y.numpy(), self.penalties, seed)
+        found = fitted(embed(labeled.x).double().numpy(), labeled.y.numpy(), self.penalties, seed)
+        scaler, model = getattr(found, "best_estimator_", found)
+        return FittedPredictor(Probe(embed, LinearModel(model, scaler), n_classes))
 
-        def scores(inputs: Tensor) -> Tensor:
-            out = torch.full((len(inputs), n_classes), -1e9)  # a class without a shot is never predicted
-            margins = torch.as_tensor(probe.decision_function(embed(inputs).double().numpy()))
-            if margins.ndim == 1:  # of two classes: one margin, the second's over the first
-                margins = torch.stack([torch.zeros_like(margins), margins], 1)
-            out[:, torch.as_tensor(probe.classes_)] = margins.log_softmax(1).float()  # finite however sure it is
-            return out
 
-        return scores
+class Probe(nn.Module):
+    """Log-probabilities of the embedded inputs; a class without a shot is never predicted."""
+
+    def __init__(self, embed: nn.Module, model: LinearModel, n_classes: int) -> None:
+        super().__init__()
+        self.embed, self.model, self.n_classes = embed, model, n_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.full((len(x), self.n_classes), -1e9)
+        margins = torch.as_tensor(self.model(self.embed(x).double().numpy()))
+        if margins.ndim == 1:  # of two classes: one margin, the second's over the first
+            margins = torch.stack([torch.zeros_like(margins), margins], 1)
+        out[:, self.model.classes] = margins.log_softmax(1).float()  # finite however sure it is
+        return out
+
+
+class ProbeOfSupport(nn.Module):
+    """A probe fitted on each episode's support."""
+
+    def __init__(self, method: LinearProbe, embed: nn.Module, n_classes: int, seed: int) -> None:
+        super().__init__()
+        self.method, self.embed, self.n_classes, self.seed = method, embed, n_classes, seed
+
+    def forward(self, support: Labeled, x: Tensor) -> Tensor:
+        return self.method.probe(support, self.embed, self.n_classes, self.seed)(x)
 
 
 def fitted(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], penalties: int, seed: int) -> Any:

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, frozen
-from tlbench.training.trainer import TRAINED, seeded
+from tlbench.training.fine_tuning import FineTuning, frozen
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import TRAINED, Batch, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
-class LoRA(Tuning):
+class LoRA(FineTuning):
     """Learn a change of low rank to every frozen matrix.
 
     >>> import numpy as np
@@ -47,9 +48,12 @@ class LoRA(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        frozen(net["features"])
-        layers = adaptable(net["features"])
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        frozen(net.features)
+        layers = adaptable(net.features)
         changes = seeded(
             lambda: nn.ModuleDict({str(i): Change(w.weight, self.rank, self.alpha) for i, w in layers}), seed
         )
@@ -57,8 +61,8 @@ class LoRA(Tuning):
             parametrize.register_parametrization(layer, "weight", changes[str(i)])
         return net
 
-    def finished(self, net: nn.ModuleDict) -> nn.ModuleDict:
-        for _, layer in adaptable(net["features"]):
+    def finished(self, net: Networks) -> Networks:
+        for _, layer in adaptable(net.features):
             parametrize.remove_parametrizations(layer, "weight")
         return net
 

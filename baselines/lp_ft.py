@@ -9,15 +9,16 @@ paper's probe is solved to the end; ours takes half of them, so that it costs wh
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, frozen
-from tlbench.training.trainer import TRAINED
+from tlbench.training.fine_tuning import FineTuning, frozen
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import TRAINED, Batch, supervised_loss
 
 
 @dataclass(frozen=True)
-class LPFT(Tuning):
+class LPFT(FineTuning):
     """Fit the head on frozen features, then train everything.
 
     >>> import numpy as np
@@ -39,10 +40,13 @@ class LPFT(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def tuned(self, net: Networks, train: Train, seed: int) -> Networks:
         steps = self.recipe(train).steps
         probing = max(1, round(steps * self.probe_share))
-        frozen(net["features"])
+        frozen(net.features)
         probed = replace(self, steps=probing).trained(train, seed, net)
         probed["features"].requires_grad_(True)
         return replace(self, steps=max(1, steps - probing), body_lr=self.tuned_body_lr).trained(train, seed, probed)

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, old_heads, still, tapped
-from tlbench.training.networks import body, part
-from tlbench.training.trainer import Batch, told
+from tlbench.training.fine_tuning import FineTuning, old_heads, still, tapped
+from tlbench.training.networks import Networks, part
+from tlbench.training.trainer import Batch, label_loss
 
 
 @dataclass(frozen=True)
-class LwF(Tuning):
+class LwF(FineTuning):
     """Fine-tune while the old heads go on giving the old answers.
 
     >>> import numpy as np
@@ -47,21 +47,21 @@ class LwF(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         old = old_heads(net, train)
-        net["start"] = nn.ModuleDict({"trunk": still(body(net).trunk), "old": still(old)})
+        net["start"] = nn.ModuleDict({"trunk": still(net.features.trunk), "old": still(old)})
         net["old"] = old
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         start = part(net, "start", nn.ModuleDict).eval()
-        with tapped(body(net).trunk, []) as seen:
-            f = net["features"](batch.x)
+        with tapped(net.features.trunk, []) as seen:
+            f = net.features(batch.x)
         with torch.no_grad():
             f_before = start["trunk"](seen[""])  # of the same augmented inputs
         heads = zip(part(net, "old", nn.ModuleList), part(start, "old", nn.ModuleList), strict=True)
         kept = [distillation(old(f), was(f_before), self.temperature) for old, was in heads]
-        return told(net, f, batch) + self.weight * torch.stack(kept).mean()
+        return label_loss(net, f, batch) + self.weight * torch.stack(kept).mean()
 
 
 def distillation(scores: Tensor, before: Tensor, temperature: float) -> Tensor:

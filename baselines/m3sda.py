@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.training.networks import body, part
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Networks, part
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class M3SDA(Descent):
+class M3SDA(GradientMethod):
     """Match the moments of every pair of domains.
 
     >>> import numpy as np
@@ -48,25 +48,24 @@ class M3SDA(Descent):
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 5e-3, 5.0), "lr": ("log", 1e-3, 0.1)}
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
+        width = net.features.width
         others = [nn.Linear(width, train.n_classes) for _ in train.sources[1:]]
-        net["classifier"] = Committee([net["classifier"], *others])
+        net.classifier = Committee([net.classifier, *others])
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        told, domains = [], []
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        label_losses, domains = [], []
         for i, member in enumerate(part(net, "classifier", Committee).members):
             mine = (batch.source == i).nonzero()[:, 0]
             if len(mine):
-                domains.append(f[mine])
-                told.append(cross_entropy(member(f[mine]), batch.ys[mine]))
+                domains.append(features.source[mine])
+                label_losses.append(cross_entropy(member(features.source[mine]), batch.ys[mine]))
             if len(batch.yl):
-                told.append(cross_entropy(member(f[m:n]), batch.yl))
-        return torch.stack(told).mean() + self.weight * moment_distance(domains, f[n:])
+                label_losses.append(cross_entropy(member(features.shots), batch.yl))
+        return torch.stack(label_losses).mean() + self.weight * moment_distance(domains, features.target)
 
 
 class Committee(nn.Module):

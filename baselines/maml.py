@@ -16,11 +16,12 @@ moments among queries, which lets them tell of each other: they are normalised a
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vmap
 
 from tlbench import Train
 from tlbench.training.meta import Drawn, MetaLearner, Weighted, prepared, with_support_norms
+from tlbench.training.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,18 @@ class MAML(MetaLearner):
         "inner_steps": ("choice", 1, 3, 5),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         return with_support_norms(super().networks(train))
 
-    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
-        f, steps = Weighted(net), self.inner_steps if net.training else self.test_steps
+    def scores(self, net: Networks, drawn: Drawn) -> Tensor:
+        model, steps = Weighted(net), self.inner_steps if net.training else self.test_steps
 
-        def told(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:
-            theta = f.weights
+        def query_logits(support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+            theta = model.weights
             for _ in range(steps):
-                slope = grad(f.loss)(theta, xs, ys)
-                theta = {name: w - self.inner_lr * slope[name] for name, w in theta.items()}
-            return f.told(theta, xs, xq)
+                gradient = grad(model.loss)(theta, support_x, support_y)
+                theta = {name: w - self.inner_lr * gradient[name] for name, w in theta.items()}
+            return model.query_logits(theta, support_x, query_x)
 
-        return vmap(told, randomness="different")(prepared(net, drawn.xs), drawn.ys, prepared(net, drawn.xq))
+        support_x, query_x = prepared(net, drawn.xs), prepared(net, drawn.xq)
+        return vmap(query_logits, randomness="different")(support_x, drawn.ys, query_x)

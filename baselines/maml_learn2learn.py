@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.meta import Drawn, MetaLearner, SupportNorm, peer, prepared, with_support_norms
-from tlbench.training.networks import body
+from tlbench.training.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,19 @@ class LearnToLearnMAML(MetaLearner):
         "inner_steps": ("choice", 1, 3, 5),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         return with_support_norms(super().networks(train))
 
-    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
+    def scores(self, net: Networks, drawn: Drawn) -> Tensor:
         steps = self.inner_steps if net.training else self.test_steps
-        whole = nn.Sequential(body(net).trunk, net["classifier"])
+        whole = nn.Sequential(net.features.trunk, net.classifier)
         start = peer("algorithms").MAML(whole, self.inner_lr, self.first_order)
 
-        def told(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:
+        for norm in (m for m in whole.modules() if isinstance(m, SupportNorm)):
+            norm.support = drawn.xs.new_empty(drawn.xs.shape[1], dtype=torch.float32)
+
+        def query_logits(xs: Tensor, ys: Tensor, xq: Tensor) -> Tensor:
             learner = start.clone()
-            norms = [m for m in learner.modules() if isinstance(m, SupportNorm)]
-            for norm in norms:
-                norm.first = len(xs)
             for _ in range(steps):
                 learner.adapt(cross_entropy(learner(xs), ys))
             out: Tensor = learner(torch.cat([xs, xq]))[len(xs) :]
@@ -69,4 +69,4 @@ class LearnToLearnMAML(MetaLearner):
 
         with torch.enable_grad():  # the inner loop needs it at test, too
             episodes = zip(prepared(net, drawn.xs), drawn.ys, prepared(net, drawn.xq), strict=True)
-            return torch.stack([told(*episode) for episode in episodes])
+            return torch.stack([query_logits(*episode) for episode in episodes])

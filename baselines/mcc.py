@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class MCC(Descent):
+class MCC(GradientMethod):
     """Let the target's predictions confuse classes as little as may be.
 
     >>> import numpy as np
@@ -43,10 +44,10 @@ class MCC(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n = len(batch.x)
-        scores = net["classifier"](net["features"](torch.cat([batch.x, batch.xt])))  # (n + b, k)
-        return cross_entropy(scores[:n], batch.y) + self.weight * confusion(scores[n:], self.temperature)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        logits = batch.split(net.classifier(net.features(batch.inputs)))
+        label_loss = cross_entropy(logits.labeled, batch.y)
+        return label_loss + self.weight * confusion(logits.target, self.temperature)
 
 
 def confusion(scores: Tensor, temperature: float) -> Tensor:

@@ -26,12 +26,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.training.networks import Dropout, body, part
-from tlbench.training.trainer import Batch, Descent, Turn, network
+from tlbench.training.networks import Dropout, Networks, part
+from tlbench.training.objective import Turn
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MCD(Descent):
+class MCD(GradientMethod):
     """Let two classifiers disagree about the target, and the features make them agree.
 
     >>> import numpy as np
@@ -57,27 +58,27 @@ class MCD(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
-        net["classifier"] = Pair(*(deep(width, self.hidden, train.n_classes, self.dropout) for _ in range(2)))
+        width = net.features.width
+        net.classifier = Pair(*(deep(width, self.hidden, train.n_classes, self.dropout) for _ in range(2)))
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Iterator[Turn]:
-        features, pair = net["features"], part(net, "classifier", Pair)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Iterator[Turn]:
+        features, pair = net.features, part(net, "classifier", Pair)
 
-        def told(f: Tensor) -> Tensor:
+        def label_loss(f: Tensor) -> Tensor:
             return torch.stack([cross_entropy(s, batch.y) for s in pair.both(f)]).sum()
 
-        def apart(ft: Tensor) -> Tensor:
+        def discrepancy(ft: Tensor) -> Tensor:
             return self.weight * disagreement(*pair.both(ft))
 
-        yield told(features(batch.x)), ("features", "classifier")
+        yield label_loss(features(batch.x)), ("features", "classifier")
         with torch.no_grad():
             f, ft = features(batch.x), features(batch.xt)
-        yield told(f) - apart(ft), ("classifier",)
+        yield label_loss(f) - discrepancy(ft), ("classifier",)
         for _ in range(self.rounds):
-            yield apart(features(batch.xt)), ("features",)
+            yield discrepancy(features(batch.xt)), ("features",)
 
 
 def deep(width: int, hidden: int, k: int, dropout: float) -> nn.Sequential:

@@ -22,12 +22,12 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
-from tlbench.training.networks import body, mlp, part, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Networks, mlp, part, reverse_gradient
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MDAN(Descent):
+class MDAN(GradientMethod):
     """Fool a critic a source, the worst source first.
 
     >>> import numpy as np
@@ -52,27 +52,26 @@ class MDAN(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
+        width = net.features.width
         net["critics"] = nn.ModuleList(mlp(width, self.hidden, 2) for _ in train.sources)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        scores = net["classifier"](f[:n])
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        logits = net.classifier(features.labeled)  # (bs + bl, n_classes)
         bounds = []
         critics = part(net, "critics", nn.ModuleList)
         for i, critic in enumerate(critics):
             mine = (batch.source == i).nonzero()[:, 0]
             if len(mine):
-                f_pair = torch.cat([f[mine], f[n:]])
-                domain = (torch.arange(len(f_pair), device=f.device) >= len(mine)).long()
+                pair = torch.cat([features.source[mine], features.target])
+                domain = (torch.arange(len(pair), device=pair.device) >= len(mine)).long()
                 climbing = {name: reverse_gradient(p, 1.0) for name, p in critic.named_parameters()}
-                told = cross_entropy(scores[mine], batch.ys[mine])
-                bounds.append(told - self.weight * balanced(functional_call(critic, climbing, (f_pair,)), domain))
-        shots = cross_entropy(scores[m:], batch.yl) if len(batch.yl) else f.new_zeros(())
+                label_loss = cross_entropy(logits[mine], batch.ys[mine])
+                bounds.append(label_loss - self.weight * balanced(functional_call(critic, climbing, (pair,)), domain))
+        shots = cross_entropy(logits[len(batch.xs) :], batch.yl) if len(batch.yl) else logits.new_zeros(())
         return soft_maximum(torch.stack(bounds), self.gamma) + shots
 
 

@@ -18,18 +18,17 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench import Train
 from tlbench.training.losses import ramp
-from tlbench.training.networks import Dropout, body, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Dropout, Networks, reverse_gradient
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MDD(Descent):
+class MDD(GradientMethod):
     """Leave an adversary of the classifier no margin to disagree by.
 
     >>> import numpy as np
@@ -55,19 +54,20 @@ class MDD(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
         for name in ("classifier", "adversary"):
-            net[name] = wide(body(net).width, self.hidden, train.n_classes, self.dropout)
+            net[name] = wide(net.features.width, self.hidden, train.n_classes, self.dropout)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, m = len(batch.x), len(batch.xs)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        scores = net["classifier"](f)
-        against = net["adversary"](reverse_gradient(torch.cat([f[:m], f[n:]]), self.weight * ramp(progress)))
-        guess = torch.cat([scores[:m], scores[n:]]).argmax(1)
-        return cross_entropy(scores[:n], batch.y) - disparity(against, guess, m, self.margin)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        rows = net.features(batch.inputs)
+        features, logits = batch.split(rows), batch.split(net.classifier(rows))
+        trade_off = self.weight * ramp(progress)
+        adversarial_logits = net["adversary"](reverse_gradient(features.domains, trade_off))
+        pseudo_labels = logits.domains.argmax(1)
+        label_loss = cross_entropy(logits.labeled, batch.y)
+        return label_loss - disparity(adversarial_logits, pseudo_labels, len(batch.xs), self.margin)
 
 
 def wide(width: int, hidden: int, k: int, dropout: float) -> nn.Sequential:

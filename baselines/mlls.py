@@ -20,14 +20,14 @@ from scipy.special import log_softmax
 
 from tlbench import NotConverged
 from tlbench.training.kernels import Array
-from tlbench.training.label_shift import LabelShift
+from tlbench.training.label_shift import LabelShiftMethod
 from tlbench.training.shallow import Labels
 
 STEPS = 15_000  # of L-BFGS, scipy's
 
 
 @dataclass(frozen=True)
-class MLLS(LabelShift):
+class MLLS(LabelShiftMethod):
     """Find the target's proportions of classes by maximum likelihood.
 
     >>> import numpy as np
@@ -52,15 +52,15 @@ class MLLS(LabelShift):
         "held": ("linear", 0.2, 0.5),
     }
 
-    def calibrated(self, told: Array, y: Labels, target: Array) -> tuple[Array, Array]:
+    def calibrated(self, source: Array, y: Labels, target: Array) -> tuple[Array, Array]:
         if self.calibration == "none":
-            return np.exp(told), np.exp(target)
-        slope, bias = calibration(told, y, self.calibration == "bias")
-        source, goal = (log_softmax(slope * x + bias, 1) for x in (told, target))
+            return np.exp(source), np.exp(target)
+        slope, bias = calibration(source, y, self.calibration == "bias")
+        source, goal = (log_softmax(slope * x + bias, 1) for x in (source, target))
         return np.exp(source), np.exp(goal)
 
-    def class_weights(self, told: Array, y: Labels, target: Array) -> Array:
-        p = told.mean(0) if self.calibration == "bias" else np.bincount(y, minlength=told.shape[1]) / len(y)
+    def class_weights(self, source: Array, y: Labels, target: Array) -> Array:
+        p = source.mean(0) if self.calibration == "bias" else np.bincount(y, minlength=source.shape[1]) / len(y)
         return np.asarray(proportions(target, p, self.tolerance) / p)
 
 
@@ -78,15 +78,15 @@ def proportions(target: Array, p: Array, tolerance: float, rounds: int = 100_000
     return np.asarray(q)
 
 
-def calibration(told: Array, y: Labels, biased: bool) -> tuple[float, Array]:
+def calibration(source: Array, y: Labels, biased: bool) -> tuple[float, Array]:
     """1 / temperature and the (c,) biases of least log-loss on (n, c) log-probabilities; the last bias is 0."""
-    n, c = told.shape
+    n, c = source.shape
     member = np.eye(c)[y]
 
     def loss(at: Array) -> tuple[float, Array]:
-        logs = log_softmax(at[0] * told + np.r_[at[1:], np.zeros(c + 1 - len(at))], 1)
+        logs = log_softmax(at[0] * source + np.r_[at[1:], np.zeros(c + 1 - len(at))], 1)
         rest = np.exp(logs) - member
-        own = [float((rest * told).sum())]
+        own = [float((rest * source).sum())]
         return -float(logs[np.arange(n), y].mean()), np.r_[own, rest.sum(0)[: len(at) - 1]] / n
 
     start = np.r_[1.0, np.zeros(c - 1 if biased else 0)]

@@ -12,18 +12,17 @@ Both at once, by a gradient reversal, as in the paper. Source and shots weigh al
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from tlbench import Train
 from tlbench.training.losses import entropies
-from tlbench.training.networks import body, reverse_gradient
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Networks, reverse_gradient
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class MME(Descent):
+class MME(GradientMethod):
     """Prototypes climb the target's entropy, features descend it.
 
     >>> import numpy as np
@@ -47,16 +46,16 @@ class MME(Descent):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        net["classifier"] = Cosine(body(net).width, train.n_classes, self.temperature)
+        net.classifier = Cosine(net.features.width, train.n_classes, self.temperature)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n = len(batch.x)
-        f = net["features"](torch.cat([batch.x, batch.xt]))  # (n + b, d)
-        told = cross_entropy(net["classifier"](f[:n]), batch.y)
-        return told - self.weight * entropies(net["classifier"](reverse_gradient(f[n:], 1.0))).mean()
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        label_loss = cross_entropy(net.classifier(features.labeled), batch.y)
+        target_logits = net.classifier(reverse_gradient(features.target, 1.0))
+        return label_loss - self.weight * entropies(target_logits).mean()
 
 
 class Cosine(nn.Module):

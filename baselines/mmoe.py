@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import Train
-from tlbench.training.networks import body
-from tlbench.training.trainer import Batch, Descent, network, told
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod, label_loss, network
 
 
 @dataclass(frozen=True)
-class MMoE(Descent):
+class MMoE(GradientMethod):
     """Let every task mix the same experts its own way.
 
     >>> import numpy as np
@@ -47,17 +47,17 @@ class MMoE(Descent):
     }
     takes: ClassVar[str] = "sl"
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
+        width = net.features.width
         net["experts"] = experts = Experts(width, self.experts, self.hidden)
         sizes = train.source_classes or (train.n_classes,) * len(train.sources)
         net["heads"] = nn.ModuleList(Gated(experts, width, k) for k in sizes)
-        net["classifier"] = Gated(experts, width, train.n_classes)
+        net.classifier = Gated(experts, width, train.n_classes)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return told(net, net["features"](batch.x), batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return label_loss(net, net.features(batch.x), batch)
 
 
 class Experts(nn.Module):
@@ -77,10 +77,10 @@ class Gated(nn.Module):
 
     def __init__(self, experts: Experts, width: int, k: int) -> None:
         super().__init__()
-        self.shared = (experts,)  # a tuple, so that the experts are nobody's parameters but their own
+        self.experts = experts  # the same ones under every gate
         self.gate, self.tower = nn.Linear(width, experts.n), nn.Linear(experts.hidden, k)
 
     def forward(self, f: Tensor) -> Tensor:
-        mixed = torch.einsum("bn,bnh->bh", self.gate(f).softmax(1), self.shared[0](f))
+        mixed = torch.einsum("bn,bnh->bh", self.gate(f).softmax(1), self.experts(f))
         out: Tensor = self.tower(mixed)
         return out

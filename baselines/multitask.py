@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from tlbench import Train
-from tlbench.training.networks import body, part
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Networks, part
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class Multitask(Descent):
+class Multitask(GradientMethod):
     """One trunk for all tasks, each weighed by what noise it has.
 
     >>> import numpy as np
@@ -42,17 +42,17 @@ class Multitask(Descent):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weighting": ("choice", True, False), "lr": ("log", 1e-3, 0.1)}
     takes: ClassVar[str] = "sl"
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
+        width = net.features.width
         if "heads" not in net:
             net["heads"] = nn.ModuleList(nn.Linear(width, train.n_classes) for _ in train.sources)
         net["variances"] = Variances(len(train.sources) + 1)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        f, m = net["features"](batch.x), len(batch.xs)
-        heads = [*part(net, "heads", nn.ModuleList), net["classifier"]]
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        f, m = net.features(batch.x), len(batch.xs)
+        heads = [*part(net, "heads", nn.ModuleList), net.classifier]
         rows = [(batch.source == i).nonzero()[:, 0] for i in range(len(heads) - 1)]
         rows.append(torch.arange(m, len(f), device=f.device))
         present = [i for i, mine in enumerate(rows) if len(mine)]

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.training.features import embedded
-from tlbench.training.trainer import ERM
+from tlbench.training.predictors import FittedLearner, FittedPredictor, FromSamples, FromSupport
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class NearestNeighbor(ERM):
+class NearestNeighbor(TrainedMethod):
     """Take the label of the nearest labelled sample.
 
     >>> import numpy as np
@@ -40,12 +41,12 @@ class NearestNeighbor(ERM):
     }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         if train.episodes:
-            return lambda support, x: scores(embed(x), Labeled(embed(support.x), support.y), train.n_classes)
+            return FittedLearner(FromSupport(embed, scores, train.n_classes))
         parts = [*(flat.sources if train.same_task else ()), flat.shots]
         known = Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
-        return lambda x: scores(embed(x), known, train.n_classes)
+        return FittedPredictor(FromSamples(embed, scores, known, train.n_classes))
 
 
 def scores(f: Tensor, known: Labeled, n_classes: int) -> Tensor:

@@ -18,16 +18,17 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from torch import nn
 
 from tlbench.training.kernels import Array, affordable
 from tlbench.training.optimal_transport import entropic, exact
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 ROUNDS = 10  # of the class regulariser's tangents
 
 
 @dataclass(frozen=True)
-class OTMapping(Moving):
+class OTMapping(MappingMethod):
     """Transport the source onto the target at the least cost, then train as usual.
 
     >>> import numpy as np
@@ -55,7 +56,7 @@ class OTMapping(Moving):
     def moved(self, xs: Array, ys: Labels, xt: Array, seed: int) -> tuple[Array, Move]:
         affordable(max(len(xs), len(xt)), "optimal transport")
         plan = transport(cdist(xs, xt, "sqeuclidean"), ys, self.plan, self.reg, self.class_reg)
-        return plan @ xt / plan.sum(1, keepdims=True), lambda x: x
+        return plan @ xt / plan.sum(1, keepdims=True), nn.Identity()
 
 
 def transport(cost: Array, ys: Labels, kind: str, reg: float, class_reg: float) -> Array:

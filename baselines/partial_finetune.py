@@ -9,16 +9,16 @@ labels'.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tlbench import Refusal, Train
-from tlbench.training.fine_tuning import Tuning, frozen, parameters_by_block
-from tlbench.training.networks import body
-from tlbench.training.trainer import TRAINED
+from tlbench.training.fine_tuning import FineTuning, frozen, parameters_by_block
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import TRAINED, Batch, supervised_loss
 
 
 @dataclass(frozen=True)
-class PartialFineTune(Tuning):
+class PartialFineTune(FineTuning):
     """Train the blocks that the shift concerns, and the classifier.
 
     >>> import numpy as np
@@ -40,8 +40,11 @@ class PartialFineTune(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        trunk = frozen(body(net)).trunk
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        trunk = frozen(net.features).trunk
         for p in chosen(parameters_by_block(trunk), self.blocks):
             p.requires_grad_(True)
         return net

@@ -11,11 +11,12 @@ from typing import ClassVar
 import torch
 
 from tlbench import Labeled, Learner, Predictor, Train
-from tlbench.training.trainer import ERM
+from tlbench.training.features import nothing_of
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class PooledSources(ERM):
+class PooledSources(TrainedMethod):
     """Train on the union of all labels.
 
     >>> import numpy as np
@@ -31,7 +32,6 @@ class PooledSources(ERM):
     paper: ClassVar[str] = "Peng et al., Moment matching for multi-source domain adaptation, ICCV 2019"
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     regimes: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
-    takes: ClassVar[str] = "s"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
@@ -40,4 +40,4 @@ class PooledSources(ERM):
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         parts = (*train.sources, train.shots)
         x, y = torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])
-        return super().fit(replace(train, sources=(Labeled(x, y),)), seed)
+        return self.erm.fit(replace(train, sources=(Labeled(x, y),), shots=nothing_of(train.shots)), seed)

@@ -12,10 +12,11 @@ at test, and the halving of the rate every 2000 episodes.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tlbench.training.meta import HeadLearner
+from tlbench.training.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ProtoNet(HeadLearner):
         "episodes_a_step": ("choice", 1, 4),
     }
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         member = one_hot(ys, n_classes).to(fs.dtype)  # (e, s, k)
         count = member.sum(1)  # (e, k)
         c = (member.mT @ fs) / count.clamp(min=1)[..., None]  # (e, k, d)

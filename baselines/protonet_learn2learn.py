@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlbench.training.meta import HeadLearner, peer
+from tlbench.training.networks import Networks
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,6 @@ class LearnToLearnProtoNet(HeadLearner):
         "episodes_a_step": ("choice", 1, 4),
     }
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         classifier = peer("nn.protonet").PrototypicalClassifier
         return torch.stack([classifier(s, y)(q) for s, y, q in zip(fs, ys, fq, strict=True)])

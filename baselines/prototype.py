@@ -14,11 +14,12 @@ from torch import Tensor
 
 from tlbench import Labeled, Learner, Predictor, Train
 from tlbench.training.features import embedded
-from tlbench.training.trainer import ERM
+from tlbench.training.predictors import FittedLearner, FittedPredictor, FromSamples, FromSupport
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class Prototype(ERM):
+class Prototype(TrainedMethod):
     """Classify by the nearest class mean of the source's features.
 
     >>> import numpy as np
@@ -40,13 +41,13 @@ class Prototype(ERM):
     }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         if train.episodes:
-            return lambda support, x: scores(embed(x), Labeled(embed(support.x), support.y), train.n_classes)
+            return FittedLearner(FromSupport(embed, scores, train.n_classes))
         known = flat.shots
         if not len(known):
             known = Labeled(torch.cat([s.x for s in flat.sources]), torch.cat([s.y for s in flat.sources]))
-        return lambda x: scores(embed(x), known, train.n_classes)
+        return FittedPredictor(FromSamples(embed, scores, known, train.n_classes))
 
 
 def scores(f: Tensor, known: Labeled, n_classes: int) -> Tensor:

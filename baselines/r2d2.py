@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 
 from tlbench import Train
 from tlbench.training.meta import HeadLearner
-from tlbench.training.networks import part
+from tlbench.training.networks import Networks, part
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class R2D2(HeadLearner):
         "episodes_a_step": ("choice", 1, 4),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = super().networks(train)
         net["ridge"] = nn.ParameterDict({"alpha": torch.tensor(self.scale)})
         return net
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         w = weights(fs, one_hot(ys, n_classes).to(fs.dtype), self.penalty)
         out: Tensor = part(net, "ridge", nn.ParameterDict)["alpha"] * (fq @ w)
         return out

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vmap
 
 from tlbench import Train
+from tlbench.data import Watch
 from tlbench.training.meta import Drawn, MetaLearner, Weighted, Weights, prepared, with_support_norms
+from tlbench.training.networks import Networks
 from tlbench.training.trainer import order
 
 
@@ -54,38 +56,38 @@ class Reptile(MetaLearner):
         "inner_steps": ("choice", 5, 8, 10),
     }
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         return with_support_norms(super().networks(train))
 
-    def learn(self, net: nn.ModuleDict, stream: Iterator[Drawn], steps: int) -> int:
-        f, samples = Weighted(net), 0
+    def learn(self, net: Networks, stream: Iterator[Drawn], steps: int, watch: Watch | None = None) -> int:
+        model, samples = Weighted(net), 0
         for i, drawn in enumerate(stream):
             x, y = torch.cat([drawn.xs, drawn.xq], 1), torch.cat([drawn.ys, drawn.yq], 1)
             with torch.no_grad():
-                phi = self.adapted(f, prepared(net, x), y, self.inner_steps, i)
-                for name, theta in f.weights.items():
+                phi = self.adapted(model, prepared(net, x), y, self.inner_steps, i)
+                for name, theta in model.weights.items():
                     theta += self.lr * (1 - i / steps) * (phi[name].mean(0) - theta)
             samples += len(y) * self.inner_steps * min(self.inner_batch, y.shape[1])
         return samples
 
-    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
-        f, xs = Weighted(net), prepared(net, drawn.xs)
-        phi = self.adapted(f, xs, drawn.ys, self.test_steps, 0)
-        return vmap(f.told)(phi, xs, prepared(net, drawn.xq))
+    def scores(self, net: Networks, drawn: Drawn) -> Tensor:
+        model, xs = Weighted(net), prepared(net, drawn.xs)
+        phi = self.adapted(model, xs, drawn.ys, self.test_steps, 0)
+        return vmap(model.query_logits)(phi, xs, prepared(net, drawn.xq))
 
-    def adapted(self, f: Weighted, x: Tensor, y: Tensor, steps: int, seed: int) -> Weights:
+    def adapted(self, model: Weighted, x: Tensor, y: Tensor, steps: int, seed: int) -> Weights:
         """phi of each episode, (e, *shape) a weight, after `steps` batches of (e, b, *shape) samples."""
         generator = torch.Generator().manual_seed(seed)
         rows = order(x.shape[1], min(self.inner_batch, x.shape[1]), steps, generator).to(x.device)
 
         def train(x: Tensor, y: Tensor) -> Weights:
-            phi = f.weights
+            phi = model.weights
             moment = {name: torch.zeros_like(w) for name, w in phi.items()}
             for t, batch in enumerate(rows, 1):
-                slope = grad(f.loss)(phi, x[batch], y[batch])
-                moment = {name: 0.999 * m + 0.001 * slope[name].square() for name, m in moment.items()}
+                gradient = grad(model.loss)(phi, x[batch], y[batch])
+                moment = {name: 0.999 * m + 0.001 * gradient[name].square() for name, m in moment.items()}
                 size = {name: (m / (1 - 0.999**t)).sqrt() + 1e-8 for name, m in moment.items()}
-                phi = {name: w - self.inner_lr * slope[name] / size[name] for name, w in phi.items()}
+                phi = {name: w - self.inner_lr * gradient[name] / size[name] for name, w in phi.items()}
             return phi
 
         found: Weights = vmap(train, randomness="different")(x, y)

@@ -18,14 +18,14 @@ from scipy.optimize import minimize
 
 from tlbench import NotConverged
 from tlbench.training.kernels import Array
-from tlbench.training.label_shift import LabelShift, confusion
+from tlbench.training.label_shift import LabelShiftMethod, confusion
 from tlbench.training.shallow import Labels
 
 STEPS = 1000  # of sequential quadratic programming
 
 
 @dataclass(frozen=True)
-class RLLS(LabelShift):
+class RLLS(LabelShiftMethod):
     """Invert the confusion matrix, and trust it as far as the samples allow.
 
     >>> import numpy as np
@@ -50,9 +50,9 @@ class RLLS(LabelShift):
         "correction": ("choice", "retrain", "posterior"),
     }
 
-    def class_weights(self, told: Array, y: Labels, target: Array) -> Array:
-        told, target = (np.eye(x.shape[1])[x.argmax(1)] for x in (told, target))
-        c = confusion(told, y)
+    def class_weights(self, source: Array, y: Labels, target: Array) -> Array:
+        source, target = (np.eye(x.shape[1])[x.argmax(1)] for x in (source, target))
+        c = confusion(source, y)
         size = np.log(2 * len(c) / self.delta) / len(y)
         penalty = self.penalty * 3 * (2 * size / 3 + (2 * size) ** 0.5)
         return 1 + self.gamma * deviation(c, target.mean(0) - c.sum(1), penalty)

@@ -16,14 +16,14 @@ from typing import ClassVar
 import numpy as np
 
 from tlbench.training.kernels import Array, median_distance, rbf
-from tlbench.training.shallow import Weighting
+from tlbench.training.shallow import ImportanceWeighting
 
 WIDTHS = (0.2, 0.5, 1.0, 2.0)
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 
 
 @dataclass(frozen=True)
-class RuLSIF(Weighting):
+class RuLSIF(ImportanceWeighting):
     """Weigh the source by a density ratio that cannot explode.
 
     >>> import numpy as np
@@ -31,8 +31,8 @@ class RuLSIF(Weighting):
     >>> x = np.random.default_rng(0).normal(size=(60, 3))
     >>> y = x.sum(1)  # floats: a number is predicted
     >>> train = Train.of(x, y, x + 0.5)
-    >>> told = RuLSIF(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
-    >>> bool(np.corrcoef(told, y)[0, 1] > 0.9)
+    >>> predicted = RuLSIF(steps=30).fit(train, seed=0)(train.target.x)[:, 0].numpy()
+    >>> bool(np.corrcoef(predicted, y)[0, 1] > 0.9)
     True
     """
 

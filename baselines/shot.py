@@ -15,17 +15,19 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from tlbench import Labeled, Predictor, Train
 from tlbench.training.features import in_batches
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent, predictor
+from tlbench.training.networks import Networks
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import Batch, GradientMethod
 
 
 @dataclass(frozen=True)
-class SHOT(Descent):
+class SHOT(GradientMethod):
     """Keep the source's classifier and bring the target's features to it.
 
     >>> import numpy as np
@@ -67,22 +69,22 @@ class SHOT(Descent):
 
     takes: ClassVar[str] = "sl"
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
         n = len(batch.xs)
-        scores = net["classifier"](net["features"](batch.x))
-        told = cross_entropy(scores[n:], batch.yl) if len(batch.yl) else 0.0
-        return told + information_loss(scores[:n]) + self.beta * cross_entropy(scores[:n], batch.ys)
+        scores = net.classifier(net.features(batch.x))
+        label_loss = cross_entropy(scores[n:], batch.yl) if len(batch.yl) else 0.0
+        return label_loss + information_loss(scores[:n]) + self.beta * cross_entropy(scores[:n], batch.ys)
 
 
 @dataclass(frozen=True)
-class _Source(Descent):
+class _Source(GradientMethod):
     """The first stage."""
 
     smoothing: float = 0.1
     takes: ClassVar[str] = "sl"
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        scores = net["classifier"](net["features"](batch.x))
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        scores = net.classifier(net.features(batch.x))
         return cross_entropy(scores, batch.y, label_smoothing=self.smoothing)
 
 

@@ -4,17 +4,18 @@ The same labels, network, initial weights and steps as source-only; only the hea
 samples come from another seed. See `target_again`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.training.trainer import ERM, SHARED
+from tlbench.training.features import nothing_of
+from tlbench.training.trainer import SHARED, TrainedMethod
 
 APART = 1_000_003  # from the seeds that anybody asks for
 
 
 @dataclass(frozen=True)
-class SourceAgain(ERM):
+class SourceAgain(TrainedMethod):
     """Source-only with another seed: what harm there seems to be where there is none.
 
     >>> import numpy as np
@@ -31,11 +32,10 @@ class SourceAgain(ERM):
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     regimes: ClassVar[frozenset[str]] = SHARED
     ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
-    takes: ClassVar[str] = "s"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        return super().fit(train, seed + APART)
+        return self.erm.fit(replace(train, shots=nothing_of(train.shots)), seed + APART)

@@ -10,12 +10,13 @@ from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
 from tlbench.training.features import embedded, nothing_of
+from tlbench.training.predictors import chain
 from tlbench.training.shallow import Ending, ended
-from tlbench.training.trainer import ERM, SHARED
+from tlbench.training.trainer import SHARED, TrainedMethod
 
 
 @dataclass(frozen=True)
-class SourceOnly(ERM):
+class SourceOnly(TrainedMethod):
     """Train on the source labels and hope.
 
     >>> import numpy as np
@@ -35,15 +36,15 @@ class SourceOnly(ERM):
     needs: ClassVar[frozenset[str]] = frozenset({"sources", "same task"})
     regimes: ClassVar[frozenset[str]] = SHARED
     ignores: ClassVar[frozenset[str]] = frozenset({"shots"})
-    takes: ClassVar[str] = "s"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        alone = replace(train, shots=nothing_of(train.shots))
         if self.classifier == "card":
-            return super().fit(train, seed)
-        flat, embed = embedded(replace(train, shots=nothing_of(train.shots)), seed, self)
-        score = ended(flat, self.classifier, seed, self, self.penalties)
-        return lambda x: score(embed(x))
+            return self.erm.fit(alone, seed)
+        flat, embed = embedded(alone, seed, self.erm)
+        score = ended(flat, self.classifier, seed, self.erm, self.penalties)
+        return chain(embed, score)

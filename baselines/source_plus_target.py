@@ -8,11 +8,12 @@ source-only, so it needs shots.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.trainer import ERM, TRAINED
+from tlbench import Learner, Predictor, Train
+from tlbench.training.trainer import TRAINED, TrainedMethod
 
 
 @dataclass(frozen=True)
-class SourcePlusTarget(ERM):
+class SourcePlusTarget(TrainedMethod):
     """Train on source and target labels together, in equal parts.
 
     >>> import numpy as np
@@ -33,3 +34,6 @@ class SourcePlusTarget(ERM):
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        return self.erm.fit(train, seed)

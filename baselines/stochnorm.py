@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from tlbench import Refusal, Train
-from tlbench.training.fine_tuning import Tuning
-from tlbench.training.trainer import TRAINED
+from tlbench.training.fine_tuning import FineTuning
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import TRAINED, Batch, supervised_loss
 
 
 @dataclass(frozen=True)
-class StochNorm(Tuning):
+class StochNorm(FineTuning):
     """Fine-tune with batch norms that sometimes remember the source.
 
     >>> import numpy as np
@@ -44,13 +45,16 @@ class StochNorm(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
-        norms = {name: m for name, m in net["features"].named_modules() if type(m) is nn.BatchNorm2d}
-        if not norms or net["features"].fixed_norm:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
+        norms = {name: m for name, m in net.features.named_modules() if type(m) is nn.BatchNorm2d}
+        if not norms or net.features.fixed_norm:
             raise Refusal("the backbone has no batch norm whose statistics move: there is nothing to make stochastic")
         for name, norm in norms.items():
             path, _, last = name.rpartition(".")
-            net["features"].get_submodule(path)._modules[last] = StochasticNorm.of(norm, self.p)
+            net.features.get_submodule(path)._modules[last] = StochasticNorm.of(norm, self.p)
         return net
 
 

@@ -12,12 +12,12 @@ the classic tables of these methods.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.kernels import Array, top
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Affine, Array, top
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class SubspaceAlignment(Moving):
+class SubspaceAlignment(MappingMethod):
     """Align the principal subspaces of source and target by a linear map.
 
     >>> import numpy as np
@@ -45,4 +45,4 @@ def aligned(xs: Array, xt: Array, dims: int) -> tuple[Array, Move]:
     ms, mt = xs.mean(0), xt.mean(0)
     k = min(dims, xs.shape[1], max(1, len(xs) - 1), max(1, len(xt) - 1))
     ps, pt = top(xs - ms, k), top(xt - mt, k)  # (d, k) each
-    return (xs - ms) @ ps @ (ps.T @ pt), lambda x: (x - mt) @ pt
+    return (xs - ms) @ ps @ (ps.T @ pt), Affine(mt, pt)

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlbench import Train
-from tlbench.training.fine_tuning import Tuning, transferred
-from tlbench.training.trainer import network, seeded
+from tlbench.training.fine_tuning import FineTuning, transferred
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, network, seeded, supervised_loss
 
 
 @dataclass(frozen=True)
-class SupportTransfer(Tuning):
+class SupportTransfer(FineTuning):
     """Keep the places of the source's largest weights, and learn their values anew.
 
     >>> import numpy as np
@@ -44,7 +45,10 @@ class SupportTransfer(Tuning):
         "lr": ("log", 1e-3, 0.1),
     }
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         names = transferred(train)
         masks = support([net[name] for name in names], self.kept)
         if self.rewind and train.sources:
@@ -54,7 +58,7 @@ class SupportTransfer(Tuning):
                 parametrize.register_parametrization(layer, "weight", masks.pop(0))
         return net
 
-    def finished(self, net: nn.ModuleDict) -> nn.ModuleDict:
+    def finished(self, net: Networks) -> Networks:
         for layer in (m for m in list(net.modules()) if parametrize.is_parametrized(m)):
             parametrize.remove_parametrizations(layer, "weight")
         return net

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlbench import Learner, Predictor, Train
-from tlbench.training.trainer import ERM, TRAINED
+from tlbench.training.features import without_sources
+from tlbench.training.trainer import TRAINED, TrainedMethod
 
 APART = 1_000_003  # from the seeds that anybody asks for
 
 
 @dataclass(frozen=True)
-class TargetAgain(ERM):
+class TargetAgain(TrainedMethod):
     """Target-only with another seed: what harm there seems to be where there is none.
 
     >>> import numpy as np
@@ -33,11 +34,10 @@ class TargetAgain(ERM):
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
     regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
-    takes: ClassVar[str] = "l"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        return super().fit(train, seed + APART)
+        return self.erm.fit(without_sources(train), seed + APART)

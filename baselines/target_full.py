@@ -8,11 +8,13 @@ shown beside every budget and never ranked: no method has its labels.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.trainer import ERM, TRAINED
+from tlbench import Learner, Predictor, Train
+from tlbench.training.features import without_sources
+from tlbench.training.trainer import TRAINED, TrainedMethod
 
 
 @dataclass(frozen=True)
-class TargetFull(ERM):
+class TargetFull(TrainedMethod):
     """Train on every label of the target's pool.
 
     >>> import numpy as np
@@ -29,8 +31,10 @@ class TargetFull(ERM):
     needs: ClassVar[frozenset[str]] = frozenset({"shots", "every label"})
     regimes: ClassVar[frozenset[str]] = TRAINED
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
-    takes: ClassVar[str] = "l"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        return self.erm.fit(without_sources(train), seed)

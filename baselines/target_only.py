@@ -8,11 +8,13 @@ A(∅, T) of Wang et al., CVPR 2019, equation 2).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlbench.training.trainer import ERM, TRAINED
+from tlbench import Learner, Predictor, Train
+from tlbench.training.features import without_sources
+from tlbench.training.trainer import TRAINED, TrainedMethod
 
 
 @dataclass(frozen=True)
-class TargetOnly(ERM):
+class TargetOnly(TrainedMethod):
     """Train on the labelled target samples only.
 
     >>> import numpy as np
@@ -29,8 +31,10 @@ class TargetOnly(ERM):
     needs: ClassVar[frozenset[str]] = frozenset({"shots"})
     regimes: ClassVar[frozenset[str]] = TRAINED | {"episodes"}
     ignores: ClassVar[frozenset[str]] = frozenset({"sources"})
-    takes: ClassVar[str] = "l"
     search: ClassVar[dict[str, tuple[object, ...]]] = {
         "lr": ("log", 1e-3, 1e-1),
         "weight_decay": ("log", 1e-5, 1e-2),
     }
+
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        return self.erm.fit(without_sources(train), seed)

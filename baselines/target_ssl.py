@@ -10,15 +10,15 @@ before the method sees them:
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlbench.training.losses import entropies
-from tlbench.training.trainer import Batch, Descent, told
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import Batch, GradientMethod, label_loss
 
 
 @dataclass(frozen=True)
-class TargetSSL(Descent):
+class TargetSSL(GradientMethod):
     """Train on the labelled target samples, and be sure about the unlabelled ones.
 
     >>> import numpy as np
@@ -39,7 +39,7 @@ class TargetSSL(Descent):
     takes: ClassVar[str] = "tl"
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 0.01, 1.0), "lr": ("log", 1e-3, 0.1)}
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n = len(batch.xl)
-        f = net["features"](torch.cat([batch.xl, batch.xt]))  # (n + b, d)
-        return told(net, f[:n], batch) + self.weight * entropies(net["classifier"](f[n:])).mean()
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        features = batch.split(net.features(batch.inputs))
+        entropy = entropies(net.classifier(features.target)).mean()
+        return label_loss(net, features.labeled, batch) + self.weight * entropy

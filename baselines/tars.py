@@ -21,12 +21,13 @@ from tlbench import Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array, affordable, bounded_quadratic, median_distance, rbf
 from tlbench.training.label_shift import class_weighted
+from tlbench.training.predictors import chain
 from tlbench.training.shallow import Labels, matrix, pooled
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class TarS(ERM):
+class TarS(TrainedMethod):
     """Mix the source's class means into the target's mean.
 
     >>> import numpy as np
@@ -48,14 +49,14 @@ class TarS(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"width": ("log", 0.1, 10.0), "reg": ("log", 1e-10, 10.0)}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         (xs, ys), xt = pooled(flat), matrix(flat.target.x)
         affordable(max(len(xs), len(xt)), "TarS")
         classes, weights = np.unique(ys), np.ones(train.n_classes)
         width = self.width * median_distance(np.concatenate([xs, xt]))
         weights[classes] = mixed(xs, np.searchsorted(classes, ys), xt, width, self.bound, self.reg)
-        score = class_weighted(self, flat, weights, seed)
-        return lambda x: score(embed(x))
+        score = class_weighted(self.erm, flat, weights, seed)
+        return chain(embed, score)
 
 
 def mixed(xs: Array, ys: Labels, xt: Array, width: float, bound: float, reg: float) -> Array:

@@ -15,12 +15,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Components, Kind, components, contrasts, features_of
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class TCA(Moving):
+class TCA(MappingMethod):
     """Find components along which the domains' means agree and the variance stays.
 
     >>> import numpy as np
@@ -50,4 +50,4 @@ class TCA(Moving):
         features = features_of(self.kernel, rows, "TCA")
         z = features(rows)
         w = components(z, contrasts(len(xs), len(xt)), self.penalty, self.dims)
-        return z[: len(xs)] @ w, lambda x: features(x) @ w
+        return z[: len(xs)] @ w, Components(features, w, unit_norm=False)

@@ -16,12 +16,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlbench.training.kernels import Array, Kind, components, contrasts, features_of
-from tlbench.training.shallow import Labels, Move, Moving
+from tlbench.training.kernels import Array, Components, Kind, components, contrasts, features_of, unit
+from tlbench.training.shallow import Labels, MappingMethod, Move
 
 
 @dataclass(frozen=True)
-class TJM(Moving):
+class TJM(MappingMethod):
     """Match the domains' means and drop the source samples that do not help.
 
     >>> import numpy as np
@@ -57,7 +57,7 @@ class TJM(Moving):
         features = features_of(self.kernel, rows, "TJM")
         k = features(rows)
         w = matched(k, n, self.dims, self.penalty, self.rounds)
-        return unit(k[:n] @ w), lambda x: unit(features(unit(x)) @ w)
+        return unit(k[:n] @ w), Components(features, w)
 
 
 def matched(k: Array, n: int, dims: int, penalty: float, rounds: int) -> Array:
@@ -70,8 +70,3 @@ def matched(k: Array, n: int, dims: int, penalty: float, rounds: int) -> Array:
         norms = np.linalg.norm(w[:n], axis=1)
         g[:n] = 1 / (2 * np.maximum(norms, 1e-6 * norms.mean() + 1e-300))
     return w
-
-
-def unit(rows: Array) -> Array:
-    """Rows of norm 1."""
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

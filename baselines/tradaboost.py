@@ -17,17 +17,18 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlbench import Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
+from tlbench.training.predictors import chain, module_of
 from tlbench.training.shallow import Labels, linear, matrix, pooled
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class TrAdaBoost(ERM):
+class TrAdaBoost(TrainedMethod):
     """Boost the shots, and unlearn the source samples that disagree.
 
     >>> import numpy as np
@@ -48,16 +49,21 @@ class TrAdaBoost(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"rounds": ("choice", 5, 10, 20, 50)}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         xs, ys = pooled(flat)
         xl, yl = matrix(flat.shots.x), flat.shots.y.numpy()
-        learners, votes = boosted(xs, ys, xl, yl, train.n_classes, self.rounds, self.most, seed)
+        return chain(embed, Vote(*boosted(xs, ys, xl, yl, train.n_classes, self.rounds, self.most, seed)))
 
-        def scores(x: Tensor) -> Tensor:
-            rows = embed(x)
-            return torch.stack([f(rows).softmax(1) * v for f, v in zip(learners, votes, strict=True)]).sum(0)
 
-        return scores
+class Vote(nn.Module):
+    """The learners' probabilities, weighed by their votes: (n, n_classes)."""
+
+    def __init__(self, learners: list[Predictor], votes: list[float]) -> None:
+        super().__init__()
+        self.learners, self.votes = nn.ModuleList(map(module_of, learners)), votes
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.stack([f(rows).softmax(1) * v for f, v in zip(self.learners, self.votes, strict=True)]).sum(0)
 
 
 def boosted(

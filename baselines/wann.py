@@ -16,17 +16,17 @@ separate networks on raw inputs are left out.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss, softplus
 
 from tlbench import Train
-from tlbench.training.networks import body, mlp
-from tlbench.training.trainer import Batch, Descent, network
+from tlbench.training.networks import Networks, mlp
+from tlbench.training.trainer import Batch, GradientMethod, network
 
 
 @dataclass(frozen=True)
-class WANN(Descent):
+class WANN(GradientMethod):
     """Learn source weights against an adversary that seeks what still differs.
 
     >>> import numpy as np
@@ -49,16 +49,16 @@ class WANN(Descent):
     search: ClassVar[dict[str, tuple[object, ...]]] = {"weight": ("log", 1e-2, 1e1), "hidden": ("choice", 32, 100, 256)}
     takes: ClassVar[str] = "sl"
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         net = network(train)
-        width = body(net).width
+        width = net.features.width
         net["weigher"] = mlp(width, self.hidden, 1)
         net["adversary"] = mlp(width, self.hidden, train.n_classes)
         return net
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        n, f = len(batch.xs), net["features"](batch.x)
-        told = losses(net["classifier"](f), batch.y)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        n, f = len(batch.xs), net.features(batch.x)
+        label_losses = losses(net.classifier(f), batch.y)
         seen = f.detach()
         w = softplus(net["weigher"](seen[:n]))[:, 0]
         w = w / w.mean().clamp(min=1e-6)
@@ -67,12 +67,13 @@ class WANN(Descent):
         still, moving = (self.bound * (out / self.bound).tanh() for out in (still, moving))
         for_weights = discrepancy(losses(still, batch.y), w)
         for_adversary = discrepancy(losses(moving, batch.y), w.detach())
-        return (w.detach() * told[:n]).mean() + told[n:].mean() + self.weight * (for_weights - for_adversary)
+        label_loss = (w.detach() * label_losses[:n]).mean() + label_losses[n:].mean()
+        return label_loss + self.weight * (for_weights - for_adversary)
 
 
-def discrepancy(told: Tensor, w: Tensor) -> Tensor:
+def discrepancy(label_losses: Tensor, w: Tensor) -> Tensor:
     """|mean loss of the shots - mean weighed loss of the source|, the (n,) weighed source's first; (,)."""
-    return (told[len(w) :].mean() - (w * told[: len(w)]).mean()).abs()
+    return (label_losses[len(w) :].mean() - (w * label_losses[: len(w)]).mean()).abs()
 
 
 def losses(out: Tensor, y: Tensor) -> Tensor:

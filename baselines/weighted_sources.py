@@ -19,20 +19,23 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlbench import NotConverged, Predictor, Train
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import embedded, nothing_of
-from tlbench.training.trainer import ERM, predictor
+from tlbench.training.predictors import FittedPredictor, LinearModel, predictor
+from tlbench.training.trainer import TrainedMethod
 
 
 @dataclass(frozen=True)
-class WeightedSources(ERM):
+class WeightedSources(TrainedMethod):
     """Mix the sources' hypotheses by how likely each input is under its source.
 
     >>> import numpy as np
@@ -58,31 +61,47 @@ class WeightedSources(ERM):
 
     def fit(self, train: Train, seed: int) -> Predictor:
         alone = [replace(train, sources=(s,), shots=nothing_of(train.shots)) for s in train.sources]
-        hypotheses = [predictor(self.trained(part, seed), train.device) for part in alone]
+        hypotheses = [predictor(self.erm.trained(part, seed), train.device) for part in alone]
         if len(hypotheses) == 1:
             return hypotheses[0]
-        flat, embed = embedded(train, seed, self)
-        domains = told_apart([s.x for s in flat.sources], self.samples, self.penalty, seed)
-
-        def beliefs(x: Tensor) -> tuple[Tensor, Tensor]:
-            """p(j | x), (n, J), and h_j(y | x), (n, J, n_classes), in double precision."""
-            p = torch.from_numpy(domains.predict_proba(embed(x).double().numpy()))
-            return p, torch.stack([h(x).cpu().double().softmax(1) for h in hypotheses], 1)
-
+        flat, embed = embedded(train, seed, self.erm)
+        scaler, model = told_apart([s.x for s in flat.sources], self.samples, self.penalty, seed)
+        mix = Mixture(embed, LinearModel(model, scaler), nn.ModuleList(h.module for h in hypotheses))
         if len(train.shots):
-            parts = [beliefs(x) for x in torch.split(train.shots.x, 256)]
+            parts = [mix.beliefs(x) for x in torch.split(train.shots.x, 256)]
             p, h = (torch.cat(part) for part in zip(*parts, strict=True))
             likely = p * h[torch.arange(len(h)), :, train.shots.y]
         else:
-            likely = torch.from_numpy(domains.predict_proba(flat.target.x.double().numpy()))
-        z = mixture(likely)
+            likely = mix.of_rows(flat.target.x)
+        mix.z = mixture(likely)
+        return FittedPredictor(mix)
 
-        def scores(x: Tensor) -> Tensor:
-            p, h = beliefs(x)
-            share = z * p / (z * p).sum(1, keepdim=True)
-            return (share[:, :, None] * h).sum(1).clamp(min=1e-30).log().float()
 
-        return scores
+class Mixture(nn.Module):
+    """The distribution-weighted rule: the log of sum_j z_j p(j | x) h_j(y | x), made to sum up to 1 over j."""
+
+    z: Tensor
+
+    def __init__(self, embed: nn.Module, domains: LinearModel, hypotheses: nn.ModuleList) -> None:
+        super().__init__()
+        self.embed, self.domains, self.hypotheses = embed, domains, hypotheses
+        self.register_buffer("z", torch.full((len(hypotheses),), 1 / len(hypotheses), dtype=torch.float64))
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """p(j | x) of embedded inputs, (n, J), in double precision."""
+        decision = self.domains(rows.double().numpy())
+        if decision.ndim == 1:
+            return torch.from_numpy(np.stack([1 - expit(decision), expit(decision)], 1))
+        return torch.from_numpy(softmax(decision, 1))
+
+    def beliefs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """p(j | x), (n, J), and h_j(y | x), (n, J, n_classes), in double precision."""
+        return self.of_rows(self.embed(x)), torch.stack([h(x).cpu().double().softmax(1) for h in self.hypotheses], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        p, h = self.beliefs(x)
+        share = self.z * p / (self.z * p).sum(1, keepdim=True)
+        return (share[:, :, None] * h).sum(1).clamp(min=1e-30).log().float()
 
 
 def told_apart(parts: list[Tensor], most: int, penalty: float, seed: int) -> Any:

@@ -17,8 +17,8 @@ Turns = list[tuple[Tensor, tuple[str, ...]]]  # each with the networks that go d
 
 
 def dann(at: Seen, m: Any) -> Objectives:
-    d = of_domains(at.net["critic"], at.fs, at.ft).mean()
-    return {"features": at.both - m.weight * RAMP * d, "classifier": at.both, "critic": d}
+    d = of_domains(at.net["discriminator"], at.fs, at.ft).mean()
+    return {"features": at.both - m.weight * RAMP * d, "classifier": at.both, "discriminator": d}
 
 
 def cdan(at: Seen, m: Any) -> Objectives:
@@ -27,8 +27,8 @@ def cdan(at: Seen, m: Any) -> Objectives:
 
     sure = [1 + torch.exp(-unsure(c).detach()) for c in (at.cs, at.ct)]
     weights = torch.cat([w / w.mean() for w in sure])
-    d = (weights * of_domains(at.net["critic"], pairs(at.fs, at.cs), pairs(at.ft, at.ct))).mean()
-    return {"features": at.both - m.weight * RAMP * d, "classifier": at.both, "critic": d}
+    d = (weights * of_domains(at.net["discriminator"], pairs(at.fs, at.cs), pairs(at.ft, at.ct))).mean()
+    return {"features": at.both - m.weight * RAMP * d, "classifier": at.both, "discriminator": d}
 
 
 def mdd(at: Seen, m: Any) -> Objectives:
@@ -175,9 +175,9 @@ def mmoe(at: Seen, m: Any) -> Objectives:
 
 def adda(at: Seen, m: Any) -> Turns:
     """By the critic's one margin, source over target, and its logistic loss."""
-    margins = [(out := at.net["critic"](f))[:, 0] - out[:, 1] for f in (at.net["source"](at.b.xs), at.ft)]
+    margins = [(out := at.net["discriminator"](f))[:, 0] - out[:, 1] for f in (at.net["source"](at.b.xs), at.ft)]
     tell = torch.log(1 + torch.exp(-margins[0])).mean() + torch.log(1 + torch.exp(margins[1])).mean()
-    return [(tell, ("critic",)), (torch.log(1 + torch.exp(-margins[1])).mean(), ("features",))]
+    return [(tell, ("discriminator",)), (torch.log(1 + torch.exp(-margins[1])).mean(), ("features",))]
 
 
 def mcd(at: Seen, m: Any) -> Turns:

@@ -38,7 +38,7 @@ from tlbench.methods import method as methods
 from tlbench.tasks import builtin
 from tlbench.training import networks
 from tlbench.training.features import nothing_of
-from tlbench.training.trainer import Descent, batches, network, seeded
+from tlbench.training.trainer import GradientMethod, batches, network, seeded
 
 SMALL = {"steps": 3, "batch": 16, "penalties": 2}  # of whatever fields a method has
 NETS: dict[str, dict[str, Any]] = {
@@ -402,14 +402,14 @@ def adversarial(train: Train, seed: int, weight: float) -> nn.ModuleDict:
     net = seeded(lambda: DANN().networks(train), seed)
     net.train()
     groups, speeds = {name: list(part.parameters()) for name, part in net.items()}, {}
-    features, rest = groups["features"], groups["classifier"] + groups["critic"]
+    features, rest = groups["features"], groups["classifier"] + groups["discriminator"]
     recipe = train.recipe
     for i, batch in enumerate(batches(train, recipe, seed)):
         f = net["features"](torch.cat([batch.xs, batch.xl, batch.xt]))
         fs, fl, ft = f.split([len(batch.xs), len(batch.xl), len(batch.xt)])
         y, domain = torch.cat([batch.ys, batch.yl]), torch.cat([torch.zeros(len(fs)), torch.ones(len(ft))]).long()
         label_loss = cross_entropy(net["classifier"](torch.cat([fs, fl])), y)
-        critic_loss = cross_entropy(net["critic"](torch.cat([fs, ft])), domain)
+        critic_loss = cross_entropy(net["discriminator"](torch.cat([fs, ft])), domain)
         down = torch.autograd.grad(label_loss, features, retain_graph=True)
         up = torch.autograd.grad(critic_loss, features, retain_graph=True)
         ramped = weight * (2 / (1 + math.exp(-10 * i / recipe.steps)) - 1)
@@ -449,7 +449,7 @@ def test_dann_without_weight_is_source_only() -> None:
 
 def test_danns_critic_is_a_head_of_its_own(train_on: Digits) -> None:
     net = DANN(hidden=31).networks(train_on(1)[0])
-    assert [tuple(p.shape) for p in net["critic"].parameters()] == [(31, 128), (31,), (2, 31), (2,)]
+    assert [tuple(p.shape) for p in net["discriminator"].parameters()] == [(31, 128), (31,), (2, 31), (2,)]
 
 
 # CORAL
@@ -681,5 +681,5 @@ def test_every_gradient_method_takes_the_cards_recipe_unless_told_otherwise(trai
     train, _ = train_on(1)
     for name in methods.shipped():
         method = loader.load(name)()
-        if isinstance(method, Descent):
+        if isinstance(method, GradientMethod):
             assert method.recipe(train) == train.recipe

@@ -457,7 +457,7 @@ def test_l21_selection_finds_the_shared_support_of_cal6() -> None:
 @pytest.mark.parametrize("bound", [1000.0, 3.0])
 def test_kmms_weights_are_cvxopts(bound: float, agrees: Agrees) -> None:
     n = len(XS)
-    found = kmm.matched(XS, XT, 2.0, bound, (n**0.5 - 1) / n**0.5)
+    found = kmm.kernel_mean_matching(XS, XT, 2.0, bound, (n**0.5 - 1) / n**0.5)
     expected = FROZEN[f"kmm{bound:.0f}"]
     k, kappa = gaussian(XS, XS, 2.0), gaussian(XS, XT, 2.0).mean(1) * n
     values = [b @ k @ b / 2 - kappa @ b for b in (found, expected)]

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.training import networks
 from tlbench.training.meter import METER
-from tlbench.training.trainer import ERM, Batch, Descent, batches, descend, network, order, predictor, seeded
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import ERM, Batch, GradientMethod, batches, descend, network, order, seeded
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -238,7 +239,7 @@ def test_a_methods_own_settings_take_the_cards_place_and_none_leaves_them() -> N
 
 def test_descent_finds_the_minimum_of_a_simple_loss() -> None:
     @dataclass(frozen=True)
-    class Mean(Descent):
+    class Mean(GradientMethod):
         takes: ClassVar[str] = "t"
 
         def networks(self, train: Train) -> nn.ModuleDict:
@@ -354,6 +355,6 @@ def test_training_goes_on_from_a_network_that_is_given() -> None:
     assert norms(ERM().trained(train, 0, net))[0].num_batches_tracked == 8
 
 
-def test_a_method_without_a_loss_says_so() -> None:
-    with pytest.raises(NotImplementedError):
-        Descent().fit(training(), 0)
+def test_a_gradient_method_without_a_loss_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match=r"abstract method '?loss"):
+        GradientMethod()  # type: ignore[abstract]

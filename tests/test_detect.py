@@ -12,7 +12,7 @@ from tlbench.runner.worker import child
 from tlbench.tasks.metrics import ap50
 from tlbench.tasks.problems.detection import padded
 from tlbench.training import backbones, detector
-from tlbench.training.trainer import predictor
+from tlbench.training.predictors import predictor
 
 
 class Maps(torch.nn.Module):

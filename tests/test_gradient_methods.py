@@ -45,7 +45,8 @@ from tlbench.methods import loader
 from tlbench.training import networks
 from tlbench.training.features import nothing_of
 from tlbench.training.fine_tuning import Tuning, blocks, parameters_by_block, solution, tapped
-from tlbench.training.trainer import Batch, Descent, Turn, batches, network, seeded
+from tlbench.training.objective import Turn
+from tlbench.training.trainer import Batch, GradientMethod, batches, network, seeded
 
 OURS = [
     "adda", "adapters", "afn", "bss", "can_collaborative", "cdan", "co_tuning", "dan", "deepjdot", "delta",
@@ -295,7 +296,7 @@ def test_without_its_term_a_method_is_fine_tuning(method: Any) -> None:
 
 
 def test_only_the_networks_of_a_turn_move() -> None:
-    class Alternating(Descent):
+    class Alternating(GradientMethod):
         def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Iterator[Turn]:
             f = net["features"](batch.xs)
             before = state(net)
@@ -422,9 +423,9 @@ def test_blocks_are_the_layers_with_their_norms_and_hold_every_parameter_once(ki
 
 def test_linear_probing_comes_before_fine_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
     train, seen = tiny("convnet", steps=6), []
-    original = Descent.trained
+    original = GradientMethod.trained
 
-    def watched(self: Descent, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
+    def watched(self: GradientMethod, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
         before = state(net["features"]) if net is not None else None
         out = original(self, train, seed, net)
         if before is not None:
@@ -432,7 +433,7 @@ def test_linear_probing_comes_before_fine_tuning(monkeypatch: pytest.MonkeyPatch
             seen.append((self.recipe(train).steps, self.recipe(train).body_lr, same))
         return out
 
-    monkeypatch.setattr(Descent, "trained", watched)
+    monkeypatch.setattr(GradientMethod, "trained", watched)
     LPFT(probe_share=0.3).fit(train, 0)
     assert seen == [(2, 1.0, True), (4, 0.1, False)]
 
@@ -633,14 +634,14 @@ def test_shot_needs_the_sources_for_its_first_stage_only_and_keeps_their_classif
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train, seen = replace(tiny("convnet", steps=4), shots=nothing_of(tiny("convnet").shots)), []
-    original = Descent.trained
+    original = GradientMethod.trained
 
-    def watched(self: Descent, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
+    def watched(self: GradientMethod, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
         out = original(self, train, seed, net)
         seen.append((train.sources[0].x, out["classifier"].weight.clone()))  # type: ignore[operator, union-attr]
         return out
 
-    monkeypatch.setattr(Descent, "trained", watched)
+    monkeypatch.setattr(GradientMethod, "trained", watched)
     SHOT(rounds=2).fit(train, 0)
     assert [x is train.sources[0].x for x, _ in seen] == [True, False, False]
     assert all(x is train.target.x for x, _ in seen[1:])

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from tlbench import Labeled, Train, Unlabeled
 from tlbench.data import Episodes, Recipe
 from tlbench.training import networks
-from tlbench.training.trainer import ERM, Batch, label_loss, network, told
+from tlbench.training.trainer import ERM, Batch, label_loss, network, supervised_loss
 
 RECIPE = Recipe(steps=30, batch=8, lr=0.05)
 
@@ -52,8 +52,8 @@ def test_the_loss_is_the_mean_over_all_labels_each_under_its_own_head() -> None:
         cross_entropy(net["heads"][1](f[2:5]), ys[2:], reduction="sum"),
         cross_entropy(net["classifier"](f[5:]), t.shots.y[:4], reduction="sum"),
     ]
-    assert told(net, f, batch).item() == pytest.approx(sum(p.item() for p in parts) / 9)
-    assert label_loss(net, batch).item() == pytest.approx(told(net, f, batch).item())
+    assert label_loss(net, f, batch).item() == pytest.approx(sum(p.item() for p in parts) / 9)
+    assert supervised_loss(net, batch).item() == pytest.approx(label_loss(net, f, batch).item())
 
 
 def test_training_moves_every_head_and_the_trunk() -> None:

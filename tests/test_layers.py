@@ -15,7 +15,11 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a module imports from its own layer and from those that stand before it.
 LAYERS = ["", "tasks", "training", "methods", "results", "runner", "board", "verification", "cli"]
 # The facade's public names and constructors reach up, when they are called.
-FACADE = {("data", "tlbench.training.arrays")}
+FACADE = {
+    ("data", "tlbench.training.arrays"),
+    ("sklearn", "tlbench.training.predictors"),
+    ("sklearn", "tlbench.methods.loader"),
+}
 
 # What a baseline may build on, beside the public names.
 NUMERICS = {"data", "training"}

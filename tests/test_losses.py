@@ -137,14 +137,14 @@ def test_the_ramp_rises_from_nothing_to_one() -> None:
 
 def test_a_pairing_is_the_outer_product_where_it_is_small() -> None:
     f, g = normal(7, 5), normal(7, 3, seed=1).softmax(1)
-    found = cdan.Pairing(5, 3, 1024)(f, g)
+    found = cdan.MultilinearMap(5, 3, 1024)(f, g)
     expected = torch.stack([torch.outer(b, a).flatten() for a, b in zip(f, g, strict=True)])
     same(found, expected, 0)
 
 
 def test_a_large_pairing_is_a_random_projection_that_keeps_products() -> None:
     torch.manual_seed(0)
-    pairing = cdan.Pairing(80, 60, 40_000)
+    pairing = cdan.MultilinearMap(80, 60, 40_000)
     f, g = normal(2, 80).float(), normal(2, 60, seed=1).float()
     a, b = pairing(f, g)
     assert a.shape == (40_000,)

@@ -19,7 +19,7 @@ from tlbench.data import Labeled, Recipe, Train, Unlabeled
 from tlbench.methods import loader
 from tlbench.methods import method as methods
 from tlbench.training import backbones, networks
-from tlbench.training.trainer import ERM, Descent, network, rates, seeded
+from tlbench.training.trainer import ERM, GradientMethod, network, rates, seeded
 
 CONVNET = {"kind": "convnet", "augment": ("shift",)}
 BOTTLENECK = {"kind": "bottleneck", "width": 16, "scale": "standard"}
@@ -238,7 +238,7 @@ def test_the_initial_weights_are_the_same_for_everyone_and_disturb_nobody(spec: 
 
 
 def gradient_methods() -> list[str]:
-    return [name for name in methods.shipped() if issubclass(loader.load(name), Descent)]
+    return [name for name in methods.shipped() if issubclass(loader.load(name), GradientMethod)]
 
 
 @pytest.mark.parametrize("spec", [CONVNET, BOTTLENECK], ids=lambda s: s["kind"])

@@ -15,6 +15,7 @@ from written import Batch, batch, logs, some, wrong
 
 from tlbench import Train
 from tlbench.methods import loader
+from tlbench.training.objective import total
 from tlbench.training.trainer import network, seeded
 
 
@@ -94,7 +95,7 @@ def test_a_penalty_and_its_gradient_are_the_papers(name: str, other: bool, agree
     told = wrong(begun["classifier"](begun["features"](b.xl)), b.yl).mean()
     penalty = PENALTIES[name](begun, w0, b, method, other)
     assert penalty > 1e-3
-    values = method.loss(begun, b, 0.0), told + penalty
+    values = total(method.loss(begun, b, 0.0)), told + penalty
     free = [p for part in moved for p in part.parameters()]
     ours, theirs = ([v, *torch.autograd.grad(v, free, retain_graph=True)] for v in values)
     agrees(name, "penalty and gradient, written out", ours, theirs, atol=1e-10)

@@ -18,6 +18,7 @@ from written import PROGRESS, D, Seen, batch, trunk
 
 from tlbench.methods import loader
 from tlbench.training import networks
+from tlbench.training.objective import total
 
 SETTINGS: dict[str, dict[str, float]] = {  # large enough to be seen
     "afn": {"weight": 0.7, "step": 0.5}, "deepjdot": {"alpha": 0.3, "weight": 0.7}, "fixmatch": {"threshold": 0.4},
@@ -52,7 +53,7 @@ def test_a_player_goes_down_its_own_objective(name: str, monkeypatch: pytest.Mon
     if name == "multitask":
         nn.init.normal_(net["variances"].log)
     written = getattr(objectives, name)(Seen(net, b), method)
-    loss = method.loss(net, b, PROGRESS)
+    loss = total(method.loss(net, b, PROGRESS))
     players = {"": net} if "" in written else {part: net[part] for part in written}
     assert "" in written or {part for part in net if list(net[part].parameters())} == set(written)
     ours = [g for part in players.values() for g in slopes(loss, part)]
@@ -70,7 +71,7 @@ def test_players_who_take_turns_each_go_down_their_own_objective(name: str, agre
     (train, b), method = batch(), loader.load(name)(**({"dropout": 0.0} if name == "mcd" else {}))
     net = method.networks(train).train()
     if name == "adda":
-        net["source"], net["critic"] = trunk(), networks.mlp(D, 7, 2)
+        net["source"], net["discriminator"] = trunk(), networks.mlp(D, 7, 2)
     expected = getattr(objectives, name)(Seen(net, b), method)
     ours, theirs = [], []
     for (loss, movers), (objective, players) in zip(method.loss(net, b, PROGRESS), expected, strict=True):

@@ -62,8 +62,13 @@ verification.submissions: controls guard=pull_request inspection plausibility=in
 verification.submissions: verdict=inspection
 """
 
-# module as it was in 0.1: names in it as old=new
-NAMES = ""
+# module as it was in 0.1: names in it as old=new, or old=module:new where the new one is elsewhere
+NAMES = """
+descent: Descent=_legacy:Descent Turn=objective:Turn label_loss=supervised_loss told=label_loss
+priors: LabelShift=LabelShiftMethod
+shallow: Moving=_legacy:Moving Weighting=_legacy:Weighting
+tuning: Tuning=_legacy:Tuning
+"""
 
 
 class Moved(FutureWarning):
@@ -96,8 +101,9 @@ class _Old(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        new = RENAMED.get(self.__name__, {}).get(name, name)
-        return getattr(importlib.import_module(WHERE[self.__name__]), new)
+        new, home = RENAMED.get(self.__name__, {}).get(name, name), WHERE[self.__name__]
+        module, _, new = new.rpartition(":")
+        return getattr(importlib.import_module(f"{home.rpartition('.')[0]}.{module}" if module else home), new)
 
 
 class _Finder(MetaPathFinder, Loader):

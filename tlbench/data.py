@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +21,9 @@ Predictor = Callable[["Tensor"], "Tensor"]
 (n, q, 6) boxes where objects are detected: x1, y1, x2, y2 in pixels of the input, score, class; score 0 is no box."""
 Learner = Callable[["Labeled", "Tensor"], "Tensor"]
 """Of an episode: its labelled support and its (n, *shape) queries -> (n, ways) class scores."""
+
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Is given the step, from 0, and what was minimised in it, by name; see `tlbench.training.watching`."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class Train:
     regime: Regime = "classification"
     source_classes: tuple[int, ...] = ()  # of each source; () means the target's own
     episodes: Episodes | None = None  # then `fit` returns a Learner
+    watch: Watch | None = None
 
     @property
     def same_task(self) -> bool:
@@ -134,6 +138,7 @@ class Train:
         recipe: Recipe | None = None,
         device: str = "cpu",
         seed: int = 0,
+        watch: Watch | None = None,
     ) -> Self:
         """Of plain arrays: classes where labels are integers, a number to predict where they are floats, and
         several classes at once where they are (n, C) integers 0 or 1.
@@ -153,6 +158,7 @@ class Train:
                 harness's own: over vectors standardisation and a layer of 256, over images two convolutions and a layer
             pretrained: the module has learnt something before: its features count without a source, too
             seed: of the initial weights
+            watch: is called with each step's number and losses: see `tlbench.training.watching`
 
         Raises:
             ValueError: the arrays do not fit each other; one line says where.
@@ -171,7 +177,7 @@ class Train:
         return cls(
             tuple(sources.values()), Unlabeled(pool), next(iter(few.values()), none), aim.outputs,
             arrays.network(backbone, shown, seed, pretrained), recipe or Recipe(), device,
-            aim.regime, of_others,
+            aim.regime, of_others, watch=watch,
         )  # fmt: skip
 
     @classmethod

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
+from tlbench._moved import Moved
 from tlbench.cli.app import app
 from tlbench.errors import Mistake
 
@@ -20,6 +23,7 @@ OLD_OPTIONS = {"--jail": "--sandbox"}
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    warnings.showwarning = _shown
     try:
         code = app(renamed(sys.argv[1:]), standalone_mode=False)
     except KeyboardInterrupt:
@@ -46,6 +50,16 @@ def renamed(words: list[str]) -> list[str]:
         if old != now:
             print(f"note: {old} is now {now}; the old name goes with tlbench 0.3", file=sys.stderr)
     return new
+
+
+def _shown(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    """Print a warning on stderr; that of a method's old names is for its author, as a note."""
+    old = issubclass(category, Moved)
+    text = f"note: {message}\n" if old else warnings.formatwarning(message, category, filename, lineno, line)
+    print(text, end="", file=file or sys.stderr)
 
 
 def _one_line(error: Exception) -> str | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tlbench import __version__, cache
+from tlbench._moved import Moved
 from tlbench.errors import Mistake, suggest
 from tlbench.methods import versions
 from tlbench.methods.digest import description_digest
@@ -18,6 +20,9 @@ from tlbench.runner.executors import Executor
 from tlbench.runner.sandbox.sandbox import Limits
 from tlbench.tasks.split import sha
 
+_warned: dict[
+    str | tuple[str, type[Warning], int], int
+] = {}  # the warnings registry: each text is shown once a process
 SHARED_FIELDS = ("steps", "batch")  # the budget of compute: what is set for a method is set for its references
 
 
@@ -45,6 +50,8 @@ def describe(names: Sequence[str], settings: dict[str, str], workers: Executor) 
 def described(spec: str, settings: dict[str, str], workers: Executor, limits: Limits | None = None) -> Description:
     """From the cache for a baseline whose code has not changed, else from a worker.
 
+    Old names of tlbench's that its module uses are passed on as warnings.
+
     Raises:
         Mistake: it is no method, its module cannot be imported, or a setting is none of its fields.
     """
@@ -62,6 +69,9 @@ def described(spec: str, settings: dict[str, str], workers: Executor, limits: Li
         told = Description.of(report["description"])
     except (KeyError, TypeError, AttributeError, ValueError):  # its module may have written the report
         raise Mistake(f"method {spec!r}: what it says of itself is no description") from None
+    if notes := report.get("notes"):
+        text = f"method {spec!r}: {'; '.join(map(str, notes))[:500]}"
+        warnings.warn_explicit(text, Moved, absolute(spec).partition(":")[0], 1, registry=_warned)
     if file is not None:
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(report["description"]))

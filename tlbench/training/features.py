@@ -21,11 +21,11 @@ from tlbench.training.trainer import ERM
 Embedding = Callable[[Tensor], Tensor]  # raw inputs (n, *shape) -> (n, d)
 
 
-def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
+def embedded(train: Train, seed: int, trainer: ERM) -> tuple[Train, InBatches]:
     """`train` as matrices, and the map that takes any raw input there.
 
     Args:
-        learner: trains the backbone, where there is one to train
+        trainer: trains the backbone, where there is one to train
 
     Returns:
         a Train whose inputs are (n, d) floats, and whose backbone is what the card puts above them (the
@@ -38,7 +38,7 @@ def embedded(train: Train, seed: int, learner: ERM) -> tuple[Train, Embedding]:
             trained: Any = backbone
         else:
             alone = train if not train.sources else replace(train, shots=nothing_of(train.shots))
-            trained = learner.trained(alone, seed)["features"]
+            trained = trainer.trained(alone, seed)["features"]
         assert isinstance(trained, Backbone)
         top = Backbone(Float(), nn.Identity(), nn.Identity(), trained.width)
         return _mapped(train, trained, lambda: top), in_batches(trained, train.device)
@@ -56,22 +56,33 @@ def nothing_of(part: Labeled) -> Labeled:
     return Labeled(part.x[:0], part.y[:0])
 
 
+def without_sources(train: Train) -> Train:
+    """`train` with the target alone."""
+    return replace(train, sources=(), source_classes=())
+
+
 def batch_for(x: Tensor) -> int:
     """Inputs to put through a network at once without gradients: 256, or fewer where they are large images."""
     return max(16, min(256, (1 << 24) // max(1, x.shape[1:].numel())))
 
 
-def in_batches(net: nn.Module, device: str) -> Embedding:
+class InBatches(nn.Module):
     """`net` over any number of inputs without gradients, on the host's memory again."""
-    net = net.to(device).eval()
 
-    def embed(x: Tensor) -> Tensor:
+    def __init__(self, net: nn.Module, device: str) -> None:
+        super().__init__()
+        self.net, self.device = net.to(device).eval(), device
+
+    def forward(self, x: Tensor) -> Tensor:
         size = batch_for(x)
         with torch.no_grad():
-            parts = [net(x[i : i + size].to(device)).cpu() for i in range(0, max(1, len(x)), size)]
+            parts = [self.net(x[i : i + size].to(self.device)).cpu() for i in range(0, max(1, len(x)), size)]
         return torch.cat(parts)
 
-    return embed
+
+def in_batches(net: nn.Module, device: str) -> InBatches:
+    """`net` as an embedding: over any number of inputs, without gradients, on the host's memory again."""
+    return InBatches(net, device)
 
 
 def _mapped(train: Train, net: nn.Module, above: Callable[[], nn.Module]) -> Train:

@@ -8,28 +8,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlbench.data import Labeled, Learner, Predictor, Train
+from tlbench.data import Learner, Predictor, Train
 from tlbench.errors import Refusal
 from tlbench.training.features import nothing_of
-from tlbench.training.networks import Part, body
-from tlbench.training.trainer import ERM, network, predictor, seeded
+from tlbench.training.networks import Networks, Part
+from tlbench.training.predictors import predictor
+from tlbench.training.trainer import ERM, GradientMethod, network, seeded
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
-class Tuning(ERM):
+class FineTuning(GradientMethod):
     """Train on the sources, or take the checkpoint; then go on with the shots.
 
-    Both stages take the card's number of steps. Subclasses override `begun`, the second stage's networks at step 0,
-    `loss`, what it minimises, and `finished`, what is left for prediction.
+    Both stages take the card's number of steps. Subclasses give `loss`, what the second stage minimises;
+    they may override `begun`, its networks at step 0, and `finished`, what is left for prediction.
     """
 
     tuned_body_lr: float = 0.1  # the transferred layers' learning rate in the second stage, as a share of lr
@@ -39,42 +40,36 @@ class Tuning(ERM):
     takes: ClassVar[str] = "l"
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        net = solution(self, train, seed)
+        net = solution(self.erm, train, seed)
         if train.episodes:
             return self.learner(train, seed, net)
         return predictor(self.tuned(net, train, seed), train.device)
 
-    def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
-        steps = train.recipe.adapt_steps if self.steps is None else self.steps
-        alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
-        start = net if net is not None else solution(self, alone, seed)
+    def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
+        return super().learner(train, seed, net if net is not None else solution(self.erm, train, seed))
 
-        def learn(support: Labeled, x: Tensor) -> Tensor:
-            mine = replace(self, steps=steps, batch=min(len(support), self.recipe(train).batch))
-            return predictor(mine.tuned(copy.deepcopy(start), replace(alone, shots=support), seed), train.device)(x)
+    def adapted(self, net: Networks, train: Train, seed: int) -> Networks:
+        return self.for_support(train).tuned(net, train, seed)
 
-        return learn
-
-    def tuned(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def tuned(self, net: Networks, train: Train, seed: int) -> Networks:
         """The networks after the second stage, which began at w0 = `net`."""
         begun = self.begun(net, train, seed)
         return self.finished(replace(self, body_lr=self.tuned_body_lr).trained(train, seed, begun))
 
-    def begun(self, net: nn.ModuleDict, train: Train, seed: int) -> nn.ModuleDict:
+    def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         """The second stage's networks before its first step; by default w0 itself."""
         return net
 
-    def finished(self, net: nn.ModuleDict) -> nn.ModuleDict:
+    def finished(self, net: Networks) -> Networks:
         """What is left of the networks for prediction."""
         return net
 
 
-def solution(method: ERM, train: Train, seed: int) -> nn.ModuleDict:
+def solution(trainer: ERM, train: Train, seed: int) -> Networks:
     """w0: the network trained on the sources; without samples of one, the card's initial weights, its checkpoint's."""
     if not train.sources:
         return seeded(lambda: network(train), seed).to(train.device)
-    own = {f.name: asdict(method)[f.name] for f in fields(ERM)}
-    return ERM(**own).trained(replace(train, shots=nothing_of(train.shots)), seed)
+    return trainer.trained(replace(train, shots=nothing_of(train.shots)), seed)
 
 
 def transferred(train: Train) -> tuple[str, ...]:
@@ -82,7 +77,7 @@ def transferred(train: Train) -> tuple[str, ...]:
     return ("features", "classifier") if train.sources and train.same_task else ("features",)
 
 
-def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
+def old_heads(net: Networks, train: Train) -> nn.ModuleList:
     """The source's classifiers: those of a task of its own, which leave `net`; a copy of `net`'s where the classes are
     the target's; the checkpoint's own where that is the source.
 
@@ -92,8 +87,8 @@ def old_heads(net: nn.ModuleDict, train: Train) -> nn.ModuleList:
     if "heads" in net:
         return net.pop("heads")  # type: ignore[return-value]
     if train.sources:
-        return nn.ModuleList([copy.deepcopy(net["classifier"])])
-    head = body(net).checkpoint_head()
+        return nn.ModuleList([copy.deepcopy(net.classifier)])
+    head = net.features.checkpoint_head()
     if head is None:
         raise Refusal(
             "the source is a checkpoint without its classifier (or it stands under a neck), so nobody knows its answers"

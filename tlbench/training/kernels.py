@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist, pdist
+from torch import Tensor, nn
 
 from tlbench.errors import Refusal
 from tlbench.training.convergence import NotConverged
@@ -48,18 +50,85 @@ def rbf(width: float) -> Kernel:
     return lambda x, z: np.asarray(np.exp(cdist(x, z, "sqeuclidean") / (-2 * width**2)))
 
 
-def features_of(kind: Kind, x: Array, what: str) -> Callable[[Array], Array]:
+class Affine(nn.Module):
+    """(n, d) rows -> (x - mean) W, (n, k)."""
+
+    mean: Tensor
+    w: Tensor
+
+    def __init__(self, mean: Array, w: Array) -> None:
+        super().__init__()
+        self.register_buffer("mean", held(mean))
+        self.register_buffer("w", held(w))
+
+    def forward(self, x: Array) -> Array:
+        return np.asarray((x - self.mean.numpy()) @ self.w.numpy())
+
+
+class Columns(nn.Module):
+    """(n, d) rows -> those of their columns that stay, (n, k)."""
+
+    stay: Tensor
+
+    def __init__(self, stay: NDArray[Any]) -> None:
+        super().__init__()
+        self.register_buffer("stay", held(stay))
+
+    def forward(self, x: Array) -> Array:
+        return np.asarray(x[:, self.stay.numpy()])
+
+
+class KernelRows(nn.Module):
+    """What a row becomes before a linear map: itself ('primal'), or its kernel with each of the (n, d) rows `x`."""
+
+    x: Tensor
+
+    def __init__(self, kind: Kind, x: Array) -> None:
+        super().__init__()
+        self.kind, self.width = kind, median_distance(x) if kind == "rbf" else 1.0
+        self.register_buffer("x", None if kind == "primal" else held(x))
+
+    def forward(self, z: Array) -> Array:
+        if self.kind == "primal":
+            return np.asarray(z)
+        x = self.x.numpy()
+        return np.asarray(z @ x.T) if self.kind == "linear" else rbf(self.width)(z, x)
+
+
+class Components(nn.Module):
+    """(n, d) rows -> their (n, k) components: kernel rows times W; of unit norm before and after, where asked."""
+
+    w: Tensor
+
+    def __init__(self, features: KernelRows, w: Array, unit_norm: bool = True) -> None:
+        super().__init__()
+        self.features, self.unit_norm = features, unit_norm
+        self.register_buffer("w", held(w))
+
+    def forward(self, x: Array) -> Array:
+        if not self.unit_norm:
+            return np.asarray(self.features(x) @ self.w.numpy())
+        return unit(self.features(unit(x)) @ self.w.numpy())
+
+
+def unit(rows: Array) -> Array:
+    """Rows of norm 1."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+
+
+def held(array: NDArray[Any]) -> Tensor:
+    """A numpy array as a buffer: a copy, in rows."""
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def features_of(kind: Kind, x: Array, what: str) -> KernelRows:
     """What a row becomes before a linear map: itself ('primal'), or its kernel with each of the (n, d) rows `x`.
 
     The width of 'rbf' is the median distance of the rows.
     """
-    if kind == "primal":
-        return np.asarray
-    affordable(len(x), what)
-    if kind == "linear":
-        return lambda z: np.asarray(z @ x.T)
-    of = rbf(median_distance(x))
-    return lambda z: of(z, x)
+    if kind != "primal":
+        affordable(len(x), what)
+    return KernelRows(kind, x)
 
 
 def contrasts(n: int, m: int, ys: NDArray[Any] | None = None, yt: NDArray[Any] | None = None) -> Array:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,10 +22,11 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlbench.data import Episodes, Labeled, Learner, Predictor, Train
+from tlbench.data import Episodes, Labeled, Learner, Predictor, Train, Watch
 from tlbench.errors import Refusal
 from tlbench.training.meter import METER
-from tlbench.training.networks import body
+from tlbench.training.networks import Networks
+from tlbench.training.predictors import BatchedLearner, FittedPredictor
 from tlbench.training.trainer import network
 
 Weights = dict[str, Tensor]
@@ -41,32 +43,31 @@ class Weighted:
         Refusal: the network is recurrent, whose layers no two episodes can pass at once with weights of their own.
     """
 
-    def __init__(self, net: nn.ModuleDict) -> None:
-        self.net = nn.Sequential(body(net).trunk, net["classifier"])
+    def __init__(self, net: Networks) -> None:
+        self.net = nn.Sequential(net.features.trunk, net.classifier)
         if any(isinstance(m, nn.RNNBase) for m in self.net.modules()):
             raise Refusal("the backbone is recurrent: torch cannot run such layers with weights for each episode")
         self.weights: Weights = dict(self.net.named_parameters())
-        self.norms = [m for m in self.net.modules() if isinstance(m, SupportNorm)]
+        self.norms = [name for name, m in self.net.named_modules() if isinstance(m, SupportNorm)]
 
-    def __call__(self, weights: Weights, x: Tensor, first: int | None = None) -> Tensor:
-        """(b, *shape) prepared inputs -> (b, n_classes); the norms' moments are those of the `first` rows."""
-        for norm in self.norms:
-            norm.first = first
-        out: Tensor = functional_call(self.net, weights, (x,))
+    def __call__(self, weights: Weights, x: Tensor, n_support: int | None = None) -> Tensor:
+        """(b, *shape) prepared inputs -> (b, n_classes); the norms' moments are those of the first `n_support` rows."""
+        rows = {f"{name}.support": x.new_empty(n_support or 0) for name in self.norms}
+        out: Tensor = functional_call(self.net, {**weights, **rows}, (x,))
         return out
 
     def loss(self, weights: Weights, x: Tensor, y: Tensor) -> Tensor:
         """The mean cross-entropy of labelled samples."""
         return cross_entropy(self(weights, x), y)
 
-    def told(self, weights: Weights, xs: Tensor, xq: Tensor) -> Tensor:
+    def query_logits(self, weights: Weights, xs: Tensor, xq: Tensor) -> Tensor:
         """(q, n_classes) scores of the queries, normalised as the support is."""
         return self(weights, torch.cat([xs, xq]), len(xs))[len(xs) :]
 
 
-def prepared(net: nn.ModuleDict, x: Tensor) -> Tensor:
+def prepared(net: Networks, x: Tensor) -> Tensor:
     """(e, b, *shape) raw inputs as the trunk takes them, augmented while training."""
-    features, flat = body(net), x.flatten(0, 1)
+    features, flat = net.features, x.flatten(0, 1)
     out: Tensor = features.prepare(flat)
     if features.training:
         out = features.augment(out)
@@ -74,23 +75,29 @@ def prepared(net: nn.ModuleDict, x: Tensor) -> Tensor:
 
 
 class SupportNorm(nn.Module):
-    """Batch norm, (b, c) or (b, c, ...), by the moments of the `first` rows of what passes; None takes all rows."""
+    """Batch norm, (b, c) or (b, c, ...), by the moments of the support, which are the first rows of what passes.
+
+    The buffer `support` has as many entries as the support has rows; where it has none, all rows count. So the number
+    is an argument of `functional_call`, as the weights are, and no pass leaves anything behind in the module.
+    """
+
+    support: Tensor
 
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-        self.first: int | None = None
+        self.register_buffer("support", torch.empty(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        var, mean = torch.var_mean(x[: self.first], (0, *range(2, x.ndim)), correction=0, keepdim=True)
+        var, mean = torch.var_mean(x[: len(self.support) or None], (0, *range(2, x.ndim)), correction=0, keepdim=True)
         weight, bias = (p.view(-1, *[1] * (x.ndim - 2)) for p in (self.weight, self.bias))
         out: Tensor = (x - mean) * ((var + self.eps).rsqrt() * weight) + bias
         return out
 
 
-def with_support_norms(net: nn.ModuleDict) -> nn.ModuleDict:
+def with_support_norms(net: Networks) -> Networks:
     """`net`, its batch norms replaced; those that keep a checkpoint's statistics stay."""
-    if net["features"].fixed_norm:
+    if net.features.fixed_norm:
         return net
     for parent in list(net.modules()):
         for name, norm in list(parent.named_children()):
@@ -172,7 +179,7 @@ def _by_class(part: Labeled) -> Sequence[Tensor]:
 
 
 @dataclass(frozen=True)
-class MetaLearner:
+class MetaLearner(ABC):
     """Learns over episodes by Adam; subclasses give `scores`. None takes what the card prescribes."""
 
     steps: int | None = None  # of the outer loop
@@ -185,19 +192,19 @@ class MetaLearner:
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}, it must be positive")
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         """The card's backbone under 'features' and a linear 'classifier' above it."""
         return network(replace(train, source_classes=()))
 
-    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
+    @abstractmethod
+    def scores(self, net: Networks, drawn: Drawn) -> Tensor:
         """(e, q, n_classes) of the queries, each by its episode; differentiable. In the outer loop `net.training`."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Learn over the sources' episodes."""
-        return Learnt(self, self.trained(train, seed), train.n_classes, train.device)
+        return BatchedLearner(ByEpisode(self, self.trained(train, seed), train.n_classes, train.device))
 
-    def trained(self, train: Train, seed: int) -> nn.ModuleDict:
+    def trained(self, train: Train, seed: int) -> Networks:
         """The networks after the outer loop."""
         steps = train.recipe.steps if self.steps is None else self.steps
         stream = episodes(train, shape(train), steps, self.episodes_a_step, seed)
@@ -206,34 +213,39 @@ class MetaLearner:
             net = self.networks(train).to(train.device)
             net.train()
             start = time.perf_counter()
-            samples = self.learn(net, stream, steps)
+            watched = {"watch": train.watch} if train.watch is not None else {}
+            samples = self.learn(net, stream, steps, **watched)
             METER.add(samples, steps, time.perf_counter() - start)
         net.eval()
         return net
 
-    def learn(self, net: nn.ModuleDict, stream: Iterator[Drawn], steps: int) -> int:
-        """The outer loop: the mean loss of the queries goes down. Returns the samples seen."""
+    def learn(self, net: Networks, stream: Iterator[Drawn], steps: int, watch: Watch | None = None) -> int:
+        """The outer loop: the mean loss of the queries goes down. Returns the samples seen.
+
+        Args:
+            watch: is given each step's 'query_loss'
+        """
         optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], self.lr)
         samples = 0
-        for drawn in stream:
+        for i, drawn in enumerate(stream):
             optimizer.zero_grad(set_to_none=True)
             loss = cross_entropy(self.scores(net, drawn).flatten(0, 1), drawn.yq.flatten())
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             samples += drawn.ys.numel() + drawn.yq.numel()
+            if watch is not None:
+                watch(i, {"query_loss": float(loss.detach())})
         return samples
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """A learner of one episode, or of `several` at once, none of which knows of another."""
+class ByEpisode(nn.Module):
+    """Scores of queries by their own supports: of one episode, or of `several`, none of which knows of another."""
 
-    method: MetaLearner
-    net: nn.ModuleDict
-    n_classes: int
-    device: str
+    def __init__(self, method: MetaLearner, net: Networks, n_classes: int, device: str) -> None:
+        super().__init__()
+        self.method, self.net, self.n_classes, self.device = method, net, n_classes, device
 
-    def __call__(self, support: Labeled, x: Tensor) -> Tensor:
+    def forward(self, support: Labeled, x: Tensor) -> Tensor:
         return self.several(Labeled(support.x[None], support.y[None]), x[None])[0]
 
     def several(self, support: Labeled, x: Tensor) -> Tensor:
@@ -243,6 +255,25 @@ class Learnt:
             return self.method.scores(self.net, Drawn(xs, ys, xq, ys[:, :0], self.n_classes))
 
 
+class ByShots(nn.Module):
+    """Scores by the head that the target's shots make."""
+
+    fs: Tensor
+    ys: Tensor
+
+    def __init__(self, method: HeadLearner, net: Networks, train: Train) -> None:
+        super().__init__()
+        self.method, self.net, self.n_classes, self.device = method, net, train.n_classes, train.device
+        with torch.no_grad():
+            self.register_buffer("fs", embed(net.features, train.shots.x.to(train.device))[None])
+        self.register_buffer("ys", train.shots.y.to(train.device)[None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            fq = embed(self.net.features, x.to(self.device))[None]
+            return self.method.head(self.net, self.fs, self.ys, fq, self.n_classes)[0]
+
+
 @dataclass(frozen=True)
 class HeadLearner(MetaLearner):
     """Features common to all episodes, and a `head` that each makes of its support.
@@ -250,17 +281,17 @@ class HeadLearner(MetaLearner):
     Batch norm is as everywhere else: over all that passes while training, its running averages at test.
     """
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+    def networks(self, train: Train) -> Networks:
         """The card's backbone under 'features'."""
-        return nn.ModuleDict({"features": train.backbone()})
+        return Networks({"features": train.backbone()})
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    @abstractmethod
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         """(e, s, d) support features, (e, s) labels, (e, q, d) query features -> (e, q, n_classes) scores."""
-        raise NotImplementedError
 
-    def scores(self, net: nn.ModuleDict, drawn: Drawn) -> Tensor:
+    def scores(self, net: Networks, drawn: Drawn) -> Tensor:
         (e, s), q = drawn.ys.shape, drawn.xq.shape[1]
-        f = embed(net["features"], torch.cat([drawn.xs.flatten(0, 1), drawn.xq.flatten(0, 1)]))
+        f = embed(net.features, torch.cat([drawn.xs.flatten(0, 1), drawn.xq.flatten(0, 1)]))
         fs, fq = f[: e * s].view(e, s, -1), f[e * s :].view(e, q, -1)
         return self.head(net, fs, drawn.ys, fq, drawn.n_classes)
 
@@ -268,15 +299,8 @@ class HeadLearner(MetaLearner):
         """Where the target is one task, its shots are the one support."""
         net = self.trained(train, seed)
         if train.episodes:
-            return Learnt(self, net, train.n_classes, train.device)
-        with torch.no_grad():
-            fs, ys = embed(net["features"], train.shots.x.to(train.device))[None], train.shots.y.to(train.device)[None]
-
-        def scores(x: Tensor) -> Tensor:
-            with torch.no_grad():
-                return self.head(net, fs, ys, embed(net["features"], x.to(train.device))[None], train.n_classes)[0]
-
-        return scores
+            return BatchedLearner(ByEpisode(self, net, train.n_classes, train.device))
+        return FittedPredictor(ByShots(self, net, train))
 
 
 def embed(features: nn.Module, x: Tensor, size: int = 256) -> Tensor:

@@ -18,6 +18,10 @@ from tlbench.training import backbones
 Part = TypeVar("Part", bound=nn.Module)
 
 
+def no_head() -> None:
+    """The classifier of weights that were published without one."""
+
+
 class Backbone(nn.Module):
     """Prepare raw inputs, augment them while training, and map them to features.
 
@@ -41,7 +45,7 @@ class Backbone(nn.Module):
         width: int,
         fixed_norm: bool = False,
         pretrained: bool = False,
-        checkpoint_head: Callable[[], nn.Linear | None] = lambda: None,
+        checkpoint_head: Callable[[], nn.Linear | None] = no_head,
     ) -> None:
         super().__init__()
         self.prepare, self.augment, self.trunk, self.width = prepare, augment, trunk, width
@@ -66,6 +70,15 @@ class Backbone(nn.Module):
         """Features place by place, (b, width, h', w'), of a trunk that has them; never augmented."""
         found: Tensor = self.trunk.maps(self.prepare(x))  # type: ignore[operator]
         return found
+
+
+class Networks(nn.ModuleDict):
+    """A method's networks by name: `net.features`, or `net["features"]`; the classifier stands above the features."""
+
+    features: Backbone
+    classifier: nn.Module
+    heads: nn.ModuleList  # of the sources, where these have a task of their own
+    discriminator: nn.Module  # of domains, in adversarial methods
 
 
 def part(net: nn.ModuleDict, name: str, kind: type[Part]) -> Part:

@@ -6,6 +6,7 @@ card's network, the nearest neighbour, a logistic regression or a linear support
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,7 +26,8 @@ from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
 from tlbench.training.networks import Backbone, Float
-from tlbench.training.trainer import ERM, predictor
+from tlbench.training.predictors import FittedPredictor, FromSamples, LinearModel, chain, module_of, predictor
+from tlbench.training.trainer import ERM, TrainedMethod
 
 Labels = NDArray[Any]  # (n,) int64 classes, float32 numbers
 Move = Callable[[Array], Array]  # (n, d) target rows -> (n, k)
@@ -35,25 +37,43 @@ ROWS = 20_000  # at most so many rows are drawn by weight
 
 
 @dataclass(frozen=True)
-class Moving(ERM):
+class MappingMethod(TrainedMethod):
     """Moves source and target rows to a common place, and trains a classifier there on every label."""
 
     classifier: Ending = "card"  # above the moved features: the card's network, 1-NN, or scikit-learn's
 
+    @abstractmethod
     def moved(self, xs: Array, ys: Labels, xt: Array, seed: int) -> tuple[Array, Move]:
         """(n, d) labelled source and (m, d) unlabelled target rows -> the moved source, the target's map."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         xs, ys = pooled(flat)
         zs, move = self.moved(xs, ys, matrix(flat.target.x), seed)
         predict, unit = in_common_place(flat, zs, move)
-        score = ended(predict, self.classifier, seed, self)
-        return lambda x: score(unit(embed(x)))
+        score = ended(predict, self.classifier, seed, self.erm)
+        return chain(embed, unit, score)
 
 
-def in_common_place(flat: Train, zs: Array, move: Move) -> tuple[Train, Callable[[Tensor], Tensor]]:
+class CommonPlace(nn.Module):
+    """Target inputs (n, d) -> moved, shifted and scaled floats (n, k)."""
+
+    centre: Tensor
+
+    def __init__(self, move: Move, centre: Array, scale: float) -> None:
+        super().__init__()
+        self.move, self.scale = module_of(move), scale
+        self.register_buffer("centre", torch.from_numpy(centre))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of(self.move(matrix(x)))
+
+    def of(self, z: Array) -> Tensor:
+        """Rows that are moved already."""
+        return torch.from_numpy((z - self.centre.numpy()) / self.scale).float()
+
+
+def in_common_place(flat: Train, zs: Array, move: Move) -> tuple[Train, CommonPlace]:
     """`flat` with moved rows, and the map of target inputs; one shift and one scale give it mean 0 and variance 1.
 
     The scale is one number, since the length of a component says how much it matters.
@@ -62,14 +82,9 @@ def in_common_place(flat: Train, zs: Array, move: Move) -> tuple[Train, Callable
     centre = everything.mean(0)
     scale = float(np.sqrt(np.mean((everything - centre) ** 2))) or 1.0
 
-    def tensor(z: Array) -> Tensor:
-        return torch.from_numpy((z - centre) / scale).float()
-
-    def unit(x: Tensor) -> Tensor:
-        return tensor(move(matrix(x)))
-
+    unit = CommonPlace(move, centre, scale)
     ends = np.cumsum([len(s) for s in flat.sources])[:-1]
-    parts = [tensor(z) for z in np.split(zs, ends)]
+    parts = [unit.of(z) for z in np.split(zs, ends)]
     sources = tuple(Labeled(z, s.y) for z, s in zip(parts, flat.sources, strict=True))
     above = flat.backbone if zs.shape[1] == flat.target.x.shape[1] else resized(flat, zs.shape[1])
     shots = Labeled(unit(flat.shots.x), flat.shots.y)
@@ -106,7 +121,7 @@ def known(flat: Train) -> Labeled:
     return Labeled(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
 
 
-def ended(flat: Train, classifier: Ending, seed: int, learner: ERM, penalties: int = 1) -> Predictor:
+def ended(flat: Train, classifier: Ending, seed: int, trainer: ERM, penalties: int = 1) -> Predictor:
     """A classifier of rows, trained on every label of `flat`.
 
     Args:
@@ -116,12 +131,12 @@ def ended(flat: Train, classifier: Ending, seed: int, learner: ERM, penalties: i
         Refusal: a number is to be predicted, and the classifier tells classes.
     """
     if classifier == "card":
-        return predictor(learner.trained(flat, seed), flat.device)
+        return predictor(trainer.trained(flat, seed), flat.device)
     if flat.regime != "classification":
         raise Refusal(f"classifier={classifier!r} tells classes; where numbers are predicted, take 'card'")
     labeled = known(flat)
     if classifier == "nearest":
-        return lambda x: nearest(x, labeled, flat.n_classes)
+        return FittedPredictor(FromSamples(nn.Identity(), nearest, labeled, flat.n_classes))
     return linear(matrix(labeled.x), labeled.y.numpy(), flat.n_classes, classifier, seed, penalties=penalties)
 
 
@@ -151,18 +166,38 @@ def linear(
     """
     if len(np.unique(y)) == 1:  # nothing to tell apart
         only = torch.where(torch.arange(n_classes) == int(y[0]), 0.0, NEVER)
-        return lambda rows: only.repeat(len(rows), 1)
-    model = _fitted(x, y, kind, seed, weights, penalties)
+        return FittedPredictor(OneClass(only))
+    model = LinearModel(_fitted(x, y, kind, seed, weights, penalties))
+    return FittedPredictor(LinearScores(model, n_classes, kind == "logistic"))
 
-    def scores(rows: Tensor) -> Tensor:
-        out = torch.full((len(rows), n_classes), NEVER, dtype=torch.float64)
-        margins = torch.as_tensor(model.decision_function(matrix(rows)))
+
+class OneClass(nn.Module):
+    """The same (n_classes,) scores whatever the rows."""
+
+    scores: Tensor
+
+    def __init__(self, scores: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scores", scores)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.scores.repeat(len(rows), 1)
+
+
+class LinearScores(nn.Module):
+    """(n, d) rows -> (n, n_classes) margins, or log-probabilities, of the classes that the model knows."""
+
+    def __init__(self, model: LinearModel, n_classes: int, logistic: bool) -> None:
+        super().__init__()
+        self.model, self.n_classes, self.logistic = model, n_classes, logistic
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out = torch.full((len(rows), self.n_classes), NEVER, dtype=torch.float64)
+        margins = torch.as_tensor(self.model(matrix(rows)))
         if margins.ndim == 1:  # of two classes: one margin, the second's over the first
             margins = torch.stack([torch.zeros_like(margins), margins], 1)
-        out[:, torch.as_tensor(model.classes_)] = margins.log_softmax(1) if kind == "logistic" else margins
+        out[:, self.model.classes] = margins.log_softmax(1) if self.logistic else margins
         return out
-
-    return scores
 
 
 def _fitted(
@@ -182,25 +217,25 @@ def _fitted(
 
 
 @dataclass(frozen=True)
-class Weighting(ERM):
+class ImportanceWeighting(TrainedMethod):
     """Weighs the source rows by an estimate of p_T(x) / p_S(x), and trains on them and on the shots."""
 
     classifier: Literal["card", "logistic"] = "card"
     flattening: float = 1.0  # Shimodaira's gamma: the weights' exponent; 0 is no weighting
 
+    @abstractmethod
     def weights(self, xs: Array, xt: Array, seed: int) -> Array:
         """(n,) ratios at the (n, d) source rows, given the (m, d) target rows; any scale."""
-        raise NotImplementedError
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)
+        flat, embed = embedded(train, seed, self.erm)
         ratios = self.weights(pooled(flat)[0], matrix(flat.target.x), seed) ** self.flattening
-        score = weighted(flat, ratios, self.classifier, seed, self)
-        return lambda x: score(embed(x))
+        score = weighted(flat, ratios, self.classifier, seed, self.erm)
+        return chain(embed, score)
 
 
 def weighted(
-    flat: Train, weights: Array, classifier: Literal["card", "logistic"], seed: int, learner: ERM
+    flat: Train, weights: Array, classifier: Literal["card", "logistic"], seed: int, trainer: ERM
 ) -> Predictor:
     """Empirical risk minimisation over the weighted sources and the shots, whose weight is 1.
 
@@ -219,12 +254,12 @@ def weighted(
         y = labeled.y.numpy()
         return linear(matrix(labeled.x), y, flat.n_classes, "logistic", seed, np.r_[weights, own])
     if weights.std() > 1e-9:
-        recipe = learner.recipe(flat)
+        recipe = trainer.recipe(flat)
         size = max(len(weights), min(recipe.steps * recipe.batch, ROWS))
         rows = torch.from_numpy(drawn(weights, size, seed))
         x, y_all = (torch.cat([getattr(s, part) for s in flat.sources])[rows] for part in "xy")
         flat = replace(flat, sources=(Labeled(x, y_all),))
-    return predictor(learner.trained(flat, seed), flat.device)
+    return predictor(trainer.trained(flat, seed), flat.device)
 
 
 def drawn(weights: Array, size: int, seed: int) -> NDArray[np.int64]:

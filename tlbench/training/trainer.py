@@ -1,25 +1,30 @@
 """The one training loop under the gradient methods: batches, schedule, device.
 
-A method says its networks and its loss; `Descent` drives. One step draws a batch of every kind of sample that
-the method's `Train` holds, so that a method takes what it needs and leaves the rest.
+A `TrainedMethod` has the loop's hyperparameters as its fields. A `GradientMethod` also states its networks and its
+loss, which the loop minimises; any other method trains networks through `self.erm`. Classes are abstract or final: no
+method inherits from another. A step draws a batch of every kind of sample that the method's `Train` holds.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Collection, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from tlbench.data import Labeled, Learner, Predictor, Recipe, Train
+from tlbench.data import Labeled, Learner, Predictor, Recipe, Train, Unlabeled, Watch
 from tlbench.errors import Refusal
 from tlbench.training.detector import Detector
 from tlbench.training.meter import METER
+from tlbench.training.networks import Networks, Part, part
+from tlbench.training.objective import Loss, noted, turns
+from tlbench.training.predictors import FittedLearner, predictor
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,36 @@ class Batch:
     def y(self) -> Tensor:
         """Their labels, (bs + bl,)."""
         return torch.cat([self.ys, self.yl])
+
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs, the labelled ones first: (bs + bl + b, *shape)."""
+        return torch.cat([self.x, self.xt])
+
+    @property
+    def domain(self) -> Tensor:
+        """(bs + b,) domain labels of the source samples, 0, and of the unlabelled target samples, 1."""
+        return (torch.arange(len(self.xs) + len(self.xt), device=self.xs.device) >= len(self.xs)).long()
+
+    def split(self, rows: Tensor) -> Split:
+        """(bs + bl + b, ...) features or scores of `inputs`, by what they are of."""
+        n, m = len(self.x), len(self.xs)
+        return Split(rows[:n], rows[:m], rows[m:n], rows[n:])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features or scores of a batch's inputs, by what they are of."""
+
+    labeled: Tensor  # (bs + bl, ...) source, then labelled target
+    source: Tensor  # (bs, ...)
+    shots: Tensor  # (bl, ...) labelled target
+    target: Tensor  # (b, ...) unlabelled target
+
+    @property
+    def domains(self) -> Tensor:
+        """(bs + b, ...) source, then unlabelled target: the rows of `Batch.domain`."""
+        return torch.cat([self.source, self.target])
 
 
 def order(n: int, size: int, steps: int, generator: torch.Generator) -> Tensor:
@@ -107,9 +142,6 @@ def resident(train: Train, share: float = 0.25) -> Train:
 SHARED = frozenset({"classification", "regression", "multilabel"})  # a source may have the target's own labels
 TRAINED = SHARED | {"detection"}
 
-Turn = tuple[Tensor, Collection[str]]
-"""A loss, and the names of the networks that go down it; none means all."""
-
 
 def rates(net: nn.Module, body_lr: float) -> list[dict[str, Any]]:
     """The parameters that require a gradient by their share of the learning rate: `body_lr` those of the features, but
@@ -124,9 +156,10 @@ def rates(net: nn.Module, body_lr: float) -> list[dict[str, Any]]:
 
 def descend(
     net: nn.Module,
-    loss: Callable[[Batch, float], Tensor | Iterator[Turn]],
+    loss: Callable[[Batch, float], Loss],
     stream: Iterator[Batch],
     recipe: Recipe,
+    watch: Watch | None = None,
 ) -> None:
     """Minimise `loss(batch, progress)` over the parameters of `net`'s children that require a gradient.
 
@@ -134,6 +167,9 @@ def descend(
     JMLR 2016, section 5.2.2, whose decay is 10). Batch norm and augmentation are in training mode; the caller's
     `net.train` hooks decide what stays frozen. Where players alternate, `loss` yields turns: each is stepped, for the
     networks it names alone, before the next is computed; all share the step's batch and learning rate.
+
+    Args:
+        watch: is given the step and its losses: each term by its name, a turn by those of its networks, else 'loss'
 
     Raises:
         Refusal: no parameter requires a gradient.
@@ -150,22 +186,26 @@ def descend(
         progress = i / recipe.steps
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * recipe.lr / (1 + recipe.decay * progress) ** 0.75
-        found = loss(batch, progress)
-        for value, movers in [(found, ())] if isinstance(found, Tensor) else found:
+        found, seen = loss(batch, progress), dict[str, Tensor]()
+        if watch is not None:
+            found = noted(found, seen)
+        for value, movers in turns(found):
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
-            for name, part in net.named_children() if movers else ():
+            for name, child in net.named_children() if movers else ():
                 if name not in movers:
-                    part.zero_grad(set_to_none=True)
+                    child.zero_grad(set_to_none=True)
             optimizer.step()
         samples += len(batch.xs) + len(batch.xt) + len(batch.xl)
+        if watch is not None:
+            watch(i, {name: float(value) for name, value in seen.items()})
     net.eval()
     METER.add(samples, recipe.steps, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
-class Descent:
-    """A gradient method: subclasses give `networks` and `loss`. None takes what the card prescribes."""
+class TrainedMethod(ABC):
+    """A method that trains the card's network by gradient descent. None takes what the card prescribes."""
 
     steps: int | None = None
     batch: int | None = None
@@ -173,97 +213,115 @@ class Descent:
     weight_decay: float | None = None
     body_lr: float | None = None
 
-    takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
-
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "lr", "body_lr"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}, it must be positive")
 
+    @abstractmethod
+    def fit(self, train: Train, seed: int) -> Predictor | Learner:
+        """Train from the seed's initial weights and return the classifier."""
+
+    @property
+    def erm(self) -> ERM:
+        """Empirical risk minimisation with this method's hyperparameters."""
+        return ERM(self.steps, self.batch, self.lr, self.weight_decay, self.body_lr)
+
     def recipe(self, train: Train) -> Recipe:
         """The card's recipe with this method's own settings in place."""
         own = {name: getattr(self, name, None) for name in asdict(train.recipe)}
         return replace(train.recipe, **{name: value for name, value in own.items() if value is not None})
 
-    def networks(self, train: Train) -> nn.ModuleDict:
+
+@dataclass(frozen=True)
+class GradientMethod(TrainedMethod):
+    """A method with a loss of its own: subclasses give `loss` and, where the card's do not do, `networks`."""
+
+    takes: ClassVar[str] = "stl"  # the kinds of sample its batches hold
+
+    def networks(self, train: Train) -> Networks:
         """The networks, by default the card's backbone under 'features' and a linear 'classifier'."""
         return network(train)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor | Iterator[Turn]:
-        """What one step minimises, or the turns of its players; `progress` runs from 0 to 1."""
-        raise NotImplementedError
+    @abstractmethod
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Loss:
+        """What one step minimises: a loss, the sum of named terms, or the turns of players.
+
+        Args:
+            progress: of the training, from 0 to 1
+        """
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         """Train from the seed's initial weights and return the classifier."""
         return predictor(self.trained(train, seed), train.device)
 
-    def learner(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> Learner:
-        """Trains on each support set anew, from the seed's initial weights or from `net`'s, and tells the queries."""
-        steps = train.recipe.adapt_steps if self.steps is None else self.steps
+    def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
+        """Trains on each support anew, from the seed's initial weights or from `net`'s, and scores the queries."""
         alone = replace(train, sources=(), source_classes=(), episodes=None, regime="classification")
+        start = net if net is not None else seeded(lambda: self.networks(alone), seed)
+        return FittedLearner(Adapting(self, alone, seed, start))
 
-        def learn(support: Labeled, x: Tensor) -> Tensor:
-            start = copy.deepcopy(net) if net is not None else None
-            size = min(len(support), self.recipe(train).batch)  # no sample twice in a step
-            fitted = replace(self, steps=steps, batch=size).trained(replace(alone, shots=support), seed, start)
-            return predictor(fitted, train.device)(x)
+    def adapted(self, net: Networks, train: Train, seed: int) -> Networks:
+        """The networks after training on a support, the shots of `train`, onwards from `net`."""
+        return self.for_support(train).trained(train, seed, net)
 
-        return learn
+    def for_support(self, train: Train) -> Self:
+        """This method with the card's number of steps for a support, and no sample twice in a step."""
+        steps = train.recipe.adapt_steps if self.steps is None else self.steps
+        return replace(self, steps=steps, batch=min(len(train.shots), self.recipe(train).batch))
 
-    def trained(self, train: Train, seed: int, net: nn.ModuleDict | None = None) -> nn.ModuleDict:
+    def trained(self, train: Train, seed: int, net: Networks | None = None) -> Networks:
         """The networks after training: from the seed's initial weights, or onwards from `net`."""
         recipe = self.recipe(train)
         net = (net or seeded(lambda: self.networks(train), seed)).to(train.device)
         with torch.random.fork_rng(devices=_cuda(train.device)):
             torch.manual_seed(seed)
             stream = batches(train, recipe, seed, self.takes)
-            descend(net, lambda batch, progress: self.loss(net, batch, progress), stream, recipe)
+            descend(net, lambda batch, progress: self.loss(net, batch, progress), stream, recipe, train.watch)
         return net
 
 
-def network(train: Train) -> nn.ModuleDict:
+def network(train: Train) -> Networks:
     """The card's backbone under 'features' and above it the target's 'classifier', which is a detector where objects
     are detected; sources with a task of their own get a linear layer each under 'heads'."""
-    features = train.backbone()
-    width: int = features.width  # type: ignore[assignment]
-    detects = train.regime == "detection"
-    top = Detector(width, train.n_classes, features.trunk.stride) if detects else nn.Linear(width, train.n_classes)  # type: ignore[arg-type]
-    net = nn.ModuleDict({"features": features, "classifier": top})
+    features: Any = train.backbone()
+    width, detects = int(features.width), train.regime == "detection"
+    top = Detector(width, train.n_classes, features.trunk.stride) if detects else nn.Linear(width, train.n_classes)
+    net = Networks({"features": features, "classifier": top})
     if not train.same_task:
-        net["heads"] = nn.ModuleList(nn.Linear(width, k) for k in train.source_classes)
+        net.heads = nn.ModuleList(nn.Linear(width, k) for k in train.source_classes)
     return net
 
 
-def label_loss(net: nn.ModuleDict, batch: Batch) -> Tensor:
+def supervised_loss(net: Networks, batch: Batch) -> Tensor:
     """The loss of every label in the batch, each weighing alike (a detector's images too): (,)."""
     if batch.boxes is None and len(batch.x):
-        return told(net, net["features"](batch.x), batch)
+        return label_loss(net, net.features(batch.x), batch)
     losses = []
     if len(batch.xs):
-        losses.append(told(net, net["features"](batch.xs), batch))
+        losses.append(label_loss(net, net.features(batch.xs), batch))
     if batch.boxes is not None:
-        detector: Detector = net["classifier"]  # type: ignore[assignment]
-        losses.append(detector.loss(net["features"].maps(batch.xl), batch.yl, batch.boxes))  # type: ignore[operator]
+        detector = part(net, "classifier", Detector)
+        losses.append(detector.loss(net.features.maps(batch.xl), batch.yl, batch.boxes))
     return torch.stack(losses).sum()
 
 
-def told(net: nn.ModuleDict, f: Tensor, batch: Batch) -> Tensor:
-    """The mean loss of labels: cross-entropy, squared error where they are numbers, and where a sample may show several
+def label_loss(net: Networks, features: Tensor, batch: Batch) -> Tensor:
+    """The mean loss of labels: cross-entropy; squared error where they are numbers; where a sample may show several
     classes the sigmoid's cross-entropy, mean over them.
 
     Args:
-        f: (bs + bl, width) features of `batch.x`, or (bs, width) of its sources alone
+        features: (bs + bl, width) of `batch.x`, or (bs, width) of its sources alone
     """
     if "heads" not in net:
-        return _error(net["classifier"](f), batch.y[: len(f)])
+        return _error(net.classifier(features), batch.y[: len(features)])
     n = len(batch.xs)
-    heads: nn.ModuleList = net["heads"]  # type: ignore[assignment]
-    parts = [(heads[i], batch.source == i) for i in range(len(heads))] if n else []
-    losses = [_error(head(f[:n][mine]), batch.ys[mine]) * int(mine.sum()) for head, mine in parts if mine.any()]
-    if len(f) > n:
-        losses.append(_error(net["classifier"](f[n:]), batch.yl) * (len(f) - n))
-    return torch.stack(losses).sum() / len(f)
+    parts = [(head, batch.source == i) for i, head in enumerate(net.heads)] if n else []
+    losses = [_error(head(features[:n][mine]), batch.ys[mine]) * int(mine.sum()) for head, mine in parts if mine.any()]
+    if len(features) > n:
+        losses.append(_error(net.classifier(features[n:]), batch.yl) * (len(features) - n))
+    return torch.stack(losses).sum() / len(features)
 
 
 def _error(out: Tensor, y: Tensor) -> Tensor:
@@ -272,34 +330,40 @@ def _error(out: Tensor, y: Tensor) -> Tensor:
     return mse_loss(out[:, 0], y) if y.is_floating_point() else cross_entropy(out, y)
 
 
-def seeded(make: Callable[[], nn.ModuleDict], seed: int) -> nn.ModuleDict:
+def seeded(make: Callable[[], Part], seed: int) -> Part:
     """`make()` under `seed`, leaving the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
 
 
-def predictor(net: nn.ModuleDict, device: str = "cpu") -> Predictor:
-    """The classifier (or detector) of `net` as a function of raw inputs."""
-    net.eval()
-    top = net["classifier"]
-
-    def scores(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            if isinstance(top, Detector):
-                return top.boxes(net["features"].maps(x.to(device)), (x.shape[-2], x.shape[-1]))  # type: ignore[operator]
-            out: Tensor = top(net["features"](x.to(device)))
-        return out
-
-    return scores
-
-
 def _cuda(device: str) -> list[int]:
     return [torch.device(device).index or 0] if device.startswith("cuda") else []
 
 
+class Adapting(nn.Module):
+    """Trains `start` on each support anew and scores the queries."""
+
+    pool: Tensor
+
+    def __init__(self, method: GradientMethod, train: Train, seed: int, start: Networks) -> None:
+        super().__init__()
+        self.method, self.recipe, self.seed = method, train.recipe, seed
+        self.n_classes, self.device = train.n_classes, train.device
+        self.start, self.backbone = start, train.backbone()
+        self.register_buffer("pool", train.target.x if "t" in method.takes else train.target.x[:0])
+
+    def forward(self, support: Labeled, x: Tensor) -> Tensor:
+        train = Train(
+            (), Unlabeled(self.pool), support, self.n_classes, lambda: copy.deepcopy(self.backbone), self.recipe,
+            self.device,
+        )  # fmt: skip
+        return predictor(self.method.adapted(copy.deepcopy(self.start), train, self.seed), self.device)(x)
+
+
+@final
 @dataclass(frozen=True)
-class ERM(Descent):
+class ERM(GradientMethod):
     """Empirical risk minimisation over every label that `Train` holds, source and target in equal parts."""
 
     takes: ClassVar[str] = "sl"
@@ -307,5 +371,5 @@ class ERM(Descent):
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         return self.learner(train, seed) if train.episodes else super().fit(train, seed)
 
-    def loss(self, net: nn.ModuleDict, batch: Batch, progress: float) -> Tensor:
-        return label_loss(net, batch)
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)

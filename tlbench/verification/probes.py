@@ -20,9 +20,10 @@ from tlbench.methods import loader
 from tlbench.methods.versions import Answers
 from tlbench.training import backbones
 from tlbench.training import networks as nets
-from tlbench.training.fine_tuning import Tuning
+from tlbench.training.fine_tuning import FineTuning
 from tlbench.training.meta import HeadLearner
-from tlbench.training.trainer import ERM
+from tlbench.training.networks import Networks
+from tlbench.training.trainer import ERM, Batch, supervised_loss
 from tlbench.verification.fixtures import LOOKS, Change, Specimen, specimens
 
 SEED = 7
@@ -55,7 +56,7 @@ def toolkit() -> Answers:
         found["probes"] |= {f"{name}: {probe}": scores for probe, scores in shipped(name)["probes"].items()}
     for part, method, regimes, needs in (
         ("trainer", ERM(), ("classification", "regression", "episodes", "detection", "multilabel"), ()),
-        ("fine-tuning", Tuning(), ("classification", "episodes"), ("shots",)),
+        ("fine-tuning", Plain(), ("classification", "episodes"), ("shots",)),
         ("meta-learning", Means(), ("classification", "episodes"), ("sources", "shots")),
     ):
         own = _asked(method, regimes, frozenset(needs), frozenset())
@@ -119,10 +120,18 @@ def _half_frozen(spec: dict[str, Any], images: Tensor) -> list[list[float]]:
 
 
 @dataclass(frozen=True)
+class Plain(FineTuning):
+    """Fine-tuning that adds nothing."""
+
+    def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
+        return supervised_loss(net, batch)
+
+
+@dataclass(frozen=True)
 class Means(HeadLearner):
     """Queries by their products with the classes' sums."""
 
-    def head(self, net: nn.ModuleDict, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
+    def head(self, net: Networks, fs: Tensor, ys: Tensor, fq: Tensor, n_classes: int) -> Tensor:
         return fq @ (nn.functional.one_hot(ys, n_classes).to(fs.dtype).mT @ fs).mT / fs.shape[-1]
 
 

@@ -129,13 +129,13 @@ from typing import ClassVar
 import torch
 from tlbench import Labeled, Predictor, Refusal, Train
 from tlbench.training.features import embedded
-from tlbench.training.trainer import ERM
+from tlbench.training.trainer import TrainedMethod
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 
 @dataclass(frozen=True)
-class {cls}(ERM):
+class {cls}(TrainedMethod):
     """Classify by the nearest class mean, the shots' drawn towards the source's."""
 
     weight: float = 2.0  # how many shots a source's mean is worth
@@ -146,7 +146,7 @@ class {cls}(ERM):
     search: ClassVar[dict[str, tuple[object, ...]]] = {{"weight": ("log", 0.1, 100.0)}}
 
     def fit(self, train: Train, seed: int) -> Predictor:
-        flat, embed = embedded(train, seed, self)  # features that the source has taught, where there is something to
+        flat, embed = embedded(train, seed, self.erm)  # features that the source has taught, if any
         total, n = sums(flat.shots, train.n_classes)
         for source in flat.sources if flat.same_task else ():
             s, m = sums(source, train.n_classes)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from tlbench._moved import Moved
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.errors import Mistake, Refusal
 from tlbench.methods import loader
@@ -266,9 +267,10 @@ def checked(scores: object, n: int) -> Tensor:
 
 
 def describe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A method's description, for a process that must not import it."""
-    described = asdict(loader.describe(job["method"], job["settings"]))
-    return {"description": described}
+    """A method's description and the old names that its import used, for a process that must not import it."""
+    with heard(Moved) as notes:
+        described = asdict(loader.describe(job["method"], job["settings"]))
+    return {"description": described, "notes": notes}
 
 
 def sources(job: dict[str, Any], folder: Path) -> dict[str, Any]:
