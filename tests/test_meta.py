@@ -36,7 +36,6 @@ from tlbench.training import networks
 from tlbench.training.meta import (
     Drawn,
     HeadLearner,
-    Learnt,
     MetaLearner,
     SupportNorm,
     Weighted,
@@ -44,6 +43,7 @@ from tlbench.training.meta import (
     shape,
     with_support_norms,
 )
+from tlbench.training.predictors import BatchedLearner
 
 CONVNET = {"kind": "convnet", "augment": ("shift",)}
 HEADS = (ANIL, ProtoNet, R2D2)
@@ -185,8 +185,8 @@ def test_a_learner_is_deterministic_and_leaves_data_and_random_state_alone(cls: 
 def test_several_episodes_at_once_are_as_one_by_one_and_queries_as_each_by_itself(cls: type[MetaLearner]) -> None:
     train = few_shot(images(7, 9, 0))
     learn = cls().fit(train, 0)
-    assert isinstance(learn, Learnt)
-    learn.net.double()  # fifty steps by the gradient's sign magnify rounding
+    assert isinstance(learn, BatchedLearner)
+    learn.module.net.double()  # fifty steps by the gradient's sign magnify rounding
     drawn = next(episodes(train, shape(train), 1, 3, 9))
     together = learn.several(Labeled(drawn.xs, drawn.ys), drawn.xq)
     assert together.shape == (3, 12, 3)
@@ -200,11 +200,11 @@ def test_several_episodes_at_once_are_as_one_by_one_and_queries_as_each_by_itsel
 @every_learner
 def test_a_learner_tells_new_classes_of_the_same_kind_apart(cls: type[MetaLearner]) -> None:
     learn = cls().fit(few_shot(images(40, 10, 0), steps=40), 0)
-    assert isinstance(learn, Learnt)
+    assert isinstance(learn, BatchedLearner)
     assert right_of(learn) > 0.9
 
 
-def right_of(learn: Learnt) -> float:
+def right_of(learn: BatchedLearner) -> float:
     """The share of queries told right in episodes of new classes."""
     novel = few_shot(images(30, 10, 77))
     told = [(learn.several(Labeled(d.xs, d.ys), d.xq).argmax(-1), d.yq) for d in episodes(novel, shape(novel), 5, 4, 0)]
@@ -255,7 +255,7 @@ def test_a_support_norm_takes_its_moments_from_the_first_rows() -> None:
     nn.init.normal_(plain.weight)
     norm = SupportNorm(plain)
     torch.testing.assert_close(norm(x), plain(x))
-    norm.first = 3
+    norm.support = torch.empty(3)
     torch.testing.assert_close(norm(x)[:3], plain(x[:3]))
     assert not torch.allclose(norm(x), plain(x))
 
@@ -347,7 +347,7 @@ def test_where_inner_steps_overshoot_first_order_maml_learns_to_prefer_a_class_a
         train = few_shot(images(40, 10, 0), steps=40)
         learn = cls(inner_lr=alpha, inner_steps=1, test_steps=1).fit(train, 0)
         with torch.no_grad():  # what the start says of all the sources' samples
-            mean = learn.net["classifier"](learn.net["features"](train.sources[0].x)).mean(0)
+            mean = learn.module.net["classifier"](learn.module.net["features"](train.sources[0].x)).mean(0)
         return right_of(learn), float((mean - mean.mean()).norm())
 
     (right, preference), (wrong, biased) = learnt(FOMAML, 0.05), learnt(FOMAML, 0.4)
