@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from tlbench import Learner, Predictor, Refusal, Train
+from tlbench import Learner, NotApplicable, Predictor, Train
 from tlbench.training.losses import entropies
 from tlbench.training.networks import Networks
 from tlbench.training.trainer import Batch, GradientMethod, label_loss
@@ -41,7 +41,7 @@ class EntropyMin(GradientMethod):
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if not len(train.shots) and not (train.sources and train.same_task):
-            raise Refusal("no label says what the target's classes are; entropy alone cannot")
+            raise NotApplicable("no label says what the target's classes are; entropy alone cannot")
         return super().fit(train, seed)
 
     def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:

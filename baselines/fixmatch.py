@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, cross_entropy
 
-from tlbench import Learner, Predictor, Refusal, Train
+from tlbench import Learner, NotApplicable, Predictor, Train
 from tlbench.training.networks import Backbone, Networks, dropped
 from tlbench.training.trainer import Batch, GradientMethod, label_loss
 
@@ -50,7 +50,7 @@ class FixMatch(GradientMethod):
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
         if not len(train.shots) and not (train.sources and train.same_task):
-            raise Refusal("no label says what the target's classes are; pseudo-labels cannot begin")
+            raise NotApplicable("no label says what the target's classes are; pseudo-labels cannot begin")
         return super().fit(train, seed)
 
     def loss(self, net: Networks, batch: Batch, progress: float) -> Tensor:
@@ -71,7 +71,9 @@ def strong(x: Tensor) -> Tensor:
     if x.ndim == 2:
         return dropped(x, 0.5)
     if x.ndim != 4:
-        raise Refusal(f"inputs of {x.ndim - 1} axes are neither features nor images: nobody knows how to distort them")
+        raise NotApplicable(
+            f"inputs of {x.ndim - 1} axes are neither features nor images: nobody knows how to distort them"
+        )
     b, _, h, w = x.shape
     brightness, contrast, sharpness = (torch.empty(3, b, 1, 1, 1, device=x.device).uniform_(-1, 1)).unbind()
     mean = x.mean((1, 2, 3), keepdim=True)

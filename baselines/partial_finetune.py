@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tlbench import Refusal, Train
+from tlbench import NotApplicable, Train
 from tlbench.training.fine_tuning import FineTuning, frozen, parameters_by_block
 from tlbench.training.networks import Networks
 from tlbench.training.trainer import TRAINED, Batch, supervised_loss
@@ -54,5 +54,5 @@ def chosen(parts: list[list[nn.Parameter]], blocks: str) -> list[nn.Parameter]:
     """The parameters of the blocks that a comma-separated list names."""
     numbers = [int(number) for number in blocks.split(",")]
     if not all(-len(parts) <= i < len(parts) for i in numbers):
-        raise Refusal(f"blocks is {blocks!r}; the backbone has {len(parts)}, numbered from 0 or back from -1")
+        raise NotApplicable(f"blocks is {blocks!r}; the backbone has {len(parts)}, numbered from 0 or back from -1")
     return [p for i in numbers for p in parts[i]]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from tlbench import Refusal, Train
+from tlbench import NotApplicable, Train
 from tlbench.training.fine_tuning import FineTuning
 from tlbench.training.networks import Networks
 from tlbench.training.trainer import TRAINED, Batch, supervised_loss
@@ -51,7 +51,9 @@ class StochNorm(FineTuning):
     def begun(self, net: Networks, train: Train, seed: int) -> Networks:
         norms = {name: m for name, m in net.features.named_modules() if type(m) is nn.BatchNorm2d}
         if not norms or net.features.fixed_norm:
-            raise Refusal("the backbone has no batch norm whose statistics move: there is nothing to make stochastic")
+            raise NotApplicable(
+                "the backbone has no batch norm whose statistics move: there is nothing to make stochastic"
+            )
         for name, norm in norms.items():
             path, _, last = name.rpartition(".")
             net.features.get_submodule(path)._modules[last] = StochasticNorm.of(norm, self.p)

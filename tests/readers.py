@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from held import row
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import archive, bundle, predictions, store
 from tlbench.results.archive import Packed
 from tlbench.results.store import Store
@@ -49,7 +49,7 @@ def packed(data: bytes) -> None:
         place = Path(folder, archive.FOLDER)
         place.mkdir()
         (place / "a.parquet").write_bytes(data)
-        with suppress(Mistake, ValueError):
+        with suppress(UsageError, ValueError):
             Packed(Path(folder)).rows()
 
 
@@ -140,7 +140,7 @@ def _read(name: str, data: bytes, read: Callable[[Path], object]) -> None:
         file.write_bytes(data)
         try:
             read(file)
-        except Mistake as mistake:
+        except UsageError as mistake:
             if "\n" in str(mistake):
                 raise ValueError(f"more than a line: {mistake}") from None
 

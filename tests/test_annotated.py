@@ -16,7 +16,7 @@ from layouts import aircraft, cub200, parquet, stanford_cars
 from shelf import Shelf
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import card, loaders, registry
 from tlbench.tasks.datasets import fetch
 from tlbench.tasks.loaders import hub_parquet as parquets
@@ -55,7 +55,7 @@ def test_aircraft_have_the_publishers_labels_and_split_and_names_with_blanks(tmp
 def test_cars_come_from_the_splits_that_their_files_are_named_after(tmp_path: Path) -> None:
     home = stanford_cars(tmp_path, train=3, test=2)
     parquet(home / "contrast-00000-of-00001.parquet", [b"no image"], [0], ["of no concern"], None)
-    with pytest.raises(Mistake, match="holds no domain 'validation'"):
+    with pytest.raises(UsageError, match="holds no domain 'validation'"):
         parquets.load(home, "validation", into=tmp_path / "unpacked")
     cars = parquets.splits(home, "cars", into=tmp_path / "unpacked")
     assert counts(cars) == ([3, 3, 3], [2, 2, 2])
@@ -69,7 +69,7 @@ def test_splits_of_different_classes_are_not_one_domain(tmp_path: Path) -> None:
     stanford_cars(tmp_path / "fewer", train=3, test=2, classes=2)
     test = "test-00000-of-00001.parquet"
     (home / test).write_bytes((tmp_path / "fewer/stanford_cars/data" / test).read_bytes())
-    with pytest.raises(Mistake, match=r"class 'Ram C_V .*' is in one of the splits train and test only"):
+    with pytest.raises(UsageError, match=r"class 'Ram C_V .*' is in one of the splits train and test only"):
         parquets.splits(home, "cars", into=tmp_path / "unpacked")
 
 
@@ -89,25 +89,25 @@ def test_a_wrong_line_among_the_birds_is_named(tmp_path: Path, file: str, old: s
     text = (home / file).read_text()
     assert old in text
     (home / file).write_text(text.replace(old, new, 1))
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         image_folders.cub(home, "birds")
 
 
 def test_what_is_wrong_with_a_list_of_aircraft_is_named(tmp_path: Path) -> None:
     home = aircraft(tmp_path, train=2, test=1)
-    with pytest.raises(Mistake, match="is of class '707-320', which this task has not; did you mean '707-321'"):
+    with pytest.raises(UsageError, match="is of class '707-320', which this task has not; did you mean '707-321'"):
         image_folders.aircraft(home / "images", home / "images_variant_trainval.txt", home / "images_variant_test.txt",
                            "planes", ("707-321", "Boeing 717", "Spitfire"))  # fmt: skip
     test = home / "images_variant_test.txt"
     before = test.read_text()
     test.write_text(before + "0000001 707-320\n")
-    with pytest.raises(Mistake, match=r"0000001\.jpg is in images_variant_trainval\.txt too"):
+    with pytest.raises(UsageError, match=r"0000001\.jpg is in images_variant_trainval\.txt too"):
         planes(home)
     test.write_text("\n")
-    with pytest.raises(Mistake, match="lists nothing"):
+    with pytest.raises(UsageError, match="lists nothing"):
         planes(home)
     test.unlink()
-    with pytest.raises(Mistake, match="no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         planes(home)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store import failed, row, text, write
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import archive, store
 from tlbench.results.row import Row
 from tlbench.results.store import Store
@@ -77,7 +77,7 @@ def test_killed_before_the_lines_are_cut_packing_loses_and_doubles_nothing(
 ) -> None:
     write(tmp_path, text(row("a")), text(row("b")))
     monkeypatch.setattr(store.os, "ftruncate", lambda fd, n: (_ for _ in ()).throw(OSError(5, "killed")))
-    with pytest.raises(Mistake, match="no row is lost"):
+    with pytest.raises(UsageError, match="no row is lost"):
         store.pack(tmp_path)
     monkeypatch.undo()
     assert set(Store(tmp_path).rows) == {"a", "b"}
@@ -89,7 +89,7 @@ def test_killed_before_the_lines_are_cut_packing_loses_and_doubles_nothing(
 def test_a_line_that_is_no_row_stops_packing_and_is_named(tmp_path: Path) -> None:
     file = write(tmp_path, text(row("a")), "{}")
     before = file.read_bytes()
-    with pytest.raises(Mistake, match=r"rows.jsonl:2: skipped"):
+    with pytest.raises(UsageError, match=r"rows.jsonl:2: skipped"):
         store.pack(tmp_path)
     assert file.read_bytes() == before
 
@@ -99,7 +99,7 @@ def test_a_broken_segment_is_a_mistake_that_names_it(tmp_path: Path) -> None:
     file, _ = store.pack(tmp_path)
     assert file is not None
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(Mistake, match="not a segment of rows"):
+    with pytest.raises(UsageError, match="not a segment of rows"):
         len(Store(tmp_path).rows)
 
 

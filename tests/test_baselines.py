@@ -1,4 +1,4 @@
-"""The shipped methods: what all of them promise, and that each is the algorithm whose name it bears."""
+"""The shipped methods: what all of them check, and that each is the algorithm whose name it bears."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tlbench.data import Domain, Labeled, Recipe, Train, Unlabeled
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.methods import loader
 from tlbench.methods import method as methods
 from tlbench.tasks import builtin
@@ -139,7 +139,7 @@ def applies(name: str, k: int, net: str = "convnet") -> None:
         pytest.skip(f"{name} needs labelled target samples")
 
 
-# what every method promises
+# what every method checks
 
 
 @every_method
@@ -229,7 +229,7 @@ def test_a_method_that_needs_no_source_works_without(name: str, train_on: Digits
         pytest.skip(f"{name} needs a source")
     train, test = train_on(2)
     if name in ("lwf", "co_tuning"):  # a checkpoint's classifier stands in for the source's; here there is neither
-        with pytest.raises(Refusal, match="without its classifier"):
+        with pytest.raises(NotApplicable, match="without its classifier"):
             small(name).fit(replace(train, sources=()), 0)
         return
     scores = small(name).fit(replace(train, sources=()), 0)(test)

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from tlbench.data import Domain, Labeled, Train, Unlabeled
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import loader
 from tlbench.tasks import synthetic
 from tlbench.tasks.problems import of_domain
@@ -316,9 +316,9 @@ def test_shuffling_and_renaming_keep_every_sample() -> None:
 
 
 def test_an_unknown_suite_or_domain_is_named() -> None:
-    with pytest.raises(Mistake, match="unknown calibration suite 'cal11'; did you mean"):
+    with pytest.raises(UsageError, match="unknown calibration suite 'cal11'; did you mean"):
         synthetic.domain("cal11", "target", 0)
-    with pytest.raises(Mistake, match="cal1: unknown domain 'targets'; did you mean 'target'"):
+    with pytest.raises(UsageError, match="cal1: unknown domain 'targets'; did you mean 'target'"):
         synthetic.domain("cal1", "targets", 0)
 
 

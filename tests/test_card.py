@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.card import CORE_BUDGETS, PARADIGMS, Card, Quick, tasks_of
 from tlbench.tasks.datasets import fetch, pretrained
 from tlbench.tasks.registry import card_files, find, named, read
@@ -44,7 +44,7 @@ def write(tmp_path: Path) -> Write:
 
 def complaint(file: Path) -> str:
     """What `read` says of a wrong card, without the folder; always one line."""
-    with pytest.raises(Mistake) as raised:
+    with pytest.raises(UsageError) as raised:
         read(file)
     said = str(raised.value)
     assert "\n" not in said
@@ -226,14 +226,14 @@ def test_a_suite_a_pair_and_a_file_are_found(write: Write) -> None:
     ],
 )
 def test_an_unknown_task_is_refused_with_what_is_close(name: str, said: str) -> None:
-    with pytest.raises(Mistake) as raised:
+    with pytest.raises(UsageError) as raised:
         find(name)
     assert str(raised.value) == said
 
 
 def test_a_name_that_is_close_to_none_gets_a_list_of_what_there_is() -> None:
     listed = ", ".join(sorted(card_files())[:8])
-    with pytest.raises(Mistake, match=re.escape(f"unknown task 'zzz'; there are: {listed}")):
+    with pytest.raises(UsageError, match=re.escape(f"unknown task 'zzz'; there are: {listed}")):
         find("zzz")
 
 
@@ -242,7 +242,7 @@ def test_a_plans_task_is_found_again_without_its_sources_too(write: Write) -> No
     for task in [*find("digits"), *find(file)]:
         assert named(task.name, task.file) == task
         assert named(task.without_sources().name, task.file) == task.without_sources()
-    with pytest.raises(Mistake, match=r"unknown task 'toy/a-d'; did you mean 'toy/"):
+    with pytest.raises(UsageError, match=r"unknown task 'toy/a-d'; did you mean 'toy/"):
         named("toy/a-d", file)
 
 

@@ -42,7 +42,7 @@ from tlbench_baselines import (
 )
 from tlbench_baselines.coral import recolored
 
-from tlbench import Labeled, Refusal, Train, Unlabeled
+from tlbench import Labeled, NotApplicable, Train, Unlabeled
 from tlbench.data import Recipe
 from tlbench.tasks import synthetic
 from tlbench.training import networks
@@ -156,11 +156,11 @@ def test_the_bounded_quadratic_is_solved_to_optimality(seed: int) -> None:
 
 def test_a_matrix_too_large_is_refused_in_one_line() -> None:
     affordable(LIMIT, "anything")
-    with pytest.raises(Refusal, match=r"^KMM needs an n x n matrix: n = 8,193 is above 8,192 rows, half a GiB$"):
+    with pytest.raises(NotApplicable, match=r"^KMM needs an n x n matrix: n = 8,193 is above 8,192 rows, half a GiB$"):
         affordable(LIMIT + 1, "KMM")
     train, _ = easy(THREE)
     many = replace(train, target=Unlabeled(torch.zeros(LIMIT, 4)))
-    with pytest.raises(Refusal, match="TCA needs an n x n matrix"):
+    with pytest.raises(NotApplicable, match="TCA needs an n x n matrix"):
         tca.TCA().fit(many, 0)
 
 
@@ -662,7 +662,7 @@ def test_a_number_is_told_by_the_cards_network_alone() -> None:
     assert l21_selection.L21Selection().fit(numbers, 0)(test.x).shape == (600, 1)
     assert kmm.KMM().fit(numbers, 0)(test.x).shape == (600, 1)
     for method in (replace(l21_selection.L21Selection(), classifier="svm"), kmm.KMM(classifier="logistic")):
-        with pytest.raises(Refusal, match="tells classes"):
+        with pytest.raises(NotApplicable, match="tells classes"):
             method.fit(numbers, 0)
 
 

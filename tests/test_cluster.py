@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tlbench.cli.commands import run
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.store import Store
 
 METHOD = '''
@@ -151,14 +151,14 @@ def test_a_line_that_no_worker_can_run_is_a_mistake_that_names_it(
     lines, file = damaged(plan), tmp_path / "plan.jsonl"
     file.write_text("".join(f"{line}\n" for line, _ in lines.values()))
     for i, (name, (_, said)) in enumerate(lines.items()):
-        with pytest.raises(Mistake) as caught:
+        with pytest.raises(UsageError) as caught:
             run.worker(file, i, tmp_path / "results")
         assert said in str(caught.value), name
         assert "\n" not in str(caught.value), name
         if not said.startswith(("unknown", "did")):
             assert str(caught.value).startswith(f"{file}:{i + 1}: "), name
     for none, said in ((tmp_path / "none.jsonl", "cannot be read"), (tmp_path, "cannot be read")):
-        with pytest.raises(Mistake, match=said):
+        with pytest.raises(UsageError, match=said):
             run.worker(none, 0, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 import tlbench as facade
 from tlbench.board.comparison import Comparison, of_index
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.frame import OPEN
 from tlbench.results.index import Index
 from tlbench.results.row import Row
@@ -157,7 +157,7 @@ def test_the_command_prints_the_tasks_the_mean_and_the_verdict(tmp_path: Path) -
 def test_python_gives_comparisons_with_frames(tmp_path: Path) -> None:
     (found,) = facade.compare("dann", "coral", task="cars", results=store(tmp_path, several({"birds": 1, "cars": 2})))
     assert list(found.frame()["difference"]) == [pytest.approx(2)]
-    with pytest.raises(Mistake, match="share no cell at budget 20"):
+    with pytest.raises(UsageError, match="share no cell at budget 20"):
         facade.compare("dann", "coral", budget=20, results=tmp_path)
 
 

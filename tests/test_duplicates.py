@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_images
 from test_cli import tlbench
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import duplicates, loaders, registry, split_digests
 from tlbench.tasks.duplicates import LIMIT, copies, look, pairs
 from tlbench.tasks.loaders import image_folders
@@ -153,7 +153,7 @@ def test_looks_are_taken_once_for_a_content(
 def test_a_broken_picture_is_named(tmp_path: Path, photographs: list[Image.Image]) -> None:
     domain = folder_of(tmp_path / "b", photographs[:8])
     domain.files[2].write_bytes(b"no picture")
-    with pytest.raises(Mistake, match=rf"{domain.files[2]}: broken image"):
+    with pytest.raises(UsageError, match=rf"{domain.files[2]}: broken image"):
         duplicates.looks(image_folders.folder(tmp_path / "b", "b"))
 
 

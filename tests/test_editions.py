@@ -14,7 +14,7 @@ from test_answers import Copy
 
 from tlbench.board import changes, comparison, explain, freezing, markdown, recommend, similarity
 from tlbench.board.board import Board
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import versions
 from tlbench.results import editions
 from tlbench.results.editions import Edition, Frozen
@@ -127,7 +127,7 @@ def test_freezing_moves_the_open_edition_and_leaves_an_empty_one(tmp_path: Path,
 def test_what_cannot_be_frozen_is_told_in_a_line(name: str, said: str, tmp_path: Path, small: None) -> None:
     frozen_at(tmp_path, "2027.03", measured(70, 1))
     (tmp_path / "timings.jsonl").write_text("{}\n")
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         freezing.freeze(tmp_path, name)
     assert (tmp_path / "timings.jsonl").read_text() == "{}\n"
     assert list(editions.all_of(tmp_path)) == ["2027.03"]

@@ -14,7 +14,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import builtin
 
 # SHA-256 of each domain's inputs, in order, and of its roster: a line a sample, "id class". A change that moves them
@@ -214,7 +214,7 @@ def test_a_cached_load_imports_neither_sklearn_nor_matplotlib(cache: Path) -> No
 
 
 def test_an_unknown_name_is_a_mistake_with_a_suggestion() -> None:
-    with pytest.raises(Mistake, match="did you mean 'handwritten'"):
+    with pytest.raises(UsageError, match="did you mean 'handwritten'"):
         builtin.load("handwriten")
 
 

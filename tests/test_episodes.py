@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner.cell_job import write_episodes
 from tlbench.tasks import card, episodes, registry
 
@@ -108,7 +108,7 @@ def test_a_worker_is_given_supports_with_labels_and_queries_without(tmp_path: Pa
     ],
 )
 def test_episodes_that_cannot_be_are_refused_in_a_line(k: card.Budget, target: Domain, said: str) -> None:
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         episodes.split(TASK, target, 0).shots(k)
 
 
@@ -122,7 +122,7 @@ def test_published_episodes_are_taken_as_they_are(real_data: Path) -> None:
     for e in made:
         assert len(e.support) == len(e.queries) == 20
         assert sorted(e.support_y.tolist()) == sorted(e.query_y.tolist()) == list(range(20))
-    with pytest.raises(Mistake, match="published episodes have 1 shots, not 5"):
+    with pytest.raises(UsageError, match="published episodes have 1 shots, not 5"):
         episodes.split(task, target, 0).shots(5)
 
 

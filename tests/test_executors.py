@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tlbench.cli.app import app
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.row import Row
 from tlbench.runner import experiment, places
 from tlbench.runner.executors import Ended, Executor, Job, forget
@@ -149,7 +149,7 @@ def test_jobs_can_be_waited_for_out_of_order(on: str) -> None:
 
 
 def test_an_unknown_place_is_a_mistake_that_names_the_others() -> None:
-    with pytest.raises(Mistake, match=r"--on slrum: no such place; .*local"):
+    with pytest.raises(UsageError, match=r"--on slrum: no such place; .*local"):
         places.executor("slrum")
 
 

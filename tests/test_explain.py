@@ -10,7 +10,7 @@ import pytest
 from held import failed, over, references, refused, row, store, tlbench
 
 from tlbench.board.explain import command, ranges, trace
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.row import Row
 from tlbench.results.store import Store
 from tlbench.results.timings import Timings
@@ -64,7 +64,7 @@ def test_a_rules_choices_stand_beside_the_references_that_it_chose() -> None:
     assert found.again.endswith("--rule cv --trials 8 --results again")
     beside = trace([*ROWS, *tuned], "dann", TASK, 5, "im")
     assert [(e.value, e.reference) for e in beside.rows] == [(50.0, 60.0)] * 5  # target-only's default
-    with pytest.raises(Mistake, match="no rows"):
+    with pytest.raises(UsageError, match="no rows"):
         trace(ROWS, "dann", TASK, 5, "cv")
 
 
@@ -161,5 +161,5 @@ def test_mistakes_are_one_line_and_exit_code_two(tmp_path: Path) -> None:
 
 
 def test_a_method_without_a_row_on_the_task_says_so() -> None:
-    with pytest.raises(Mistake, match="it has none on birds/a-b"):
+    with pytest.raises(UsageError, match="it has none on birds/a-b"):
         trace([*ROWS, *over("jan", "cars/a-b", 5, RIGHT)], "jan", TASK, 5)

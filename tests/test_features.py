@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner import experiment, task_data
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
@@ -66,7 +66,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     whole = noise(tmp_path / "whole.jpg", (300, 200)).read_bytes()
     for name, content in (("cut.jpg", whole[: len(whole) // 2]), ("text.jpg", b"no image"), ("empty.jpg", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(Mistake, match=f"{name}: broken image"):
+        with pytest.raises(UsageError, match=f"{name}: broken image"):
             decoded(tmp_path / name, CROP)
 
 
@@ -158,7 +158,7 @@ def test_a_broken_image_of_a_dataset_stops_the_run_with_its_name(tmp_path: Path,
         domain = image_folders.folder(tmp_path / "my" / "there", "there")
         bench = Bench(Conditions())
         transform = bench.transform(registry.read(registry.card_files()["office_caltech10"]))
-        with pytest.raises(Mistake, match=r"there/bike/3.jpg: broken image"):
+        with pytest.raises(UsageError, match=r"there/bike/3.jpg: broken image"):
             task_data.arrays(domain, transform, workers, "cpu", lambda what, done, of: None)
 
 

@@ -22,7 +22,7 @@ import platformdirs
 import pytest
 from shelf import Shelf
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.datasets import download, fetch
 from tlbench.tasks.datasets.dataset import PARTIAL
 from tlbench.tasks.datasets.digests import SUMS, mismatch
@@ -124,7 +124,7 @@ def test_a_mirror_can_be_named_by_the_environment(
 
 
 def test_a_mirror_that_is_no_address_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="begins with http"):
+    with pytest.raises(UsageError, match="begins with http"):
         fetch.pull(card_of(tmp_path / "cards", files_at(DEAD)), mirror="/mnt/usb")
 
 
@@ -179,7 +179,7 @@ def test_a_wrong_byte_is_refused_and_the_next_mirror_asked(serve: Callable[..., 
 def test_wrong_bytes_everywhere_name_the_file_and_both_digests(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     bad, gone = serve(files=SMALL, spoilt={"a/one.bin"}), serve()
     card = card_of(tmp_path / "cards", files_at(bad.url, gone.url))
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         fetch.pull(card)
     line = str(caught.value)
     assert "\n" not in line
@@ -283,7 +283,7 @@ def test_an_archive_with_the_wrong_digest_is_not_opened(serve: Callable[..., She
     ]
     folder = fetch.pull(card_of(tmp_path / "cards", mirrors, None))
     assert contents(folder).keys() == {*SMALL, SUMS}
-    with pytest.raises(Mistake, match=rf"bad: wrong bytes .*expected {sha(good)[:16]}"):
+    with pytest.raises(UsageError, match=rf"bad: wrong bytes .*expected {sha(good)[:16]}"):
         fetch.pull(card_of(tmp_path / "cards", mirrors[:1], None), tmp_path / "root")
 
 
@@ -291,7 +291,7 @@ def test_an_archive_with_the_wrong_digest_is_not_opened(serve: Callable[..., She
 def test_a_web_page_is_not_an_archive(about: dict[str, str], serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = serve(files={"box": b"<html>Sign in</html>"}, **about)
     card = card_of(tmp_path / "cards", [{"kind": "archive", "url": f"{shelf.url}/box"}], None)
-    with pytest.raises(Mistake, match=r"web page|not an intact archive"):
+    with pytest.raises(UsageError, match=r"web page|not an intact archive"):
         fetch.pull(card)
     assert fetch.where(card) is None
 
@@ -299,7 +299,7 @@ def test_a_web_page_is_not_an_archive(about: dict[str, str], serve: Callable[...
 def test_a_torn_archive_leaves_no_files_behind(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = serve(files={"box": tar_of(SMALL)[:-50_000]})
     card = card_of(tmp_path / "cards", [{"kind": "archive", "url": f"{shelf.url}/box"}], None)
-    with pytest.raises(Mistake, match="not an intact archive"):
+    with pytest.raises(UsageError, match="not an intact archive"):
         fetch.pull(card)
     assert list(contents(tmp_path / "user/data/toy")) == [PARTIAL]
 
@@ -379,13 +379,13 @@ def test_a_full_disk_is_told_in_one_line(serve: Callable[..., Shelf], tmp_path: 
     part = tmp_path / "root/toy/b/three.bin.part"
     part.parent.mkdir(parents=True)
     part.symlink_to("/dev/full")
-    with pytest.raises(Mistake, match=r"no space left on device; .*--data-root"):
+    with pytest.raises(UsageError, match=r"no space left on device; .*--data-root"):
         fetch.pull(card, tmp_path / "root")
 
 
 def test_a_root_that_is_a_file_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("")
-    with pytest.raises(Mistake, match=r"root.*--data-root"):
+    with pytest.raises(UsageError, match=r"root.*--data-root"):
         fetch.pull(card_of(tmp_path / "cards", files_at(DEAD)), tmp_path / "root")
 
 
@@ -452,14 +452,14 @@ def test_a_kind_of_mirror_is_added_in_one_place(
     mirrors = [{"kind": "text", "url": f"{shelf.url}/{name}", "file": name} for name in urls]
     folder = fetch.pull(card_of(tmp_path / "cards", mirrors, SMALL if manifest else None, 'marks = ["a"]'))
     assert {path: c for path, c in contents(folder).items() if path != SUMS} == SMALL
-    with pytest.raises(Mistake, match="a mirror of kind 'text' needs a 'file'"):
+    with pytest.raises(UsageError, match="a mirror of kind 'text' needs a 'file'"):
         card_of(tmp_path / "others", [{"kind": "text", "url": DEAD}])
-    with pytest.raises(Mistake, match=r"wrong bytes .*try again later"):
+    with pytest.raises(UsageError, match=r"wrong bytes .*try again later"):
         fetch.pull(card_of(tmp_path / "bad", [mirrors[-1] | {"url": f"{shelf.url}/bad"}]), tmp_path / "root")
 
 
 def test_an_unknown_dataset_says_what_is_close() -> None:
-    with pytest.raises(Mistake, match="unknown dataset 'ofice31'; did you mean 'office31'"):
+    with pytest.raises(UsageError, match="unknown dataset 'ofice31'; did you mean 'office31'"):
         fetch.dataset("ofice31")
 
 
@@ -473,7 +473,7 @@ def test_an_unknown_dataset_says_what_is_close() -> None:
     ],
 )
 def test_a_wrong_card_says_which_key(extra: str, mirror: dict[str, str], said: str, tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=said) as caught:
+    with pytest.raises(UsageError, match=said) as caught:
         card_of(tmp_path, [{"kind": "files", "url": DEAD} | mirror], SMALL, extra)
     assert str(tmp_path / "toy.toml") in str(caught.value)
 
@@ -483,7 +483,7 @@ def test_a_wrong_manifest_says_which_line(line: str, tmp_path: Path) -> None:
     card = card_of(tmp_path, files_at(DEAD))
     with (tmp_path / "toy.sha256").open("a") as manifest:
         manifest.write(line)
-    with pytest.raises(Mistake, match=r"toy\.sha256:4:"):
+    with pytest.raises(UsageError, match=r"toy\.sha256:4:"):
         fetch.pull(card)
 
 
@@ -510,7 +510,7 @@ def test_a_finished_part_is_not_fetched_again_when_a_later_one_fails(
     text += f'[[parts]]\nselect = "lists/"\n[[parts.mirrors]]\nkind = "files"\nurl = "{shelf.url}/lists/"\n'
     (tmp_path / "cards/toy.toml").write_text(text)
     card = fetch.dataset(str(tmp_path / "cards/toy.toml"))
-    with pytest.raises(Mistake, match=r"no mirror delivers b/.*HTTP 500"):
+    with pytest.raises(UsageError, match=r"no mirror delivers b/.*HTTP 500"):
         fetch.pull(card)
     assert fetch.where(card) is None
     shelf.status = {}

@@ -39,7 +39,7 @@ from tlbench_baselines.support_transfer import SupportTransfer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlbench import Refusal
+from tlbench import NotApplicable
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.methods import loader
 from tlbench.training import networks
@@ -240,7 +240,7 @@ def test_a_checkpoints_answers_are_those_of_the_classifier_it_came_with(name: st
     heads = begun["old"] if name == "lwf" else begun["old"].heads
     assert [head.out_features for head in heads] == [5]
     assert torch.equal(heads[0].weight, train.backbone().checkpoint_head().weight)  # type: ignore[operator]
-    with pytest.raises(Refusal, match="a checkpoint without its classifier"):
+    with pytest.raises(NotApplicable, match="a checkpoint without its classifier"):
         method.fit(bare, 0)
 
 
@@ -406,7 +406,7 @@ def test_partial_fine_tuning_takes_the_blocks_it_is_told_and_refuses_others() ->
         parts = parameters_by_block(net["features"].trunk)  # type: ignore[arg-type]
         assert [i for i, part in enumerate(parts) if all(p.requires_grad for p in part)] == expected
         assert len(parts) == 10
-    with pytest.raises(Refusal, match="the backbone has 1"):
+    with pytest.raises(NotApplicable, match="the backbone has 1"):
         PartialFineTune(blocks="2").fit(tiny("bottleneck"), 0)
 
 
@@ -502,7 +502,7 @@ def test_stochastic_norms_mix_by_channel() -> None:
 
 def test_without_batch_norms_stochnorm_refuses() -> None:
     for kind in ("bottleneck", "vit"):
-        with pytest.raises(Refusal, match="no batch norm"):
+        with pytest.raises(NotApplicable, match="no batch norm"):
             StochNorm().fit(tiny(kind), 0)
 
 
@@ -658,7 +658,7 @@ def test_fixmatch_without_a_sure_pseudo_label_is_the_label_loss() -> None:
 @pytest.mark.parametrize("method", [EntropyMin(), FixMatch()])
 def test_without_any_label_of_the_targets_classes_a_method_refuses(method: Any) -> None:
     train = tiny("convnet", other=(4,))
-    with pytest.raises(Refusal, match="no label"):
+    with pytest.raises(NotApplicable, match="no label"):
         method.fit(replace(train, shots=nothing_of(train.shots)), 0)
 
 

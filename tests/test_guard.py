@@ -11,7 +11,7 @@ import pytest
 from held import over, store, tlbench
 
 from tlbench.board.markdown import BEGIN, END
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.store import Store, pack
 from tlbench.verification.submissions.inspection import worst
 from tlbench.verification.submissions.pull_request import guard
@@ -203,7 +203,7 @@ def test_the_command_exits_with_the_verdict(root: Path) -> None:
     done = tlbench("guard", "main", "--results", root / "results")
     assert done.returncode == 1
     assert "| bundles | reject |" in done.stdout
-    with pytest.raises(Mistake, match="merge-base"):
+    with pytest.raises(UsageError, match="merge-base"):
         guard(root, "nowhere")
 
 

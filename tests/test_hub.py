@@ -11,7 +11,7 @@ import platformdirs
 import pytest
 from shelf import Shelf
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.datasets import download, fetch
 from tlbench.tasks.datasets.dataset import DatasetCard
 from tlbench.tasks.datasets.digests import SUMS, digest_of, read_sums
@@ -115,7 +115,7 @@ def test_bytes_other_than_the_hub_publishes_are_refused(serve: Callable[..., She
     at = f"datasets/{REPOSITORY}/resolve/{REVISION}/{path}"
     shelf.spoilt = {at}
     card = card_of(tmp_path / "cards", shelf.url)
-    with pytest.raises(Mistake, match=rf"{path}: wrong bytes \(sha256"):
+    with pytest.raises(UsageError, match=rf"{path}: wrong bytes \(sha256"):
         fetch.pull(card)
     assert fetch.where(card) is None
     assert not (tmp_path / "user/data/cats" / path).exists()
@@ -149,7 +149,7 @@ def test_what_an_ended_pull_has_brought_is_not_asked_for_again(serve: Callable[.
     shelf = stock(serve(), FILES)
     shelf.status = {f"datasets/{REPOSITORY}/resolve/{REVISION}/{broken}": 404}
     card = card_of(tmp_path / "cards", shelf.url)
-    with pytest.raises(Mistake, match="404"):
+    with pytest.raises(UsageError, match="404"):
         fetch.pull(card, jobs=1)
     times = len(asked(shelf, done))
     shelf.status = {}
@@ -166,7 +166,7 @@ def test_a_hub_that_does_not_deliver_is_told_in_one_line(
     if hub == "off":
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     card = card_of(tmp_path / "cards", url)
-    with pytest.raises(Mistake, match=r"no mirror delivers data/: 127\.0\.0\.1.*try again later") as caught:
+    with pytest.raises(UsageError, match=r"no mirror delivers data/: 127\.0\.0\.1.*try again later") as caught:
         fetch.pull(card)
     assert "\n" not in str(caught.value)
     assert fetch.where(card) is None
@@ -174,7 +174,7 @@ def test_a_hub_that_does_not_deliver_is_told_in_one_line(
 
 def test_a_hub_without_such_files_is_told(serve: Callable[..., Shelf], tmp_path: Path) -> None:
     shelf = stock(serve(), {"README.md": b"moved\n"})
-    with pytest.raises(Mistake, match="has no such files"):
+    with pytest.raises(UsageError, match="has no such files"):
         fetch.pull(card_of(tmp_path / "cards", shelf.url))
 
 
@@ -185,5 +185,5 @@ def test_a_hub_must_be_pinned(gone: str, tmp_path: Path) -> None:
     text = file.read_text()
     text = text.replace(f'revision = "{REVISION}"\n', "") if gone == "revision" else text.replace("/datasets/", "/")
     file.write_text(text)
-    with pytest.raises(Mistake, match="needs a 'revision' and a 'url' like"):
+    with pytest.raises(UsageError, match="needs a 'revision' and a 'url' like"):
         fetch.dataset(str(file))

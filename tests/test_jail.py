@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.files import CHECKOUT
 from tlbench.runner import experiment, record
 from tlbench.runner.experiment import Options
@@ -116,7 +116,7 @@ def test_a_file_of_a_method_is_admitted_with_what_it_imports_beside_it_and_not_i
 
 @pytest.mark.parametrize("level", ["3", "", "-1", "yes"])
 def test_a_level_that_there_is_not_is_a_mistake(level: str) -> None:
-    with pytest.raises(Mistake, match="choose auto, 0, 1 or 2"):
+    with pytest.raises(UsageError, match="choose auto, 0, 1 or 2"):
         sandbox.resolve(level)
 
 
@@ -128,14 +128,14 @@ def test_a_kernel_without_landlock_is_said_once_and_refused_where_level_1_is_ask
     level, note = sandbox.resolve("auto")
     assert (level, sandbox.resolve("0")) == (0, (0, ""))
     assert "run at jail level 0" in note
-    with pytest.raises(Mistake, match=r"--sandbox 1: .*Landlock"):
+    with pytest.raises(UsageError, match=r"--sandbox 1: .*Landlock"):
         sandbox.resolve("1")
 
 
 def test_bubblewrap_that_is_not_installed_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "missing", lambda: "")
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Mistake, match=r"bubblewrap .* is not installed"):
+    with pytest.raises(UsageError, match=r"bubblewrap .* is not installed"):
         sandbox.resolve("2")
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import loaders, registry
 from tlbench.tasks.loaders import image_folders, mat_svmlight
 
@@ -37,24 +37,24 @@ def test_a_folder_a_class_is_read_in_the_cards_order(photos: Path) -> None:
 
 
 def test_a_missing_class_is_named_with_what_is_there(photos: Path) -> None:
-    with pytest.raises(Mistake, match=r"class 'bird' of domain 'photos' is missing; there are: cat, dog"):
+    with pytest.raises(UsageError, match=r"class 'bird' of domain 'photos' is missing; there are: cat, dog"):
         image_folders.folder(photos, "photos", ("bird", "cat", "dog"))
 
 
 def test_a_folder_that_is_no_class_is_named(photos: Path) -> None:
     image(photos / "dogs" / "0.jpg", 1)
-    with pytest.raises(Mistake, match="no class of this task is called 'dogs'; did you mean 'dog'"):
+    with pytest.raises(UsageError, match="no class of this task is called 'dogs'; did you mean 'dog'"):
         image_folders.folder(photos, "photos", ("cat", "dog"))
 
 
 def test_an_empty_class_and_an_empty_domain_are_named(photos: Path, tmp_path: Path) -> None:
     (photos / "eel").mkdir()
-    with pytest.raises(Mistake, match="class 'eel' of domain 'photos' holds no image"):
+    with pytest.raises(UsageError, match="class 'eel' of domain 'photos' holds no image"):
         image_folders.folder(photos, "photos")
     (tmp_path / "void").mkdir()
-    with pytest.raises(Mistake, match="domain 'void' is empty"):
+    with pytest.raises(UsageError, match="domain 'void' is empty"):
         image_folders.folder(tmp_path / "void", "void")
-    with pytest.raises(Mistake, match="no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         image_folders.folder(tmp_path / "nowhere", "nowhere")
 
 
@@ -75,14 +75,14 @@ def test_office31_is_found_under_a_data_root_or_as_the_folder_itself(office31: P
         domain = loaders.load(c, "webcam", root)
         assert (len(domain), len(domain.classes)) == (93, 31)
     shutil.rmtree(office31 / "office31" / "dslr" / "images" / "mug")
-    with pytest.raises(Mistake, match="class 'mug' of domain 'dslr' is missing"):
+    with pytest.raises(UsageError, match="class 'mug' of domain 'dslr' is missing"):
         loaders.load(c, "dslr", office31)
 
 
 def test_missing_data_is_one_line_with_place_size_and_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TLBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UsageError) as error:
         loaders.locate(registry.read(registry.card_files()["office31"]), "amazon", None)
     said = str(error.value)
     assert "\n" not in said
@@ -104,16 +104,16 @@ def test_a_matlab_table_is_compact_and_memory_mapped(tmp_path: Path, monkeypatch
 def test_tables_that_are_none_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
     savemat(tmp_path / "b.mat", {"other": np.ones(3)})
-    with pytest.raises(Mistake, match=r"b\.mat: needs features under one of"):
+    with pytest.raises(UsageError, match=r"b\.mat: needs features under one of"):
         mat_svmlight.load(tmp_path / "b.mat", None, "b", "mat", ())
     (tmp_path / "c.mat").write_bytes(b"not a matrix at all")
-    with pytest.raises(Mistake, match=r"c\.mat: not a MATLAB file"):
+    with pytest.raises(UsageError, match=r"c\.mat: not a MATLAB file"):
         mat_svmlight.load(tmp_path / "c.mat", None, "c", "mat", ())
     savemat(tmp_path / "d.mat", {"fts": np.array([[1.5, np.nan]]), "labels": np.array([[1]])})
-    with pytest.raises(Mistake, match="row 0 holds a value that is not finite"):
+    with pytest.raises(UsageError, match="row 0 holds a value that is not finite"):
         mat_svmlight.load(tmp_path / "d.mat", None, "d", "mat", ())
     (tmp_path / "e.svmlight").write_text("1 0:2\nnonsense\n")
-    with pytest.raises(Mistake, match=r"e\.svmlight: not svmlight text"):
+    with pytest.raises(UsageError, match=r"e\.svmlight: not svmlight text"):
         mat_svmlight.load(tmp_path / "e.svmlight", None, "e", "svmlight", ())
 
 
@@ -139,7 +139,7 @@ def test_the_real_files_hold_what_their_cards_say(real_data: Path) -> None:
     assert books.official_test is not None
     assert (len(books), int(books.official_test.sum())) == (6465, 4465)
     c = registry.read(registry.card_files()["office_caltech10_decaf"])
-    with pytest.raises(Mistake, match=r"amazon.mat is missing; the files at hand cover dslr, webcam"):
+    with pytest.raises(UsageError, match=r"amazon.mat is missing; the files at hand cover dslr, webcam"):
         loaders.load(c, "amazon", real_data)
 
 
@@ -156,8 +156,8 @@ def test_one_matlab_file_an_image_is_read_in_the_cards_order(tmp_path: Path, mon
     assert domain.x[:, 0].tolist() == [0, 1, 2, 10, 11, 12]
     assert domain.y.tolist() == [0, 0, 0, 1, 1, 1]
     assert domain.ids[3] == "amazon/bike/frame_0000"
-    with pytest.raises(Mistake, match="class 'pen' of domain 'amazon' is missing"):
+    with pytest.raises(UsageError, match="class 'pen' of domain 'amazon' is missing"):
         mat_svmlight.matfolder(tmp_path / "amazon", "amazon", ("mug", "pen"))
     savemat(tmp_path / "amazon" / "mug" / "frame_0009.mat", {"fc8": np.zeros((1, 5))})
-    with pytest.raises(Mistake, match=r"frame_0009.mat: holds 5 features, frame_0000.mat holds 7"):
+    with pytest.raises(UsageError, match=r"frame_0009.mat: holds 5 features, frame_0000.mat holds 7"):
         mat_svmlight.matfolder(tmp_path / "amazon", "amazon", ("mug", "bike"))

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner.worker import text_encoding
 from tlbench.tasks.loaders import hub_parquet, idx, image_folders, npz, omniglot, texts, voc
 
@@ -89,26 +89,26 @@ def small_mnist(folder: Path, labels: bytes = b"\0\1\1") -> None:
 def test_a_broken_idx_file_is_named(tmp_path: Path) -> None:
     small_mnist(tmp_path)
     assert sizes(idx.load(tmp_path, "m")) == (6, 3)
-    with pytest.raises(Mistake, match="no sample of class 'c'"):
+    with pytest.raises(UsageError, match="no sample of class 'c'"):
         idx.load(tmp_path, "m", ("a", "b", "c"))
-    with pytest.raises(Mistake, match="sample m/train/00001 has the label 1; the 1 classes are 0 to 0"):
+    with pytest.raises(UsageError, match="sample m/train/00001 has the label 1; the 1 classes are 0 to 0"):
         idx.load(tmp_path, "m", ("a",))
     images = tmp_path / "train-images-idx3-ubyte.gz"
     whole = images.read_bytes()
     images.write_bytes(whole[:-9])
-    with pytest.raises(Mistake, match=r"train-images-idx3-ubyte\.gz: broken gzip"):
+    with pytest.raises(UsageError, match=r"train-images-idx3-ubyte\.gz: broken gzip"):
         idx.load(tmp_path, "m")
     packed(images, gzip.decompress(whole)[:-1])
-    with pytest.raises(Mistake, match="holds 2351 values, its header says 2352"):
+    with pytest.raises(UsageError, match="holds 2351 values, its header says 2352"):
         idx.load(tmp_path, "m")
     packed(images, b"<!DOCTYPE html>")
-    with pytest.raises(Mistake, match="begins with 3c 21 44 4f; an idx file"):
+    with pytest.raises(UsageError, match="begins with 3c 21 44 4f; an idx file"):
         idx.load(tmp_path, "m")
     images.unlink()
-    with pytest.raises(Mistake, match=r"train-images-idx3-ubyte\.gz: no such file"):
+    with pytest.raises(UsageError, match=r"train-images-idx3-ubyte\.gz: no such file"):
         idx.load(tmp_path, "m")
     small_mnist(tmp_path, b"\0\1")
-    with pytest.raises(Mistake, match=r"train-labels-idx1-ubyte\.gz: holds 2 labels, there are 3 images"):
+    with pytest.raises(UsageError, match=r"train-labels-idx1-ubyte\.gz: holds 2 labels, there are 3 images"):
         idx.load(tmp_path, "m")
 
 
@@ -126,7 +126,7 @@ def test_a_wrong_line_of_usps_is_named(tmp_path: Path, line: str, said: str) -> 
     good = "3" + " -1.0" * 256
     packed(tmp_path / "zip.train.gz", f"{good}\n{line}\n".encode())
     packed(tmp_path / "zip.test.gz", good.encode())
-    with pytest.raises(Mistake, match=rf"zip\.train\.gz:2: .*{said}"):
+    with pytest.raises(UsageError, match=rf"zip\.train\.gz:2: .*{said}"):
         idx.usps(tmp_path, "usps")
 
 
@@ -171,21 +171,21 @@ def test_colour_stays_and_a_volume_becomes_its_three_central_slices(tmp_path: Pa
 
 def test_an_npz_that_is_no_medmnist_is_named(tmp_path: Path) -> None:
     x, y = np.zeros((2, 28, 28), np.uint8), np.array([[0], [1]])
-    with pytest.raises(Mistake, match=r"many.npz: train_labels: is int64 \(2, 14\); one whole number an image"):
+    with pytest.raises(UsageError, match=r"many.npz: train_labels: is int64 \(2, 14\); one whole number an image"):
         npz.medmnist(saved(tmp_path / "many.npz", x, np.zeros((2, 14), np.int64)), "m")
-    with pytest.raises(Mistake, match=r"flat.npz: train_images: is uint8 \(2, 784\)"):
+    with pytest.raises(UsageError, match=r"flat.npz: train_images: is uint8 \(2, 784\)"):
         npz.medmnist(saved(tmp_path / "flat.npz", x.reshape(2, -1), y), "m")
     np.savez(tmp_path / "other.npz", a=x)
-    with pytest.raises(Mistake, match=r"other.npz: needs an array 'train_images'; has a"):
+    with pytest.raises(UsageError, match=r"other.npz: needs an array 'train_images'; has a"):
         npz.medmnist(tmp_path / "other.npz", "m")
     whole = saved(tmp_path / "good.npz", x, y)
-    with pytest.raises(Mistake, match="sample m/train/00001 has the label 1"):
+    with pytest.raises(UsageError, match="sample m/train/00001 has the label 1"):
         npz.medmnist(whole, "m", ("only",))
     for held in (whole.read_bytes()[:900], b"", b"nothing"):
         (tmp_path / "broken.npz").write_bytes(held)
-        with pytest.raises(Mistake, match=r"broken.npz: not an .npz that can be read"):
+        with pytest.raises(UsageError, match=r"broken.npz: not an .npz that can be read"):
             npz.medmnist(tmp_path / "broken.npz", "m")
-    with pytest.raises(Mistake, match=r"none.npz: no such file"):
+    with pytest.raises(UsageError, match=r"none.npz: no such file"):
         npz.medmnist(tmp_path / "none.npz", "m")
 
 
@@ -219,7 +219,7 @@ def test_a_folder_and_a_zip_of_characters_are_the_same(real_data: Path, tmp_path
     assert same(zipped, omniglot.characters(tmp_path / "images_background_small1", "small1", only=("Greek",)))
     broken = tmp_path / "images_background_small1" / "Greek" / "character01" / "0001_00.png"
     broken.write_bytes(b"\x89PNG nothing")
-    with pytest.raises(Mistake, match=r"Greek/character01/0001_00\.png: broken image"):
+    with pytest.raises(UsageError, match=r"Greek/character01/0001_00\.png: broken image"):
         omniglot.characters(tmp_path, "small1")
 
 
@@ -255,13 +255,13 @@ def test_a_wrong_archive_of_characters_is_named(tmp_path: Path) -> None:
         return tmp_path / name
 
     good = archive("a.zip", {"top/Greek/character01/1.png": drawing.getvalue()})
-    with pytest.raises(Mistake, match="no alphabet is called 'Greak'; did you mean 'Greek'"):
+    with pytest.raises(UsageError, match="no alphabet is called 'Greak'; did you mean 'Greek'"):
         omniglot.characters(good, "a", only=("Greak",))
-    with pytest.raises(Mistake, match="holds no drawing"):
+    with pytest.raises(UsageError, match="holds no drawing"):
         omniglot.characters(good, "a", without=("Greek",))
-    with pytest.raises(Mistake, match="class 'Greek/character02' is not there"):
+    with pytest.raises(UsageError, match="class 'Greek/character02' is not there"):
         omniglot.characters(good, "a", ("Greek/character01", "Greek/character02"))
-    with pytest.raises(Mistake, match=r"a\.zip: holds no runNN/class_labels\.txt"):
+    with pytest.raises(UsageError, match=r"a\.zip: holds no runNN/class_labels\.txt"):
         omniglot.runs(good, "a")
     run = {f"run01/{p}/{n}.png": drawing.getvalue() for p, n in (("test", "item01"), ("training", "class01"))}
     for labels, said in (
@@ -270,10 +270,10 @@ def test_a_wrong_archive_of_characters_is_named(tmp_path: Path) -> None:
         ("run01/test/item01.png run01/training/class01.png\n" * 2, "2: names a drawing for the second time"),
     ):
         place = archive("r.zip", {**run, "run01/class_labels.txt": labels.encode()})
-        with pytest.raises(Mistake, match=f"run01/class_labels.txt:{said}"):
+        with pytest.raises(UsageError, match=f"run01/class_labels.txt:{said}"):
             omniglot.runs(place, "r")
     good.write_bytes(good.read_bytes()[:-30])
-    with pytest.raises(Mistake, match=r"a\.zip: broken zip"):
+    with pytest.raises(UsageError, match=r"a\.zip: broken zip"):
         omniglot.characters(good, "a")
 
 
@@ -371,11 +371,11 @@ def test_tiles_are_the_fields_cut_in_rows_and_the_test_fields_are_marked(real_da
 
 def test_tiles_that_cannot_be_cut_are_a_mistake(real_data: Path) -> None:
     folder = real_data / "bccd" / "BCCD"
-    with pytest.raises(Mistake, match="tiles have 100 pixels a side; a multiple of 40 is needed"):
+    with pytest.raises(UsageError, match="tiles have 100 pixels a side; a multiple of 40 is needed"):
         voc.tiles(folder, "t", BCCD, side=100)
-    with pytest.raises(Mistake, match="images of 32x24 pixels hold no tile of 40"):
+    with pytest.raises(UsageError, match="images of 32x24 pixels hold no tile of 40"):
         voc.tiles(folder, "t", BCCD, side=800)
-    with pytest.raises(Mistake, match=r"tests\.txt"):
+    with pytest.raises(UsageError, match=r"tests\.txt"):
         voc.tiles(folder, "t", BCCD, ("tests",))
 
 
@@ -407,36 +407,36 @@ def test_boxes_are_clipped_and_those_without_area_are_dropped_and_told(blood: Pa
     whole = voc.images(blood, "blood", ("RBC", "WBC"))
     assert whole.boxes[0].tolist() == [[0, 1, 5, 12, 0]]
     assert [line.split(" has")[0] for line in voc.dropped(blood)] == [f"a.xml: object {i} (WBC)" for i in (1, 2)]
-    with pytest.raises(Mistake, match="no sample of class 'WBC'"):
+    with pytest.raises(UsageError, match="no sample of class 'WBC'"):
         voc.cells(blood, "blood", ("RBC", "WBC"))
     annotated(blood, "a")
     assert voc.images(blood, "blood").boxes[0].shape == (0, 5)
 
 
 def test_a_wrong_file_of_the_blood_is_named(blood: Path) -> None:
-    with pytest.raises(Mistake, match=r"a\.xml: no class is called 'RBC'; did you mean 'RBCs'"):
+    with pytest.raises(UsageError, match=r"a\.xml: no class is called 'RBC'; did you mean 'RBCs'"):
         voc.images(blood, "blood", ("RBCs",))
     annotated(blood, "a", size="640 480")
-    with pytest.raises(Mistake, match=r"a\.jpg: is 64x48, its XML says 640x480"):
+    with pytest.raises(UsageError, match=r"a\.jpg: is 64x48, its XML says 640x480"):
         voc.images(blood, "blood")
     (blood / "Annotations" / "a.xml").write_text("<annotation><size></annotation>")
-    with pytest.raises(Mistake, match=r"a\.xml: not a VOC annotation \(mismatched tag"):
+    with pytest.raises(UsageError, match=r"a\.xml: not a VOC annotation \(mismatched tag"):
         voc.images(blood, "blood")
     (blood / "Annotations" / "a.xml").write_text("<annotation><size/></annotation>")
-    with pytest.raises(Mistake, match=r"a\.xml: not a VOC annotation \(annotation has no size/width"):
+    with pytest.raises(UsageError, match=r"a\.xml: not a VOC annotation \(annotation has no size/width"):
         voc.images(blood, "blood")
     annotated(blood, "a")
     (blood / "JPEGImages" / "a.jpg").write_bytes((blood / "JPEGImages" / "a.jpg").read_bytes()[:300])
-    with pytest.raises(Mistake, match=r"a\.jpg: broken image"):
+    with pytest.raises(UsageError, match=r"a\.jpg: broken image"):
         voc.images(blood, "blood")
     (blood / "JPEGImages" / "a.jpg").unlink()
-    with pytest.raises(Mistake, match=r"a\.jpg: no such file"):
+    with pytest.raises(UsageError, match=r"a\.jpg: no such file"):
         voc.images(blood, "blood")
     (blood / "ImageSets" / "Main" / "test.txt").write_text("b\na\n")
-    with pytest.raises(Mistake, match=r"test\.txt:2: 'a' is listed before"):
+    with pytest.raises(UsageError, match=r"test\.txt:2: 'a' is listed before"):
         voc.images(blood, "blood")
     (blood / "ImageSets" / "Main" / "trainval.txt").write_text("c\n")
-    with pytest.raises(Mistake, match=r"trainval\.txt:1: there is no Annotations/c\.xml"):
+    with pytest.raises(UsageError, match=r"trainval\.txt:1: there is no Annotations/c\.xml"):
         voc.images(blood, "blood")
 
 
@@ -480,9 +480,9 @@ def test_a_table_takes_the_names_of_its_classes_from_another(real_data: Path) ->
     plain = texts.table({"all": file}, "abstracts", (), *columns)
     assert plain.classes == tuple("12345")
     assert np.array_equal(plain.y, domain.y)
-    with pytest.raises(Mistake, match="has no column 'abstract'; did you mean 'medical_abstract'"):
+    with pytest.raises(UsageError, match="has no column 'abstract'; did you mean 'medical_abstract'"):
         texts.table({"all": file}, "abstracts", (), "abstract", "condition_label")
-    with pytest.raises(Mistake, match=r"medical_tc_test\.csv:\d+: no class is called"):
+    with pytest.raises(UsageError, match=r"medical_tc_test\.csv:\d+: no class is called"):
         texts.table({"all": file}, "abstracts", ("neoplasms", "nervous system diseases"), *columns, names)
 
 
@@ -494,15 +494,15 @@ def test_your_own_texts_are_a_file_a_class(tmp_path: Path) -> None:
     assert domain.texts == ("crème for nothing", "you won\x85 twice", "see you at eight", "the minutes are below")
     assert domain.ids == ("mail/spam/00000", "mail/spam/00001", "mail/ham/00000", "mail/ham/00001")
     assert domain.official_test is None
-    with pytest.raises(Mistake, match=r"eggs\.txt is missing"):
+    with pytest.raises(UsageError, match=r"eggs\.txt is missing"):
         texts.folder(tmp_path, "mail", ("spam", "ham", "eggs"))
-    with pytest.raises(Mistake, match=r"spam\.txt:1: no class is called 'spam'"):
+    with pytest.raises(UsageError, match=r"spam\.txt:1: no class is called 'spam'"):
         texts.folder(tmp_path, "mail", ("ham",))
     (tmp_path / "spam.txt").write_text("\n")
-    with pytest.raises(Mistake, match="no sample of class 'spam'"):
+    with pytest.raises(UsageError, match="no sample of class 'spam'"):
         texts.folder(tmp_path, "mail", ("spam", "ham"))
     (tmp_path / "void").mkdir()
-    with pytest.raises(Mistake, match="domain 'mail' is empty"):
+    with pytest.raises(UsageError, match="domain 'mail' is empty"):
         texts.folder(tmp_path / "void", "mail")
 
 
@@ -513,7 +513,7 @@ def test_a_wrong_line_of_text_is_named(tmp_path: Path) -> None:
         ("0 yes\n2 no\n", ":2: label 2; the 2 classes"),
     ):
         file.write_text(held)
-        with pytest.raises(Mistake, match=rf"a\.all{said}"):
+        with pytest.raises(UsageError, match=rf"a\.all{said}"):
             texts.lines({"all": file}, "a", ("bad", "good"))
     for line in (
         '{"text": "cut sh',
@@ -523,20 +523,20 @@ def test_a_wrong_line_of_text_is_named(tmp_path: Path) -> None:
         r'{"text": "\ud800", "label": 1}',
     ):
         file.write_text('{"text": "fine", "label": "yes"}\n' + line)
-        with pytest.raises(Mistake, match=r"a\.all:2: should be a JSON object"):
+        with pytest.raises(UsageError, match=r"a\.all:2: should be a JSON object"):
             texts.jsonl({"all": file}, "a")
     file.write_text('{"text": "fine", "label": "yse"}')
-    with pytest.raises(Mistake, match=r"a\.all:1: no class is called 'yse'; did you mean 'yes'"):
+    with pytest.raises(UsageError, match=r"a\.all:1: no class is called 'yse'; did you mean 'yes'"):
         texts.jsonl({"all": file}, "a", ("yes", "no"))
     for held, said in (
         ('text,label\n"two\nlines",x\na,b,c\n', ":4: holds 3 fields, the header 2"),
         ('text,label\n"never closed,x\n', ":2: not CSV"),
     ):
         file.write_text(held)
-        with pytest.raises(Mistake, match=rf"a\.all{said}"):
+        with pytest.raises(UsageError, match=rf"a\.all{said}"):
             texts.table({"all": file}, "a", (), "text", "label")
     file.write_text("")
-    with pytest.raises(Mistake, match=r"a\.all: holds no text"):
+    with pytest.raises(UsageError, match=r"a\.all: holds no text"):
         texts.lines({"all": file}, "a")
 
 
@@ -558,7 +558,7 @@ def test_hashed_counts_are_what_the_words_give(real_data: Path) -> None:
 
 def test_sentence_vectors_without_their_library_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
-    with pytest.raises(Mistake, match=r"pip install 'tlbench\[text\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'tlbench\[text\]'"):
         text_encoding.sentences(["a"], "anything")
 
 
@@ -589,7 +589,7 @@ def test_a_sentence_encoder_in_a_folder_gives_vectors(encoder: Path) -> None:
     assert not np.allclose(x[0], x[1], atol=1e-3)
     assert np.array_equal(x, text_encoding.sentences(said, str(encoder), batch=2))
     (encoder / "config.json").write_text("{")
-    with pytest.raises(Mistake, match="no sentence encoder can be loaded"):
+    with pytest.raises(UsageError, match="no sentence encoder can be loaded"):
         text_encoding.sentences(said, str(encoder))
 
 
@@ -630,7 +630,7 @@ def test_the_images_of_a_parquet_file_are_unpacked_once(real_data: Path, tmp_pat
     assert [f.stat().st_mtime_ns for f in hub_parquet.load(tmp_path, "sketch", tuple(classes[::-1])).files] == before
     photo = hub_parquet.load(tmp_path, "photo", into=tmp_path / "unpacked")
     assert all(f.is_relative_to(tmp_path / "unpacked") for f in photo.files)
-    with pytest.raises(Mistake, match="holds no domain 'sketches'; did you mean 'sketch'"):
+    with pytest.raises(UsageError, match="holds no domain 'sketches'; did you mean 'sketch'"):
         hub_parquet.load(tmp_path, "sketches")
 
 
@@ -640,17 +640,17 @@ def test_a_wrong_parquet_file_is_named(real_data: Path, tmp_path: Path) -> None:
     assert hub_parquet.load(strings, "photo").classes == ("dog",)
     numbers = hub_file(tmp_path / "numbers.parquet", [(image, "photo", 0)], None)
     assert hub_parquet.load(numbers, "photo", ("dog",)).classes == ("dog",)
-    with pytest.raises(Mistake, match="row 0 needs a JPEG, PNG, BMP or TIFF"):
+    with pytest.raises(UsageError, match="row 0 needs a JPEG, PNG, BMP or TIFF"):
         hub_parquet.load(hub_file(tmp_path / "text.parquet", [(b"text", "photo", "dog")], None), "photo")
-    with pytest.raises(Mistake, match=r"row 0 needs .*'\.\./dog'"):
+    with pytest.raises(UsageError, match=r"row 0 needs .*'\.\./dog'"):
         hub_parquet.load(hub_file(tmp_path / "out.parquet", [(image, "photo", "../dog")], None), "photo")
     strings.write_bytes(strings.read_bytes()[:-8])
-    with pytest.raises(Mistake, match=r"strings\.parquet: not a parquet file"):
+    with pytest.raises(UsageError, match=r"strings\.parquet: not a parquet file"):
         hub_parquet.load(strings, "photo")
-    with pytest.raises(Mistake, match=r"none\.parquet: no such file"):
+    with pytest.raises(UsageError, match=r"none\.parquet: no such file"):
         hub_parquet.load(tmp_path / "none.parquet", "photo")
     (tmp_path / "void").mkdir()
-    with pytest.raises(Mistake, match=r"void: holds no \.parquet file"):
+    with pytest.raises(UsageError, match=r"void: holds no \.parquet file"):
         hub_parquet.load(tmp_path / "void", "photo")
 
 
@@ -675,7 +675,7 @@ def test_listed_images_keep_their_order_and_their_test_list(listed: Path) -> Non
     assert domain.ids[1] == "clipart/clipart/aircraft carrier/2.png"
     assert (sizes(domain), len(set(domain.hashes))) == ((6, 3), 6)
     assert image_folders.listed(listed, train, None, "clipart", ("ship", "horse")).official_test is None
-    with pytest.raises(Mistake, match="label 0 is class 'zebra', the image lies in 'aircraft carrier'"):
+    with pytest.raises(UsageError, match="label 0 is class 'zebra', the image lies in 'aircraft carrier'"):
         image_folders.listed(listed, train, test, "clipart", ("zebra", "aircraft carrier"))
 
 
@@ -689,15 +689,15 @@ def test_a_wrong_line_of_a_list_is_named(listed: Path) -> None:
         ("clipart/zebra/1.png 5", "2: label 5; the 1 classes are 0 to 0"),
     ):
         file.write_text(f"{good}\n{line}\n")
-        with pytest.raises(Mistake, match=rf"image_list\.txt:{said}"):
+        with pytest.raises(UsageError, match=rf"image_list\.txt:{said}"):
             image_folders.listed(listed, file, None, "clipart", ("zebra",))
     file.write_text(f"{good}\nclipart/aircraft carrier/1.png 0\n")
-    with pytest.raises(Mistake, match="label 0 lie in 'zebra' and 'aircraft carrier'; name the classes"):
+    with pytest.raises(UsageError, match="label 0 lie in 'zebra' and 'aircraft carrier'; name the classes"):
         image_folders.listed(listed, file, None, "clipart")
     file.write_text("clipart/zebra/0.png 4\n")
-    with pytest.raises(Mistake, match="has 1 labels up to 4"):
+    with pytest.raises(UsageError, match="has 1 labels up to 4"):
         image_folders.listed(listed, file, None, "clipart")
     shutil.rmtree(listed / "clipart")
     file.write_text("\n")
-    with pytest.raises(Mistake, match="lists no image"):
+    with pytest.raises(UsageError, match="lists no image"):
         image_folders.listed(listed, file, None, "clipart")

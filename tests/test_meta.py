@@ -30,7 +30,7 @@ from torch.func import functional_call, grad
 from torch.nn.functional import cross_entropy, one_hot
 
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.runner.worker import child
 from tlbench.training import networks
 from tlbench.training.meta import (
@@ -148,7 +148,7 @@ def test_a_class_too_small_for_the_shots_is_left_out_where_others_are_not() -> N
 
 @every_learner
 def test_sources_without_an_episode_are_refused_in_a_line(cls: type[MetaLearner]) -> None:
-    with pytest.raises(Refusal, match="no source has two classes of two samples"):
+    with pytest.raises(NotApplicable, match="no source has two classes of two samples"):
         cls().fit(few_shot(images(5, 1, 0)), 0)
 
 
@@ -161,7 +161,7 @@ def test_where_the_target_has_the_sources_classes_labels_keep_their_meaning() ->
         assert all(known[tuple(x.tolist())] == int(y) for x, y in pairs)
 
 
-# what all learners promise
+# what all learners check
 
 
 @every_learner
@@ -517,7 +517,7 @@ def test_losses_and_gradients_are_learn2learns(name: str, agrees: Agrees) -> Non
 def test_without_learn2learn_its_maml_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "learn2learn", None)
     monkeypatch.setitem(sys.modules, "learn2learn.algorithms", None)
-    with pytest.raises(Refusal, match="learn2learn is not installed; tlbench's extra 'meta' has it"):
+    with pytest.raises(NotApplicable, match="learn2learn is not installed; tlbench's extra 'meta' has it"):
         LearnToLearnMAML().fit(few_shot(images(7, 9, 0)), 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import digest, loader, versions
 from tlbench.methods.digest import code_digest, resting_on
 from tlbench.methods.method import shipped
@@ -57,5 +57,5 @@ def test_none_can_be_set_where_a_field_admits_it() -> None:
     gfk, dann = loader.load("gfk"), loader.load("dann")
     assert loader.configured(gfk, {"dims": "None"}).dims is None
     assert loader.configured(gfk, {"dims": "5"}).dims == 5
-    with pytest.raises(Mistake, match="weight takes float, not 'None'"):
+    with pytest.raises(UsageError, match="weight takes float, not 'None'"):
         loader.configured(dann, {"weight": "None"})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_cli import tlbench
 from test_store import row
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import archive
 from tlbench.results.row import Row, read_row
 from tlbench.results.run_table import Asked, line
@@ -83,7 +83,7 @@ def test_a_metric_that_the_problem_type_lacks_is_a_mistake_in_the_card(tmp_path:
     text = registry.card_files()["wdbc_shift"].read_text().replace('"wdbc_shift"', '"mine"', 1)
     file = tmp_path / "mine.toml"
     file.write_text(text.replace("version =", f"{line}\nversion =", 1))
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         registry.read(file)
 
 

@@ -16,7 +16,7 @@ from test_cli import tlbench
 
 from tlbench import Train
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import loader
 from tlbench.tasks import loaders, problems, registry
 from tlbench.tasks.problems.multilabel import mean_average_precision
@@ -67,7 +67,7 @@ def test_budgets_are_nested_and_full_is_the_pool_with_what_shows_nothing() -> No
     assert all(a <= b for a, b in pairwise(parts))
     assert sorted(made.shots(FULL)) == sorted(made.partition.pool)
     assert (made.domain.y[made.partition.pool].sum(1) == 0).any()
-    with pytest.raises(Mistake, match=r"class 'c' has \d+ samples outside the test set"):
+    with pytest.raises(UsageError, match=r"class 'c' has \d+ samples outside the test set"):
         made.shots(made.draw.most() + 1)
     assert not set(made.unlabeled.tolist()) & set(made.shots(1).tolist())
 

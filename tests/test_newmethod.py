@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tlbench.cli.commands import templates
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,7 +81,7 @@ def test_a_bad_name_is_a_mistake_and_writes_nothing(name: str, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         templates.write_method(name)
     assert MISTAKES[name] in str(caught.value)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "taken"]
@@ -100,12 +100,12 @@ def test_the_pytest_plugin_says_what_is_broken_and_how_to_see_it(tmp_path: Path)
         "    needs = frozenset({'shots'})\n    def fit(self, train, seed):\n        return lambda x: x\n"
     )
     (tmp_path / "test_mine.py").write_text(
-        "import pytest\n\n@pytest.mark.parametrize('promise', ['shape', 'zero_labels', 'fields'])\n"
-        "def test_mine(promise, tlbench_contract):\n    tlbench_contract('./mine.py:Mine', promise)\n"
+        "import pytest\n\n@pytest.mark.parametrize('check', ['shape', 'zero_labels', 'fields'])\n"
+        "def test_mine(check, tlbench_contract):\n    tlbench_contract('./mine.py:Mine', check)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
     assert "1 failed, 1 passed, 1 skipped" in done.stdout
     assert "./mine.py:Mine gives every input one finite score a class: classification of numbers: scores" in done.stdout
-    assert "again: tlbench check ./mine.py:Mine --promise shape" in done.stdout
+    assert "again: tlbench check ./mine.py:Mine --only shape" in done.stdout
     assert "it needs labelled target samples, and says so" in done.stdout

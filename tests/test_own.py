@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tlbench.cli.commands import templates
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import loaders, registry
 from tlbench.tasks.card import Card
 from tlbench.tasks.registry import card_files
@@ -46,7 +46,7 @@ def _check(file: Path) -> None:
 
 def complaint(file: Path) -> str:
     """What is said of a card or its data, without the folder; always one line."""
-    with pytest.raises(Mistake) as raised:
+    with pytest.raises(UsageError) as raised:
         _check(file)
     assert "\n" not in str(raised.value)
     return str(raised.value).replace(f"{file.parent}/", "")
@@ -322,7 +322,7 @@ def test_a_new_card_is_whole_when_its_folders_are_there(tmp_path: Path, monkeypa
     assert str(file) == "From Photos.toml"
     (task,) = registry.find(str(file))
     assert task.name == "from_photos/photos-xrays"
-    with pytest.raises(Mistake, match=r"From Photos\.toml: is there already and stays as it is"):
+    with pytest.raises(UsageError, match=r"From Photos\.toml: is there already and stays as it is"):
         templates.write_card("From Photos.toml")
 
 
@@ -348,6 +348,6 @@ def test_a_new_card_is_refused_where_it_could_not_be_used(
     name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         templates.write_card(name)
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.loaders import npz, tabular
 
 ROWS = "".join(f"{i},{i / 2},{'yes' if i % 2 else 'no'}\n" for i in range(12))
@@ -35,7 +35,7 @@ def csv(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def complaint(load: Callable[[], Domain]) -> str:
-    with pytest.raises(Mistake) as raised:
+    with pytest.raises(UsageError) as raised:
         load()
     assert "\n" not in str(raised.value)
     return str(raised.value).rpartition("/")[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tlbench.cli.commands import catalog
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import digest, method
 from tlbench.methods import method as methods
 from tlbench.methods.digest import code_digest
@@ -110,7 +110,7 @@ def test_a_broken_plugin_is_listed_with_its_error_beside_the_others(site: Path, 
 
 
 def test_a_plugins_bare_name_is_suggested_in_full(site: Path) -> None:
-    with pytest.raises(Mistake, match="unknown method 'uniform'; did you mean 'our-methods/uniform'"):
+    with pytest.raises(UsageError, match="unknown method 'uniform'; did you mean 'our-methods/uniform'"):
         methods.check_name("uniform")
 
 

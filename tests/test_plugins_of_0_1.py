@@ -44,7 +44,7 @@ class Mine(Descent):
 MEANS = '''
 from dataclasses import dataclass
 import torch
-from tlbench import Refusal
+from tlbench import NotApplicable
 from tlbench.descent import ERM
 from tlbench.embed import embedded
 
@@ -56,7 +56,7 @@ class Mine(ERM):
     def fit(self, train, seed):
         flat, embed = embedded(train, seed, self)
         if not len(flat.shots):
-            raise Refusal("no shots")
+            raise NotApplicable("no shots")
         rows = [flat.shots.x[flat.shots.y == k] for k in range(train.n_classes)]
         means = torch.stack([r.mean(0) if len(r) else torch.full_like(flat.shots.x[0], 1e6) for r in rows])
         return lambda x: -torch.cdist(embed(x), means)

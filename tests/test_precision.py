@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import frame
 from tlbench.results.row import Row, read_row
 from tlbench.runner import experiment, plan, task_data
@@ -235,7 +235,7 @@ def test_a_device_without_bfloat16_is_a_mistake_of_one_line(place: Path) -> None
     if torch.cuda.is_available():
         pytest.skip("the GPU here has it")
     said = r"--bf16-features: cuda:0 cannot compute in bfloat16 \([^\n]*\); leave it out"
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UsageError) as error:
         notes(place, Conditions(device="cuda:0", features="bf16"))
     assert re.fullmatch(said, str(error.value))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import references
 from tlbench.methods.method import shipped
 from tlbench.results.editions import Protocol
@@ -49,7 +49,7 @@ def regimes_of(method: str) -> frozenset[str]:
 
 
 def test_there_is_no_other_type() -> None:
-    with pytest.raises(Mistake, match="problem type 'regresion': unknown; did you mean 'regression'"):
+    with pytest.raises(UsageError, match="problem type 'regresion': unknown; did you mean 'regression'"):
         problems.of("regresion")
 
 
@@ -57,7 +57,9 @@ def test_a_card_of_no_type_is_told_which_there_are(tmp_path: Path) -> None:
     text = registry.card_files()["wdbc_shift"].read_text().replace('"wdbc_shift"', '"mine"', 1)
     file = tmp_path / "mine.toml"
     file.write_text(text.replace("version =", 'regime = "detecton"\nversion =', 1))
-    with pytest.raises(Mistake, match=r"regime 'detecton' is none of classification, .*; did you mean 'detection'\?"):
+    with pytest.raises(
+        UsageError, match=r"regime 'detecton' is none of classification, .*; did you mean 'detection'\?"
+    ):
         registry.read(file)
 
 

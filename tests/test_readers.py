@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import PLAIN, TARGETS
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.row import read_row
 from tlbench.tasks import registry
 from tlbench.tasks.problems.answers import read_scores
@@ -81,5 +81,5 @@ UNSEEN = (
 def test_a_card_whose_places_cannot_be_is_a_mistake_or_names_what_is_not_there(text: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(f'{text}\ntarget = "b"\n')
-    with pytest.raises(Mistake):
+    with pytest.raises(UsageError):
         registry.read(file)

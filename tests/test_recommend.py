@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer
 from tlbench.board import similarity
 from tlbench.board.recommend import Neighbour, harms, recommend, weighted
 from tlbench.board.similarity import Sketch, as_words, differences, family, of_name, of_task
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.index import Index
 from tlbench.results.row import Row
 from tlbench.results.stats import Estimate
@@ -256,11 +256,11 @@ def test_tasks_with_one_target_share_their_noise() -> None:
 
 def test_there_is_no_advice_of_nothing() -> None:
     index = Index.of(measured("near/a-b", {"dann": 9}))
-    with pytest.raises(Mistake, match="no rows at budget 7; there are: 0, 5"):
+    with pytest.raises(UsageError, match="no rows at budget 7; there are: 0, 5"):
         recommend(index, MINE, [sketch("near/a-b")], 7)
-    with pytest.raises(Mistake, match="on a task that is episodes"):
+    with pytest.raises(UsageError, match="on a task that is episodes"):
         recommend(index, replace(MINE, regime="episodes"), [sketch("near/a-b")], 5)
-    with pytest.raises(Mistake, match="no mean over tasks"):
+    with pytest.raises(UsageError, match="no mean over tasks"):
         recommend(index, replace(MINE, regime="regression"), [sketch("near/a-b")], 5)
 
 

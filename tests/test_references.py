@@ -24,7 +24,7 @@ from tlbench.board import markdown
 from tlbench.board.board import Board
 from tlbench.cli.commands import catalog
 from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import loader, method, references
 from tlbench.results.run_table import Asked, line, suite_lines
 from tlbench.runner import experiment, plan
@@ -120,7 +120,7 @@ def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_ref
     found = {(e.method.name, e.budget) for e in made.entries} - {(n, k) for n in references.REFERENCES for k in (0, 5)}
     assert found == {("dann", 0), ("dann", 5), ("finetune", 5)}
     assert any("left out: method maml_learn2learn: needs nobody_has_this" in text for text in made.notices)
-    with pytest.raises(Mistake, match="needs nobody_has_this"):
+    with pytest.raises(UsageError, match="needs nobody_has_this"):
         plans.make(replace(request, every=False), Bench(Conditions()), described)
 
 
@@ -245,7 +245,7 @@ def test_a_search_that_makes_no_sense_is_a_mistake_in_a_line(search: str, said: 
         "from dataclasses import dataclass\nfrom typing import ClassVar\n\n@dataclass(frozen=True)\nclass Mine:\n"
         f"    weight: float = 1.0\n    search: ClassVar[dict] = {search}\n    def fit(self, train, seed): ...\n"
     )
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         loader.describe(f"{file}:Mine", {})
 
 

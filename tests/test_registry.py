@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.row import Row
 from tlbench.results.store import Store
 from tlbench.runner import descriptions, plan
@@ -74,7 +74,7 @@ def at_hand(c: Card) -> Task:
         try:
             if all(loaders.available(c, d, None) for d in (*task.sampled, task.target)):
                 return task
-        except Mistake:
+        except UsageError:
             continue
     missing = sorted({p.data or "" for p in map(c.place, c.all_domains)})
     pytest.skip(f"no data here: {', '.join(missing)}")
@@ -143,14 +143,16 @@ def test_a_source_with_other_classes_is_said_where_the_card_calls_it_the_same_ta
     text = (registry.card_files()["letters_to_digits"]).read_text().replace("different-task", "same-task")
     file = tmp_path / "mistaken.toml"
     file.write_text(text.replace("letters_to_digits", "mistaken"))
-    with pytest.raises(Mistake, match="source 'letters' has other classes than the target; make them the same, or say"):
+    with pytest.raises(
+        UsageError, match="source 'letters' has other classes than the target; make them the same, or say"
+    ):
         rig.run(registry.find(str(file))[0])
 
 
 def test_a_missing_extra_is_one_line_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "find_spec", lambda name: None)
     with pytest.raises(
-        Mistake, match=r"bccd_detection: measuring detection needs torchmetrics and pycocotools; run: pip"
+        UsageError, match=r"bccd_detection: measuring detection needs torchmetrics and pycocotools; run: pip"
     ):
         plan.check_extra(registry.find("bccd_detection")[0].card)
     plan.check_extra(registry.find("digits")[0].card)

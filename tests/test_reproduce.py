@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_split import domain, task
 from test_store import row
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import loader
 from tlbench.methods import method as methods
 from tlbench.methods.method import Description
@@ -65,7 +65,7 @@ def test_a_published_split_is_told_from_the_harness_own() -> None:
 def test_where_all_of_the_target_is_tested_nothing_of_it_is_labelled() -> None:
     assert len(published_split([20, 20]).shots(0)) == 0
     for budget in (1, "full"):
-        with pytest.raises(Mistake, match="all of the target is tested"):
+        with pytest.raises(UsageError, match="all of the target is tested"):
             published_split([20, 20]).shots(budget)  # type: ignore[arg-type]
     assert len(published_split([20, 20], np.arange(40) % 4 == 0).shots("full")) == 30
 
@@ -82,7 +82,7 @@ def test_a_card_of_the_harness_own_protocol_takes_no_published_ones_liberties(
     change: dict[str, Any], said: str
 ) -> None:
     values = {**task().card.model_dump(exclude_unset=True), **change}
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         card.validated(cards.Card, values, "", "card")
 
 
@@ -133,7 +133,7 @@ def test_a_name_that_is_no_table_is_one_line() -> None:
 def test_a_setting_that_no_method_has_is_one_line(tmp_path: Path) -> None:
     work = Reproduction([only("surf", "1-NN")], Options(results=tmp_path), {"stepps": "3"})
     with pytest.raises(
-        Mistake, match="--set stepps=3: no method of these tables has such a field; did you mean 'steps'"
+        UsageError, match="--set stepps=3: no method of these tables has such a field; did you mean 'steps'"
     ):
         work.run(lambda *_: None, lambda *_: None)
 
@@ -148,7 +148,7 @@ def test_a_setting_that_no_method_has_is_one_line(tmp_path: Path) -> None:
 )
 def test_a_table_that_contradicts_itself_is_refused(change: dict[str, Any], said: str) -> None:
     about = {"name": "t", "title": "", "task": "digits", "columns": ("fonts-photos",), "source": "", "protocol": ""}
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         card.validated(Table, {**about, **change}, "", "t.toml")
 
 

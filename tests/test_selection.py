@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods.loader import describe
 from tlbench.methods.method import Description
 from tlbench.results.row import Row
@@ -290,7 +290,7 @@ CANNOT: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", CANNOT)
 def test_a_rule_that_cannot_be_asked_is_a_mistake_in_one_line(name: str, tmp_path: Path) -> None:
     more, said = CANNOT[name]
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UsageError) as error:
         experiment.execute(asked(**{"rules": ("cv",), **more}), Options(results=tmp_path, device="cpu", jobs=1))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
@@ -380,7 +380,7 @@ def test_a_rule_that_looks_at_other_tasks_says_itself_what_it_asks_them(tmp_path
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RULES, "last", rules.Rule("last", "none", "the last trial", elsewhere=other))
-        with pytest.raises(Mistake, match="--rule last: nothing is known of dann elsewhere"):
+        with pytest.raises(UsageError, match="--rule last: nothing is known of dann elsewhere"):
             experiment.execute(asked(("last",)), Options(results=tmp_path, device="cpu", jobs=1))
         reduction = Reduction(Bench(Conditions()), Store(tmp_path), Workers())
         assert reduction.scores(RULES["last"], [None] * 3, []) == ([0.0, 1.0, 2.0], [])  # type: ignore[list-item]

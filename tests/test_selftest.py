@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner import record
 from tlbench.runner.scoring import scored
 from tlbench.verification.known_truth import selftest
@@ -44,7 +44,9 @@ def test_a_harness_that_measures_a_point_too_much_does_not_pass(monkeypatch: pyt
 
 
 def test_a_name_that_is_no_suite_is_one_line() -> None:
-    with pytest.raises(Mistake, match="selftest cal11: nothing is demanded of a suite called that; did you mean 'cal1"):
+    with pytest.raises(
+        UsageError, match="selftest cal11: nothing is demanded of a suite called that; did you mean 'cal1"
+    ):
         selftest.chosen(["cal11"], of_learners())
 
 

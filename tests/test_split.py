@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import builtin, loaders, registry
 from tlbench.tasks.card import CORE_BUDGETS, FULL, Card, Task
 from tlbench.tasks.split import Draw, Partition, Split, hash_order, partition, source_rows, split, untested
@@ -217,7 +217,7 @@ def test_a_budget_that_is_too_large_is_refused_with_the_class_and_the_most_that_
     left = [len(of_class(domain, made.partition.pool, c)) for c in range(len(domain.classes))]
     most = min(left)
     assert len(made.shots(most)) == most * len(left)
-    with pytest.raises(Mistake) as raised:
+    with pytest.raises(UsageError) as raised:
         made.shots(most + 1)
     assert f"class 'class {left.index(most)}' has {most} samples" in str(raised.value)
     assert str(raised.value).endswith(f"use at most {most}")
@@ -464,7 +464,7 @@ def test_the_smallest_real_domain_is_cut_as_promised(dslr: Domain) -> None:
     assert not ids(dslr, test) & ids(dslr, pool)
     assert not {dslr.hashes[i] for i in test} & {dslr.hashes[i] for i in np.concatenate([oracle, pool])}
     assert set(made.shots(1)) < set(made.shots(3)) <= set(pool)
-    with pytest.raises(Mistake, match="office_caltech10/webcam-dslr: budget 20 is too large: class '"):
+    with pytest.raises(UsageError, match="office_caltech10/webcam-dslr: budget 20 is too large: class '"):
         made.shots(20)
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import store
 from tlbench.results.row import COLUMNS, LATER, Row, packed_bits
 from tlbench.results.store import Store
@@ -263,7 +263,7 @@ FILLED = """
 import resource, sys
 from pathlib import Path
 from test_store import row
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.store import Store
 
 folder, most = Path(sys.argv[1]), int(sys.argv[2])
@@ -273,13 +273,13 @@ mine, n = Store(folder), 0
 while n < 1000:
     try:
         mine.append(row(f"r{n}"))
-    except Mistake as mistake:
+    except UsageError as mistake:
         print(n, mistake)
         break
     n += 1
 try:
     mine.append(row("once more"))
-except Mistake:
+except UsageError:
     print("refused again")
 again = Store(folder)
 assert list(again.rows) == [f"r{i}" for i in range(n)] == list(mine.rows), list(again.rows)
@@ -319,7 +319,7 @@ def test_a_full_disk_is_one_mistake_and_the_rows_before_are_whole(tmp_path: Path
 
 def test_a_store_that_cannot_be_made_is_a_mistake_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Mistake, match=r"file/rows.jsonl: .*choose another store with --results"):
+    with pytest.raises(UsageError, match=r"file/rows.jsonl: .*choose another store with --results"):
         Store(tmp_path / "file").append(row("a"))
 
 
@@ -381,7 +381,7 @@ def test_collect_leaves_a_shard_that_a_worker_has_made_and_not_yet_written(tmp_p
 def test_collect_keeps_a_shard_that_it_could_not_fold_in(tmp_path: Path) -> None:
     shard = write(tmp_path / "shards", text(row("a")), name="one.jsonl")
     (tmp_path / "rows.jsonl").mkdir()
-    with pytest.raises(Mistake, match=r"rows\.jsonl"):
+    with pytest.raises(UsageError, match=r"rows\.jsonl"):
         store.collect(tmp_path)
     assert set(Store(shard.parent, shard.name).rows) == {"a"}
 

@@ -15,7 +15,7 @@ from held import refused
 from tampered import CASES, Bundled, copy_of, made, rejected
 
 from tlbench.board import freezing
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import versions  # fmt: skip
 from tlbench.results import bundle, predictions
 from tlbench.results.row import Row, packed_bits
@@ -117,9 +117,9 @@ def test_a_module_that_forges_what_it_is_has_no_other_file_copied(honest: Bundle
     (tmp_path / "forger.py").write_text(FORGER)
     spec = f"{tmp_path / 'forger.py'}:A"
     with Workers() as workers:
-        with pytest.raises(Mistake, match="no description"):
+        with pytest.raises(UsageError, match="no description"):
             descriptions.described(spec, {}, workers)
-        with pytest.raises(Mistake, match=r"/etc/passwd as its code"):
+        with pytest.raises(UsageError, match=r"/etc/passwd as its code"):
             submit._copy(tmp_path, spec, honest.method, workers)
 
 
@@ -308,7 +308,7 @@ def test_superseding_asks_and_leaves_no_cell_out(honest: Bundled, tmp_path: Path
 def test_a_correction_is_a_new_bundle_that_says_why(honest: Bundled, tmp_path: Path) -> None:
     old = copy_of(honest.folder, tmp_path / "submissions" / "old")
     made_again = tampered.METHOD.replace("1e-6", "1e-5")
-    with pytest.raises(Mistake, match="--reason"):
+    with pytest.raises(UsageError, match="--reason"):
         made(tmp_path / "author", made_again, supersedes=old)
     new = made(tmp_path / "author", made_again, supersedes=old, reason="a wrong constant", name="new")
     new = copy_of(new, tmp_path / "submissions" / "new")

@@ -23,7 +23,7 @@ from test_resume import HEEDING_CTRL_C, until
 
 from tlbench.board import markdown, sections, tables
 from tlbench.board.board import Board
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.store import Store
 from tlbench.results.timings import Timing, Timings, interval, is_noisy, ratios, read_timing
 from tlbench.runner import experiment, machine
@@ -231,7 +231,7 @@ def test_a_line_that_is_no_timing_is_skipped_and_named(made: list[Timing], tmp_p
 
 def test_a_store_that_cannot_be_written_is_a_mistake(made: list[Timing], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Mistake, match="written before are safe"):
+    with pytest.raises(UsageError, match="written before are safe"):
         Timings(tmp_path / "file" / "below").extend(made[:1])
 
 

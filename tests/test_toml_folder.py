@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import grids, registry
 from tlbench.tasks.datasets import dataset, pretrained
 from tlbench.tasks.toml_folder import CARDS, TomlFolder
@@ -44,7 +44,7 @@ def test_every_thing_that_ships_is_found_by_its_file_name(kind: str) -> None:
 @pytest.mark.parametrize("kind", READERS)
 def test_a_wrong_name_is_a_mistake_that_says_what_is_close(kind: str) -> None:
     _, read, name, said = READERS[kind]
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         read(name)
     assert str(caught.value).startswith(said)
 
@@ -53,13 +53,13 @@ def test_what_cannot_be_read_or_is_not_toml_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     for folder, read in ((registry.SUITES, registry.find), (dataset.DATASETS, dataset.dataset)):
         file.unlink(missing_ok=True)
-        with pytest.raises(Mistake, match=r"my\.toml: cannot be read \(.*\); give a .*'s name or a card's path$"):
+        with pytest.raises(UsageError, match=r"my\.toml: cannot be read \(.*\); give a .*'s name or a card's path$"):
             read(str(file))
         file.write_bytes(b"\xff")
-        with pytest.raises(Mistake, match=r"my\.toml: cannot be read \(.*utf-8.*\)"):
+        with pytest.raises(UsageError, match=r"my\.toml: cannot be read \(.*utf-8.*\)"):
             folder.read(file)
         file.write_text("name = ")
-        with pytest.raises(Mistake, match=r"^[^\n]*my\.toml: not valid TOML: [^\n]*$"):
+        with pytest.raises(UsageError, match=r"^[^\n]*my\.toml: not valid TOML: [^\n]*$"):
             folder.read(file)
         file.write_text('name = "x"  # and a comment')
         assert folder.read(file) == ({"name": "x"}, 'name = "x"  # and a comment')

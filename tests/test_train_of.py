@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tlbench import Labeled, Train, Unlabeled
 from tlbench.data import Recipe
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.methods.loader import load
 from tlbench.training import networks
 
@@ -208,7 +208,7 @@ def test_a_method_refuses_a_backbone_that_lacks_what_it_needs() -> None:
         ("partial_finetune", nn.Identity(), "the backbone has no layer with weights"),
     ]:
         source: tuple[Any, Any] = (X, Y) if name == "shot" else (None, None)
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(NotApplicable, match=said):
             fitted(name, Train.of(*source, xt=X, shots=SHOTS, backbone=backbone, recipe=SHORT))
 
 
@@ -218,10 +218,10 @@ def test_sequences_pass_through_a_recurrent_network_where_a_method_can_take_one(
     for name in ("dann", "coral", "finetune"):
         assert fitted(name, train).shape == (48, 3)
     for name, said in [("delta", "block layer of the backbone gives tuple"), ("fixmatch", "inputs of 2 axes")]:
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(NotApplicable, match=said):
             fitted(name, train)
     episodes = Train.of_episodes(x, Y, ways=2, shots=2, queries=2, backbone=Recurrent(), recipe=SHORT)
-    with pytest.raises(Refusal, match="the backbone is recurrent"):
+    with pytest.raises(NotApplicable, match="the backbone is recurrent"):
         load("maml")().fit(episodes, 0)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.card import Place, View
 from tlbench.tasks.loaders.views import placed, subset, viewed
 
@@ -35,7 +35,7 @@ def test_groups_join_classes_and_leave_the_rest_out() -> None:
 
 
 def test_a_view_of_a_class_that_is_not_there_is_named() -> None:
-    with pytest.raises(Mistake, match="toy/d: its view names class 'z'; there are: a, b, c, d, e"):
+    with pytest.raises(UsageError, match="toy/d: its view names class 'z'; there are: a, b, c, d, e"):
         viewed(domain(), View(keep=("z",)), "toy/d")
 
 
@@ -44,7 +44,7 @@ def test_a_view_of_a_class_that_is_not_there_is_named() -> None:
 def test_taken_samples_are_nested_and_spare_the_publishers_test_set(n: int, take: int, test: bool) -> None:
     whole = domain(n, test)
     if take > n:
-        with pytest.raises(Mistake, match=f"'take' is {take}, but the domain holds {n} samples"):
+        with pytest.raises(UsageError, match=f"'take' is {take}, but the domain holds {n} samples"):
             placed(whole, "d", Place(take=take), "toy/d")
         return
     few, fewer = (placed(whole, "d", Place(take=k), "toy/d") for k in (take, max(1, take // 2)))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tlbench import Refusal, Train
+from tlbench import NotApplicable, Train
 from tlbench.data import Recipe
 from tlbench.methods.loader import load
 from tlbench.training.objective import Turn
@@ -108,7 +108,7 @@ def test_a_curve_is_a_table_and_a_bar_is_drawn(capsys: pytest.CaptureFixture[str
 
 def test_losses_go_to_tensorboard_where_it_is_installed(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorboard") is None:
-        with pytest.raises(Refusal, match="tlbench's extra 'watch' has it"):
+        with pytest.raises(NotApplicable, match="tlbench's extra 'watch' has it"):
             TensorBoard(tmp_path)
         return
     board = TensorBoard(tmp_path)

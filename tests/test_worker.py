@@ -52,7 +52,7 @@ import torch
 from torch import Tensor
 
 import tlbench
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 
 def right(train: tlbench.Train):
@@ -89,13 +89,13 @@ class RaisesLate:
 @dataclass(frozen=True)
 class RaisesMistake:
     def fit(self, train, seed):
-        raise Mistake("not the user's")
+        raise UsageError("not the user's")
 
 
 @dataclass(frozen=True)
 class Refuses:
     def fit(self, train, seed):
-        raise tlbench.Refusal("only for\\nsmall tasks")
+        raise tlbench.NotApplicable("only for\\nsmall tasks")
 
 
 @dataclass(frozen=True)
@@ -482,7 +482,7 @@ def test_a_server_that_never_comes_up_is_said_and_not_tried_for_ever(
         plan, bench = experiment.prepared(request, Options(tmp_path, device="cpu"), workers)
         workers._stop()
         monkeypatch.setenv("PYTHONPATH", str(broken.parent))
-        with pytest.raises(experiment.plans.Mistake, match="the worker server does not stay up"):
+        with pytest.raises(experiment.plans.UsageError, match="the worker server does not stay up"):
             Sweep(plan.cells, bench, Store(tmp_path), workers).run()
     assert Store(tmp_path).rows == {}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tlbench.board.comparison import compare
     from tlbench.board.markdown import leaderboard
     from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
-    from tlbench.errors import Mistake, Refusal
+    from tlbench.errors import NotApplicable, UsageError
     from tlbench.methods.method import Method
     from tlbench.runner.experiment import run
     from tlbench.training.convergence import NotConverged
@@ -26,19 +26,34 @@ PROTOCOL = 1  # of the harness: bumped when a change of it (not of a method or a
 _HOMES = {  # loaded when asked for: the command line must answer before numpy is there
     "Episodes": "data", "Labeled": "data", "Learner": "data", "Predictor": "data", "Recipe": "data", "Train": "data",
     "Unlabeled": "data",
-    "Method": "methods.method", "Mistake": "errors", "Refusal": "errors",
+    "Method": "methods.method", "UsageError": "errors", "NotApplicable": "errors",
     "NotConverged": "training.convergence", "compare": "board.comparison", "leaderboard": "board.markdown",
     "run": "runner.experiment",
 }  # fmt: skip
 __all__ = [
-    "Episodes", "Labeled", "Learner", "Method", "Mistake", "NotConverged", "Predictor", "Recipe", "Refusal", "Train",
-    "Unlabeled", "compare", "leaderboard", "run",
+    "Episodes",
+    "Labeled",
+    "Learner",
+    "Method",
+    "NotApplicable",
+    "NotConverged",
+    "Predictor",
+    "Recipe",
+    "Train",
+    "Unlabeled",
+    "UsageError",
+    "compare",
+    "leaderboard",
+    "run",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"tlbench.{_HOMES[name]}"), name)
+    if name in _moved.PUBLIC:
+        _moved.warn(f"tlbench.{name}", f"tlbench.{_moved.PUBLIC[name]}")
+        return __getattr__(_moved.PUBLIC[name])
     raise AttributeError(f"module 'tlbench' has no attribute {name!r}")
 
 

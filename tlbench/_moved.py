@@ -48,7 +48,7 @@ tasks.synthetic: calibration.shift=shifts
 training: arrays convergence descent=trainer detect=detector embed=features inner=meta kernels losses meta
 training: nets=networks priors=label_shift shallow timing=meter transport=optimal_transport trunks=backbones
 training: tuning=fine_tuning
-verification: accused=proof answers checkup=contract contract probes promises proof published pytest_plugin
+verification: accused=proof answers checkup=contract contract probes promises=checks proof published pytest_plugin
 verification: reproduce reproduction=reproduce specimens=fixtures
 verification.known_truth: calibration.alignment=alignment calibration.cells=checks
 verification.known_truth: calibration.centroid=learners calibration.checks=checks
@@ -62,13 +62,17 @@ verification.submissions: controls guard=pull_request inspection plausibility=in
 verification.submissions: verdict=inspection
 """
 
-# module as it was in 0.1: names in it as old=new, or old=module:new where the new one is elsewhere
+# module as it was in 0.1: names in it as old=new, or old=module:new where the new one is in another module
 NAMES = """
-descent: Descent=_legacy:Descent Turn=objective:Turn label_loss=supervised_loss told=label_loss
+descent: Descent=training._legacy:Descent Turn=training.objective:Turn label_loss=supervised_loss told=label_loss
+method: Refusal=errors:NotApplicable
+mistake: Mistake=UsageError
 priors: LabelShift=LabelShiftMethod
-shallow: Moving=_legacy:Moving Weighting=_legacy:Weighting
-tuning: Tuning=_legacy:Tuning
+pytest_plugin: PROMISES=CHECKS
+shallow: Moving=training._legacy:Moving Weighting=training._legacy:Weighting
+tuning: Tuning=training._legacy:Tuning
 """
+PUBLIC = {"Mistake": "UsageError", "Refusal": "NotApplicable"}  # of tlbench itself
 
 
 class Moved(FutureWarning):
@@ -103,7 +107,7 @@ class _Old(ModuleType):
             raise AttributeError(name)
         new, home = RENAMED.get(self.__name__, {}).get(name, name), WHERE[self.__name__]
         module, _, new = new.rpartition(":")
-        return getattr(importlib.import_module(f"{home.rpartition('.')[0]}.{module}" if module else home), new)
+        return getattr(importlib.import_module(f"tlbench.{module}" if module else home), new)
 
 
 class _Finder(MetaPathFinder, Loader):

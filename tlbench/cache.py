@@ -12,7 +12,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 
 def folder(*parts: str) -> Path:
@@ -64,7 +64,7 @@ def reserved(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.mem
     """A new memory-mapped array whose room on the disk is taken at once: a page that does not fit later is a SIGBUS.
 
     Raises:
-        Mistake: the disk is full.
+        UsageError: the disk is full.
     """
     out: np.memmap[Any, Any] = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
     try:
@@ -73,7 +73,7 @@ def reserved(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.mem
                 os.posix_fallocate(stream.fileno(), 0, size)
     except OSError as error:
         file.unlink(missing_ok=True)
-        raise Mistake(
+        raise UsageError(
             f"{file.parent}: {error.strerror} ({out.nbytes / 2**20:,.0f} MiB are needed); make room, or put the cache "
             "elsewhere with TLBENCH_CACHE"
         ) from None

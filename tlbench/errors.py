@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable
 
 
-class Mistake(Exception):
+class UsageError(Exception):
     """Something the user can put right. The command line prints it as one line and exits with 2."""
 
 
-class Refusal(Exception):
+class NotApplicable(Exception):
     """Raised by a method that does not fit a task; its message is the row's reason."""
 
 

@@ -32,7 +32,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tlbench.data import Recipe, Train
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.training.predictors import FittedPredictor
 
 
@@ -68,7 +68,7 @@ class _Transfer(BaseEstimator):  # type: ignore[misc]
         try:
             return cls(**(self.params or {}))
         except TypeError as error:
-            raise Mistake(f"params: {cls.__name__} does not take {self.params}: {error}") from None
+            raise UsageError(f"params: {cls.__name__} does not take {self.params}: {error}") from None
 
     def _fit(
         self, x: NDArray[Any], y: NDArray[Any], domain: NDArray[Any], labeled: NDArray[Any], n: int | None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import editions, wording
 from tlbench.results.index import Index
 from tlbench.results.rounding import settled, weighted
@@ -89,7 +89,7 @@ def compare(
         one comparison a budget and kind of tasks, the smallest budget first; kinds are never meaned with each other
 
     Raises:
-        Mistake: a name is unknown, or the two share no cell.
+        UsageError: a name is unknown, or the two share no cell.
     """
     index = index_of(results or default_folder(), edition)
     return of_index(index, first, second, (task,) if isinstance(task, str) else task, budget)
@@ -108,7 +108,7 @@ def of_index(
     for method in (first, second):
         index.check(method)
     if first == second:
-        raise Mistake(f"{first!r} is named twice; name two methods")
+        raise UsageError(f"{first!r} is named twice; name two methods")
     tasks = index.chosen(names)
     found = []
     for k in index.budgets if budget is None else [budget]:
@@ -120,7 +120,7 @@ def of_index(
         found += [_summed(index, first, second, k, kind, kinds[kind]) for kind in order]
     if not found:
         where = f" at budget {budget}" if budget is not None else ""
-        raise Mistake(
+        raise UsageError(
             f"{first} and {second} share no cell{where} on {', '.join(names) or 'any task'}; run both: "
             f"tlbench run --task TASK --method {first} --method {second}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods.method import shipped
 from tlbench.methods.references import TARGET_ONLY, held_at
 from tlbench.results import frame
@@ -83,7 +83,7 @@ def trace(
         edition: whose rows these are
 
     Raises:
-        Mistake: there is no such line; says what is close.
+        UsageError: there is no such line; says what is close.
     """
     rows = list(rows)
     suite = edition.suite(suite_of(task))
@@ -94,7 +94,7 @@ def trace(
     if not asked.rows:
         known = [str(k) for k in index.budgets if index.cells(method, name, k)]
         there = f"; it has budgets {', '.join(known)}" if known else f"; it has none on {name}"
-        raise Mistake(f"no rows of {method} on {name} at budget {budget}{there}")
+        raise UsageError(f"no rows of {method} on {name} at budget {budget}{there}")
     reference = edition.protocol.reference_at(budget)
     beside = asked.beside
     own = [r for r in asked.rows if r]
@@ -135,7 +135,7 @@ def _timed(timings: Sequence[Timing], method: str, task: str, budget: Budget) ->
 def _task(index: Index, name: str) -> str:
     found = index.chosen([name])
     if len(found) > 1:
-        raise Mistake(f"{name!r} names {len(found)} tasks; name one{suggest(name, found)}")
+        raise UsageError(f"{name!r} names {len(found)} tasks; name one{suggest(name, found)}")
     return found[0]
 
 

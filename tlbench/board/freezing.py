@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tlbench import __version__
 from tlbench.board.board import Board, measured, same_task
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import versions
 from tlbench.methods.method import shipped
 from tlbench.results import archive, bundle, editions, frame, standings
@@ -38,23 +38,23 @@ def freeze(store: Path, name: str) -> Made:
     Killed in between, it leaves the account unwritten, and the same command goes on.
 
     Raises:
-        Mistake: no such name, an edition of that name, or nothing that its board could be made of.
+        UsageError: no such name, an edition of that name, or nothing that its board could be made of.
     """
     folder = store / editions.FOLDER / name
     if not fullmatch(NAME, name):
-        raise Mistake(f"edition {name!r}: an edition is named by year and month, as 2027.03")
+        raise UsageError(f"edition {name!r}: an edition is named by year and month, as 2027.03")
     if (folder / ABOUT).exists():
-        raise Mistake(f"{folder}: is frozen already; a frozen edition is never changed")
+        raise UsageError(f"{folder}: is frozen already; a frozen edition is never changed")
     if other := [half for half in editions.halves(store) if half != name]:
-        raise Mistake(f"{store}: freezing {other[0]} was interrupted; first: tlbench edition freeze {other[0]}")
+        raise UsageError(f"{store}: freezing {other[0]} was interrupted; first: tlbench edition freeze {other[0]}")
     if later := [known for known in editions.all_of(store) if editions.order(known) >= editions.order(name)]:
-        raise Mistake(f"edition {name!r} is no later than {later[-1]}, which is frozen")
+        raise UsageError(f"edition {name!r} is no later than {later[-1]}, which is frozen")
     if any((store / "shards").glob("*.jsonl")):
-        raise Mistake(f"{store / 'shards'}: holds rows of workers; first: tlbench collect")
+        raise UsageError(f"{store / 'shards'}: holds rows of workers; first: tlbench collect")
     commit = provenance()["commit"]
     pack(store)
     if not len(Store(store).rows) + len(Store(folder).rows):  # the second: of a freezing that was killed
-        raise Mistake(f"{store}: holds no row; there is nothing to freeze")
+        raise UsageError(f"{store}: holds no row; there is nothing to freeze")
     folder.mkdir(parents=True, exist_ok=True)
     for part in MOVED:
         if (store / part).exists():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tlbench.board import exports, sections
 from tlbench.board.board import Board
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import editions
 from tlbench.results.store import default_folder
 
@@ -27,16 +27,18 @@ def rebuild(board: Board, file: Path, folder: Path | None = None, write: bool = 
         folder: of the files, None takes the store's
 
     Raises:
-        Mistake: the file is missing or lacks its markers.
+        UsageError: the file is missing or lacks its markers.
     """
     try:
         old = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise Mistake(f"{file}: cannot be read ({error.strerror}); it must hold the lines {BEGIN} and {END}") from None
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror}); it must hold the lines {BEGIN} and {END}"
+        ) from None
     head, begin, rest = old.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise Mistake(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
+        raise UsageError(f"{file}: lacks its markers; put the lines {BEGIN} and {END} where the tables go")
     place = folder or board.store.folder
     new = f"{head}{BEGIN}\n\n{text(board)}\n{END}{tail}"
     changed = [file.name] if new != old else []

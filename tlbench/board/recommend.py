@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlbench.board.similarity import Sketch, differences
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import references
 from tlbench.methods.references import COPY, REFERENCES
 from tlbench.results import frame, wording
@@ -150,15 +150,17 @@ def recommend(index: Index, task: Sketch, sketches: Iterable[Sketch], budget: Bu
     """The advice for a task at a budget, from rows on the tasks of `sketches`.
 
     Raises:
-        Mistake: the board has no rows at that budget, or on no task of that regime.
+        UsageError: the board has no rows at that budget, or on no task of that regime.
     """
     reference = references.of(budget)
     index.check_budget(budget)
     if not problems.of(task.regime).metrics[0].in_percent:
-        raise Mistake(f"{task.task} is {task.regime}: errors in units of their own have no mean over tasks")
+        raise UsageError(f"{task.task} is {task.regime}: errors in units of their own have no mean over tasks")
     near = nearest(index, task, sketches, budget, reference)
     if not near:
-        raise Mistake(f"no rows at budget {budget} on a task that is {task.regime}; nothing can be said of {task.task}")
+        raise UsageError(
+            f"no rows at budget {budget} on a task that is {task.regime}; nothing can be said of {task.task}"
+        )
     whole, unranked = _whole(index, near, reference, budget)
     gains = {m: _gain(index, near, m, reference, budget) for m in whole}
     place = dict(zip(whole, tiers([gains[m].mean for m in whole]), strict=True))

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from tlbench import cache
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import frame
 from tlbench.results.row import Row
 from tlbench.runner import places, task_data
@@ -67,7 +67,7 @@ def domain_distance(task: Task, root: Path | None, extract: bool) -> tuple[int |
         extract: also where images have first to go through the network
 
     Raises:
-        Mistake: the data are broken.
+        UsageError: the data are broken.
     """
     if not task.sampled:
         return None, None
@@ -274,7 +274,7 @@ def of_name(row: Row, root: Path | None) -> Sketch:
         return of_row(row)
     try:
         return replace(of_task(registry.named(row.task), root), network=(row.backbone,))
-    except Mistake:  # its data are here but not as they should be: then without them
+    except UsageError:  # its data are here but not as they should be: then without them
         return of_row(row)
 
 

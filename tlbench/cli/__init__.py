@@ -8,7 +8,7 @@ from typing import TextIO
 
 from tlbench._moved import Moved
 from tlbench.cli.app import app
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 # isort: off
 from tlbench.cli import runs, submission, board, catalog, data  # noqa: F401  # each brings its commands, in this order
@@ -18,7 +18,7 @@ __all__ = ["app", "main"]
 
 
 OLD_COMMANDS = {"why": "explain", "time": "profile"}  # of 0.1: they work for one release
-OLD_OPTIONS = {"--jail": "--sandbox"}
+OLD_OPTIONS = {"--jail": "--sandbox", "--promise": "--only"}
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def _shown(
 
 def _one_line(error: Exception) -> str | None:
     """What to tell a user of an error that is theirs or the machine's; None for one that is ours."""
-    if isinstance(error, Mistake):
+    if isinstance(error, UsageError):
         return str(error)
     if hasattr(error, "format_message"):  # typer's own, which it takes from click or from a copy of it
         said = " ".join(str(error.format_message()).split())

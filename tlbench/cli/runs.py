@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tlbench.cli.app import AsJson, DataRoot, Results, Sandbox, app
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 
 @app.command()
@@ -75,7 +75,7 @@ def run(
         arguments.ALL in (method or []),
     )
     if not (request.tasks or grid) or not request.methods:
-        raise Mistake("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
+        raise UsageError("run: name a --task (or --grid core) and a --method; `tlbench list` names them")
     options = Options(
         results, data_root, backbone, device, jobs, time_limit, memory_limit, retry_failed, changed_data, amp,
         bf16_features, sandbox, on=on,
@@ -160,10 +160,10 @@ def answers(
 ) -> None:
     """Do shipped methods answer small fixed sets as recorded? What moved needs a new version."""
     from tlbench.cli.commands import run
-    from tlbench.errors import Mistake
+    from tlbench.errors import UsageError
 
     if check == (update is not None):
-        raise Mistake("answers: say either --check or --update WHY")
+        raise UsageError("answers: say either --check or --update WHY")
     raise SystemExit(run.answers(method or [], update))
 
 

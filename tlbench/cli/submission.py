@@ -17,18 +17,18 @@ def check(
     task: Annotated[
         list[str] | None, typer.Option("--task", "-t", help="On this task, instead of all without a download.")
     ] = None,
-    promise: Annotated[list[str] | None, typer.Option(help="Only this promise; repeatable.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The promises alone, and no task.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Run only this check; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run no task.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, as steps=500; repeatable.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Cells at a time [default: one a core].")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a method to what every method promises; exit 1 when a promise is broken."""
+    """Check that a method keeps the contract; exit 1 if a check fails."""
     from tlbench.cli.commands import arguments
     from tlbench.verification import contract
 
     settings = arguments.settings(set_ or [])
-    found = contract.check_method(method, settings, task or [], promise or [], quick, jobs)
+    found = contract.check_method(method, settings, task or [], only or [], quick, jobs)
     raise SystemExit(contract.show_findings(found, method, as_json))
 
 

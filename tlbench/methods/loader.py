@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Any, get_args, get_type_hints
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import versions
 from tlbench.methods.digest import code_digest, covered
 from tlbench.methods.method import Description, Field, aim, check_name, shipped
@@ -26,7 +26,7 @@ def load(spec: str) -> type[Any]:
     """The class that `spec` names. Runs the method's module: only a worker's process may call it.
 
     Raises:
-        Mistake: no such module, file or class, or a class that is not a method.
+        UsageError: no such module, file or class, or a class that is not a method.
     """
     check_name(spec)
     place, _, name = (spec if spec in shipped() else aim(spec)).partition(":")
@@ -34,13 +34,13 @@ def load(spec: str) -> type[Any]:
     if name:
         found = getattr(module, name, None)
         if found is None:
-            raise Mistake(f"method {spec!r}: {place} has no class {name!r}{suggest(name, _methods_in(module))}")
+            raise UsageError(f"method {spec!r}: {place} has no class {name!r}{suggest(name, _methods_in(module))}")
     else:
         found = next(iter(_methods_in(module).values()))
     if not (isinstance(found, type) and is_dataclass(found) and callable(getattr(found, "fit", None))):
-        raise Mistake(f"method {spec!r}: {found!r} is not a dataclass with a method fit(train, seed)")
+        raise UsageError(f"method {spec!r}: {found!r} is not a dataclass with a method fit(train, seed)")
     if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise Mistake(f"method {spec!r}: {found.__name__} is not frozen; write @dataclass(frozen=True)")
+        raise UsageError(f"method {spec!r}: {found.__name__} is not frozen; write @dataclass(frozen=True)")
     return found
 
 
@@ -58,7 +58,7 @@ def _module(place: str, spec: str) -> ModuleType:
         found.loader.exec_module(module)
         return module
     except Exception as error:
-        raise Mistake(f"method {spec!r}: importing {place} failed: {type(error).__name__}: {error}") from None
+        raise UsageError(f"method {spec!r}: importing {place} failed: {type(error).__name__}: {error}") from None
 
 
 def _methods_in(module: ModuleType) -> dict[str, type[Any]]:
@@ -74,7 +74,7 @@ def configured(cls: type[Any], settings: dict[str, str]) -> Any:
     """The method with `settings`, each a string checked against its field's type.
 
     Raises:
-        Mistake: unknown field, or a value of another type.
+        UsageError: unknown field, or a value of another type.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -82,7 +82,7 @@ def configured(cls: type[Any], settings: dict[str, str]) -> Any:
     known = {f.name for f in fields(cls)}
     for name, text in settings.items():
         if name not in known:
-            raise Mistake(f"--set {name}={text}: {cls.__name__} has no field {name!r}{suggest(name, known)}")
+            raise UsageError(f"--set {name}={text}: {cls.__name__} has no field {name!r}{suggest(name, known)}")
         adapter: TypeAdapter[Any] = TypeAdapter(hints[name])
         try:
             if text == "None" and NoneType in get_args(hints[name]):
@@ -91,11 +91,11 @@ def configured(cls: type[Any], settings: dict[str, str]) -> Any:
             values[name] = adapter.validate_strings(text)
         except ValidationError:
             kind = _type_name(hints[name])
-            raise Mistake(f"--set {name}={text}: {cls.__name__}.{name} takes {kind}, not {text!r}") from None
+            raise UsageError(f"--set {name}={text}: {cls.__name__}.{name} takes {kind}, not {text!r}") from None
     try:
         return cls(**values)
     except (ValueError, TypeError) as error:
-        raise Mistake(f"--set: {cls.__name__} does not take {values}: {error}") from None
+        raise UsageError(f"--set: {cls.__name__} does not take {values}: {error}") from None
 
 
 def describe(spec: str, settings: dict[str, str]) -> Description:
@@ -110,7 +110,7 @@ def describe(spec: str, settings: dict[str, str]) -> Description:
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise Mistake(
+        raise UsageError(
             f"method {spec!r}: a hyperparameter is no JSON value ({error}); "
             "fields hold finite numbers, strings, booleans, or lists of them"
         ) from None
@@ -147,11 +147,11 @@ def _most(spec: str, cls: type[Any], name: str) -> float | None:
     """What a method says that it takes at most.
 
     Raises:
-        Mistake: that is no number above 0.
+        UsageError: that is no number above 0.
     """
     said = getattr(cls, name, None)
     if said is not None and not (isinstance(said, int | float) and 0 < said < math.inf):
-        raise Mistake(f"method {spec!r}: {name} is {said!r}; it is what a cell takes at most, a number above 0")
+        raise UsageError(f"method {spec!r}: {name} is {said!r}; it is what a cell takes at most, a number above 0")
     return said
 
 
@@ -166,7 +166,7 @@ def searched(spec: str, cls: type[Any]) -> dict[str, tuple[Any, ...]]:
     """A method's search space, each part checked against the field it is for.
 
     Raises:
-        Mistake: it names no field, or a part of it is no space of that field's values.
+        UsageError: it names no field, or a part of it is no space of that field's values.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -174,17 +174,17 @@ def searched(spec: str, cls: type[Any]) -> dict[str, tuple[Any, ...]]:
     for name, part in space.items():
         where = f"method {spec!r}: search[{name!r}]"
         if name not in known:
-            raise Mistake(f"{where}: no field is called that{suggest(name, known)}")
+            raise UsageError(f"{where}: no field is called that{suggest(name, known)}")
         kind, *values = part if isinstance(part, tuple) and part else (None,)
         if kind not in ("log", "linear", "choice"):
-            raise Mistake(f"{where} is {part!r}; write ('log', low, high), ('linear', low, high) or ('choice', ...)")
+            raise UsageError(f"{where} is {part!r}; write ('log', low, high), ('linear', low, high) or ('choice', ...)")
         if kind != "choice" and not (len(values) == 2 and (0 if kind == "log" else -math.inf) < values[0] < values[1]):
-            raise Mistake(f"{where} is {part!r}; it needs a low and a higher end{', above 0' * (kind == 'log')}")
+            raise UsageError(f"{where} is {part!r}; it needs a low and a higher end{', above 0' * (kind == 'log')}")
         try:
             for value in values:
                 TypeAdapter(hints[name]).validate_python(value, strict=isinstance(value, str | bool))
         except ValidationError:
-            raise Mistake(f"{where}: {value!r} is no {_type_name(hints[name])}") from None
+            raise UsageError(f"{where}: {value!r} is no {_type_name(hints[name])}") from None
     return dict(space)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tlbench.data import Learner, Predictor, Train
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods.versions import coded
 
 GROUP = "tlbench.methods"
@@ -116,25 +116,27 @@ def check_name(spec: str) -> None:
     """Refuse a name that cannot mean a method, before any process is started for it.
 
     Raises:
-        Mistake: unknown name, or a file that is not there.
+        UsageError: unknown name, or a file that is not there.
     """
     place, colon, _ = spec.partition(":")
     if not colon and place not in shipped() and place not in installed():
-        raise Mistake(
+        raise UsageError(
             f"unknown method {spec!r}{suggestion(spec, {*shipped()})} "
             "(a method of yours is package.module:Class or path/to/file.py:Class)"
         )
     if colon and place.endswith(".py") and not Path(place).is_file():
-        raise Mistake(f"method {spec!r}: there is no file {place}")
+        raise UsageError(f"method {spec!r}: there is no file {place}")
 
 
 def aim(spec: str) -> str:
     """`module:Class` of an installed method; what else is named says it itself.
 
     Raises:
-        Mistake: the plugin's entry point names a module only.
+        UsageError: the plugin's entry point names a module only.
     """
     entry = None if ":" in spec else installed()[spec]
     if entry is not None and not entry.attr:
-        raise Mistake(f"method {spec!r}: its entry point {entry.value!r} names no class; write 'package.module:Class'")
+        raise UsageError(
+            f"method {spec!r}: its entry point {entry.value!r} names no class; write 'package.module:Class'"
+        )
     return spec if entry is None else f"{entry.module}:{entry.attr}"

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 FILE = "answers.json"
 TOOLKIT = "(toolkit)"  # what methods of one's own are built of: the trainer, fine-tuning, meta-learning, the networks
@@ -37,7 +37,7 @@ def recorded() -> dict[str, Any]:
     try:
         return {**empty, **json.loads(file.read_text(encoding="utf-8"))} if file.is_file() else empty
     except ValueError as error:
-        raise Mistake(f"{file}: cannot be read ({error}); mend it, or restore it from version control") from None
+        raise UsageError(f"{file}: cannot be read ({error}); mend it, or restore it from version control") from None
 
 
 def of(method: str) -> int | None:

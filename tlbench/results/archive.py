@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.row import Row, read_row
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Packed:
         """Some columns of every packed row.
 
         Raises:
-            Mistake: a segment cannot be read.
+            UsageError: a segment cannot be read.
         """
         import pyarrow as pa
 
@@ -159,4 +159,4 @@ def _read(file: Path, names: list[str], few: list[str]) -> pa.Table:
         return found.select(names)
     except (OSError, pa.ArrowException, KeyError) as error:
         said = " ".join(str(error).split())[:200]
-        raise Mistake(f"{file}: not a segment of rows ({said}); restore it from version control") from None
+        raise UsageError(f"{file}: not a segment of rows ({said}); restore it from version control") from None

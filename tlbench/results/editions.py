@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tlbench import PROTOCOL
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import references, versions
 from tlbench.methods.method import shipped
 from tlbench.methods.versions import coded
@@ -153,14 +153,16 @@ class Frozen(Edition):
     @cached_property
     def made(self) -> Made:
         """Raises:
-        Mistake: edition.json is none.
+        UsageError: edition.json is none.
         """
         file = self.folder / ABOUT
         try:
             return Made.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as error:
             said = " ".join(str(error).split())[:200]
-            raise Mistake(f"{file}: not the account of an edition ({said}); restore it from version control") from None
+            raise UsageError(
+                f"{file}: not the account of an edition ({said}); restore it from version control"
+            ) from None
 
     @cached_property
     def _digests(self) -> dict[str, dict[str, str]]:
@@ -168,7 +170,7 @@ class Frozen(Edition):
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise Mistake(f"{file}: cannot be read ({error}); restore it from version control") from None
+            raise UsageError(f"{file}: cannot be read ({error}); restore it from version control") from None
 
     @property
     def protocol(self) -> Protocol:
@@ -228,14 +230,16 @@ def named(store: Path, name: str | None) -> Edition:
     """An edition of a store: the newest frozen one unless told, and where there is none the open one.
 
     Raises:
-        Mistake: there is none of that name.
+        UsageError: there is none of that name.
     """
     known = all_of(store)
     if name is None:
         return next(reversed(known.values()), Edition())
     if name != OPEN and name not in known:
         there = ", ".join([*known, OPEN])
-        raise Mistake(f"--edition: no edition {name!r} in {store}{suggest(name, [*known, OPEN])}; there are: {there}")
+        raise UsageError(
+            f"--edition: no edition {name!r} in {store}{suggest(name, [*known, OPEN])}; there are: {there}"
+        )
     return known.get(name, Edition())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods.method import shipped
 from tlbench.methods.references import REFERENCES
 from tlbench.results import frame
@@ -95,33 +95,33 @@ class Index:
         """The tasks that names of tasks, targets ('digits/photos') or suites mean; all where none is named.
 
         Raises:
-            Mistake: there are no rows of such a task.
+            UsageError: there are no rows of such a task.
         """
         found: list[str] = []
         for name in names:
             own = [t for t in self.tasks if t == name or _means(TaskName.parse(name), TaskName.parse(t))]
             if not own:
                 known = [*self.tasks, *{suite_of(t) for t in self.tasks}]
-                raise Mistake(f"no rows of a task {name!r}{self._where}{suggest(name, known)}")
+                raise UsageError(f"no rows of a task {name!r}{self._where}{suggest(name, known)}")
             found += own
         return list(dict.fromkeys(found)) if names else self.tasks
 
     def check(self, method: str) -> None:
-        """Raises Mistake where there is no row of a method."""
+        """Raises UsageError where there is no row of a method."""
         if method in self.methods:
             return
         where = self._where
         if method in shipped() or ":" in method or "/" in method:
-            raise Mistake(
+            raise UsageError(
                 f"no rows of {method!r}{where or ' yet'}; make some: tlbench run --task TASK --method {method}"
             )
-        raise Mistake(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}{where}")
+        raise UsageError(f"unknown method {method!r}{suggest(method, {*self.methods, *shipped()})}{where}")
 
     def check_budget(self, budget: Budget) -> None:
-        """Raises Mistake where there is no row at a budget of labels."""
+        """Raises UsageError where there is no row at a budget of labels."""
         if budget not in self.budgets:
             there = ", ".join(map(str, self.budgets)) or "none; `tlbench run` makes some"
-            raise Mistake(f"no rows at budget {budget}{self._where}; there are: {there}")
+            raise UsageError(f"no rows at budget {budget}{self._where}; there are: {there}")
 
     @property
     def _where(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import platformdirs
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import archive
 from tlbench.results.archive import Packed
 from tlbench.results.row import Row, read_row
@@ -97,7 +97,7 @@ class Store:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise Mistake(
+            raise UsageError(
                 f"{self.file}: cannot be read ({error.strerror}); choose another store with --results"
             ) from None
         *lines, _ = data.split(b"\n")  # the last is empty, being written, or torn: looked at again next time
@@ -120,7 +120,7 @@ class Store:
         """Write one row whole and synced, or leave the store as it was.
 
         Raises:
-            Mistake: the disk is full, or the store cannot be written.
+            UsageError: the disk is full, or the store cannot be written.
         """
 
         def wanted() -> bool:
@@ -154,7 +154,7 @@ def append_lines(
     """Write JSON lines whole and synced, all or none, under the file's lock and if they are `wanted` then.
 
     Raises:
-        Mistake: the disk is full, or the file cannot be written; `safe` says what is not lost.
+        UsageError: the disk is full, or the file cannot be written; `safe` says what is not lost.
     """
     texts = [json.dumps(v, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n" for v in values]
     data = "".join(texts).encode(errors="replace")  # a reason may hold half a character
@@ -169,7 +169,7 @@ def append_lines(
             _write(fd, data, end)
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
-        raise Mistake(
+        raise UsageError(
             f"{file}: {why}; {safe}: make room or choose another store with --results, then repeat the command"
         ) from None
 
@@ -213,7 +213,7 @@ def pack(folder: Path) -> tuple[Path | None, int]:
     """
     store = Store(folder)
     if store.skipped:
-        raise Mistake(f"{store.skipped[0]}; mend or remove that line, then pack again")
+        raise UsageError(f"{store.skipped[0]}; mend or remove that line, then pack again")
     if not store.file.exists():
         return None, 0
     try:
@@ -224,7 +224,7 @@ def pack(folder: Path) -> tuple[Path | None, int]:
             os.ftruncate(fd, 0)
             os.fsync(fd)
     except OSError as error:
-        raise Mistake(
+        raise UsageError(
             f"{folder}: packing failed ({error.strerror}); no row is lost, make room and pack again"
         ) from None
     return file, len(rows)

@@ -145,7 +145,7 @@ class Timings:
         """Whole and synced as rows are, and all or none.
 
         Raises:
-            Mistake: the file cannot be written.
+            UsageError: the file cannot be written.
         """
         if timings:
             safe = f"the {len(self.found)} timings written before are safe"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlbench import PROTOCOL
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner import task_data
 from tlbench.runner.cell import Cell
 from tlbench.runner.executors import Executor
@@ -106,7 +106,7 @@ class Bench(Samples):
             source_classes.append(max(1, len(classes)))
             rows[f"source{i}"] = kept
             if card.same_task and classes != target.classes:
-                raise Mistake(
+                raise UsageError(
                     f"{task.name}: source {name!r} has other classes than the target; make them the same, or say "
                     "paradigm = 'different-domain-different-task' in the card"
                 )

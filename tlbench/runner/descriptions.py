@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tlbench import __version__, cache
 from tlbench._moved import Moved
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import versions
 from tlbench.methods.digest import description_digest
 from tlbench.methods.method import Description, shipped
@@ -32,13 +32,13 @@ def describe(names: Sequence[str], settings: dict[str, str], workers: Executor) 
     A setting goes to every named method that has its field; `steps` and `batch` go to the references too.
 
     Raises:
-        Mistake: no method has the field, or the value is of another type.
+        UsageError: no method has the field, or the value is of another type.
     """
     plain = {name: described(name, {}, workers) for name in dict.fromkeys([*names, *REFERENCES, *BESIDE])}
     for key, value in settings.items():
         known = {f.name for name in names for f in plain[name].fields}
         if key not in known:
-            raise Mistake(f"--set {key}={value}: {' and '.join(names)} has no field {key!r}{suggest(key, known)}")
+            raise UsageError(f"--set {key}={value}: {' and '.join(names)} has no field {key!r}{suggest(key, known)}")
     configured = {}
     for name, d in plain.items():
         fields = {f.name for f in d.fields}
@@ -53,7 +53,7 @@ def described(spec: str, settings: dict[str, str], workers: Executor, limits: Li
     Old names of tlbench's that its module uses are passed on as warnings.
 
     Raises:
-        Mistake: it is no method, its module cannot be imported, or a setting is none of its fields.
+        UsageError: it is no method, its module cannot be imported, or a setting is none of its fields.
     """
     file = None
     if spec in shipped():
@@ -64,11 +64,11 @@ def described(spec: str, settings: dict[str, str], workers: Executor, limits: Li
     report = workers.ask({"kind": "describe", "method": absolute(spec), "settings": settings}, limits)
     if report.get("status") != "ok":
         reason = str(report.get("reason"))
-        raise Mistake(f"method {spec!r}: {reason}" if report.get("status") == "failed" else reason)
+        raise UsageError(f"method {spec!r}: {reason}" if report.get("status") == "failed" else reason)
     try:
         told = Description.of(report["description"])
     except (KeyError, TypeError, AttributeError, ValueError):  # its module may have written the report
-        raise Mistake(f"method {spec!r}: what it says of itself is no description") from None
+        raise UsageError(f"method {spec!r}: what it says of itself is no description") from None
     if notes := report.get("notes"):
         text = f"method {spec!r}: {'; '.join(map(str, notes))[:500]}"
         warnings.warn_explicit(text, Moved, absolute(spec).partition(":")[0], 1, registry=_warned)

@@ -112,7 +112,7 @@ def started(options: Options, modules: Sequence[str] = (), threads: int = 1) -> 
     """The executor that the options name, which confines methods as they say.
 
     Raises:
-        Mistake: there is no such place, or this machine cannot confine so.
+        UsageError: there is no such place, or this machine cannot confine so.
     """
     hidden = [options.results or default_folder(), *([options.data_root] if options.data_root else [])]
     return places.executor(options.on, modules=modules, threads=threads, jail=resolve(options.jail)[0], hidden=hidden)
@@ -221,7 +221,7 @@ def run(
         pandas.DataFrame, one row a cell, a trial or a rule's choice; the columns are documented in results/README.md
 
     Raises:
-        Mistake: something is misspelt, missing or of the wrong type; one line says what.
+        UsageError: something is misspelt, missing or of the wrong type; one line says what.
     """
     import pandas as pd
 

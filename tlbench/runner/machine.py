@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner.executors import Executor, usable_cores
 from tlbench.runner.sandbox.sandbox import Limits
 
@@ -27,12 +27,12 @@ def calibrated(workers: Executor, device: str, threads: int, whole: bool = True)
     """Seconds of each probe, measured in a worker's child as a cell is.
 
     Raises:
-        Mistake: a probe could not be run.
+        UsageError: a probe could not be run.
     """
     job = {"kind": "calibrate", "device": device, "threads": threads, "whole": whole}
     report = workers.ask(job, Limits(seconds=600))
     if report["status"] != "ok":
-        raise Mistake(f"this machine cannot be measured: {report['reason']}")
+        raise UsageError(f"this machine cannot be measured: {report['reason']}")
     return {name: float(seconds) for name, seconds in report["probes"].items()}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.runner.executors import Executor
 from tlbench.runner.worker.fresh import Fresh
 from tlbench.runner.worker.local import Workers
@@ -46,8 +46,8 @@ def executor(
         hidden: folders that are not there at level 2, beside those that are known
 
     Raises:
-        Mistake: there is no such place.
+        UsageError: there is no such place.
     """
     if place not in PLACES:
-        raise Mistake(f"--on {place}: no such place{suggest(place, PLACES)}")
+        raise UsageError(f"--on {place}: no such place{suggest(place, PLACES)}")
     return PLACES[place](modules=modules, cores=cores, threads=threads, jail=jail, hidden=hidden)

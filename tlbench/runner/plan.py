@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import references
 from tlbench.methods.method import Description, check_name
 from tlbench.methods.references import BESIDE, REFERENCES, SOURCE_ONLY, TARGET_ONLY
@@ -46,18 +46,18 @@ def check_request(request: Request) -> list[Task]:
     """What can be refused before anything is loaded or started; returns the tasks.
 
     Raises:
-        Mistake: an unknown task, method, budget or seed.
+        UsageError: an unknown task, method, budget or seed.
     """
     for name in request.methods:
         check_name(name)
     for budget in request.budgets or ():
         if budget not in ALL_BUDGETS and not (isinstance(budget, int) and 0 <= budget <= 100_000):
-            raise Mistake(f"--budgets: unknown budget {budget!r}{suggest(str(budget), map(str, ALL_BUDGETS))}")
+            raise UsageError(f"--budgets: unknown budget {budget!r}{suggest(str(budget), map(str, ALL_BUDGETS))}")
     if request.trials and request.trials > search.MOST:
-        raise Mistake(f"--trials {request.trials}: the design of a search has {search.MOST} at most")
+        raise UsageError(f"--trials {request.trials}: the design of a search has {search.MOST} at most")
     for seed in request.seeds or ():
         if seed < 0:
-            raise Mistake(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
+            raise UsageError(f"--seeds: {seed} is negative; seeds are 0, 1, 2, …")
     named = grids.tasks(grids.named(request.grid)) if request.grid else []
     return list(dict.fromkeys([*(task for name in request.tasks for task in registry.find(name)), *named]))
 
@@ -92,12 +92,12 @@ def refusal(c: Cell) -> str | None:
 
 def check_extra(c: Card) -> None:
     """Raises:
-    Mistake: the library that measures the card's regime is not installed.
+    UsageError: the library that measures the card's regime is not installed.
     """
     lacking = [m for m in c.problem.libraries if find_spec(m) is None]
     if lacking:
         need = f"measuring {c.regime} needs {' and '.join(lacking)}"
-        raise Mistake(f"{c.name}: {need}; run: pip install 'tlbench[{c.problem.extra}]'")
+        raise UsageError(f"{c.name}: {need}; run: pip install 'tlbench[{c.problem.extra}]'")
 
 
 def lacks(method: Description) -> str | None:
@@ -109,35 +109,37 @@ def lacks(method: Description) -> str | None:
 
 def check_backbone(named: str | None, card: Card) -> None:
     """Raises:
-    Mistake: `--backbone` names what this card's data cannot go through.
+    UsageError: `--backbone` names what this card's data cannot go through.
     """
     if named is None:
         return
     takes = "texts" if card.text_encoded else "images" if card.loader in IMAGE_LOADERS else None
     if takes is None:
-        raise Mistake(f"--backbone {named}: {card.name} has no images of a size to put through it; leave it out")
+        raise UsageError(f"--backbone {named}: {card.name} has no images of a size to put through it; leave it out")
     if named not in pretrained.BUILT_IN and pretrained.read(named).takes != takes:
-        raise Mistake(f"--backbone {named}: takes {pretrained.read(named).takes}, {card.name} has {takes}")
+        raise UsageError(f"--backbone {named}: takes {pretrained.read(named).takes}, {card.name} has {takes}")
     if named in pretrained.BUILT_IN and (takes == "images" or named != "hashed"):
-        raise Mistake(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
+        raise UsageError(f"--backbone {named}: {card.name} needs a pretrained network; see `tlbench list backbones`")
 
 
 def check_rules(rules: Sequence[str], conditions: Conditions) -> None:
     """Raises:
-    Mistake: a choice among trials is to be made in another arithmetic than the board's. A choice's row is of no
+    UsageError: a choice among trials is to be made in another arithmetic than the board's. A choice's row is of no
         published settings anyway, so that nothing in it would keep it off the board.
     """
     option = "--amp" if conditions.amp else "--bf16-features" if conditions.features == "bf16" else None
     chosen = [name for name in rules if name != DEFAULT]
     if option and chosen:
-        raise Mistake(f"--rule {chosen[0]}: rows of {option} are on no board, and those of a choice are; leave one out")
+        raise UsageError(
+            f"--rule {chosen[0]}: rows of {option} are on no board, and those of a choice are; leave one out"
+        )
 
 
 def check_bf16(bench: Bench, tasks: Sequence[Task], workers: Executor) -> list[str]:
     """What to tell of bfloat16 features that a command declares.
 
     Raises:
-        Mistake: the device cannot compute in bfloat16.
+        UsageError: the device cannot compute in bfloat16.
     """
     device, cards = bench.conditions.device, dict.fromkeys(t.card for t in tasks)
     if bench.conditions.features != "bf16":
@@ -152,7 +154,7 @@ def check_bf16(bench: Bench, tasks: Sequence[Task], workers: Executor) -> list[s
         return notes
     report = workers.ask({"kind": "bf16", "device": device})
     if report["status"] != "ok":
-        raise Mistake(f"--bf16-features: {device} cannot compute in bfloat16 ({report['reason']}); leave it out")
+        raise UsageError(f"--bf16-features: {device} cannot compute in bfloat16 ({report['reason']}); leave it out")
     if device == "cpu" and not native_bf16():
         notes.append("--bf16-features: this processor has no instructions for bfloat16, so that it is slow here")
     return notes
@@ -194,7 +196,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
     """The plan of a request whose methods (and references) are described.
 
     Raises:
-        Mistake: nothing is left to run.
+        UsageError: nothing is left to run.
     """
     tasks, plan = check_request(request), Plan()
     for c in dict.fromkeys(t.card for t in tasks):
@@ -202,7 +204,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
         check_extra(c)
     lacking = {name: said for name in request.methods if (said := lacks(described[name]))}
     if lacking and not request.every:
-        raise Mistake(next(iter(lacking.values())))
+        raise UsageError(next(iter(lacking.values())))
     plan.notices += [f"left out: {said}" for said in lacking.values()]
     here = present(plan, tasks, bench)
     searched = set(request.rules) != {DEFAULT}
@@ -221,7 +223,7 @@ def make(request: Request, bench: Bench, described: dict[str, Description]) -> P
                 if _applies(described[name], task, budget) or (name in asked and not request.every):
                     plan.entries.append(_entry(task, budget, seeds, described, name, designs.get(name, 0)))
     if not plan.entries:
-        raise Mistake("; ".join(plan.notices) or "nothing to run: name a --task and a --method")
+        raise UsageError("; ".join(plan.notices) or "nothing to run: name a --task and a --method")
     return plan
 
 
@@ -284,7 +286,7 @@ def present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
             continue
         try:
             loaders.load(c, lacking[own[0]][0], root)
-        except Mistake as mistake:  # what is missing, whence it comes, and what gets it
+        except UsageError as mistake:  # what is missing, whence it comes, and what gets it
             plan.notices.append(str(mistake))
     return found
 
@@ -292,7 +294,7 @@ def present(plan: Plan, tasks: Sequence[Task], bench: Bench) -> list[Task]:
 def _feasible(plan: Plan, bench: Bench, task: Task, budget: Budget, seeds: Sequence[int]) -> bool:
     try:
         bench.split(task, seeds[0]).shots(budget)
-    except Mistake as mistake:
+    except UsageError as mistake:
         if str(mistake) not in plan.notices:
             plan.notices.append(str(mistake))
         return False
@@ -324,21 +326,23 @@ def read_plan(file: Path, index: int) -> dict[str, Any]:
     """Line `index` of a plan.
 
     Raises:
-        Mistake: no such file or line, or it is no line of a plan.
+        UsageError: no such file or line, or it is no line of a plan.
     """
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
-        raise Mistake(f"{file}: cannot be read ({error.strerror}); write it with `tlbench run … --plan-only`") from None
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror}); write it with `tlbench run … --plan-only`"
+        ) from None
     if not 0 <= index < len(lines):
-        raise Mistake(f"{file}: has cells 0 to {len(lines) - 1}; there is no cell {index}")
+        raise UsageError(f"{file}: has cells 0 to {len(lines) - 1}; there is no cell {index}")
     try:
         line = json.loads(lines[index])
         wanted = {name: line[name] for name in ("task", "card", "method", "config", "budget", "seed", "key")}
         wanted["trial"] = line.get("trial")
         return {**wanted, "conditions": Conditions(**{**line["conditions"], "data_root": _path(line)})}
     except (ValueError, KeyError, TypeError):
-        raise Mistake(f"{file}:{index + 1}: not a line of a plan; write it anew with --plan-only") from None
+        raise UsageError(f"{file}:{index + 1}: not a line of a plan; write it anew with --plan-only") from None
 
 
 def _path(line: dict[str, Any]) -> Path | None:

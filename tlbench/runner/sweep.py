@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 import tlbench
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.files import CHECKOUT
 from tlbench.results import predictions
 from tlbench.results.row import Row
@@ -82,7 +82,9 @@ class Sweep:
         try:
             self.bench.prepare((c for c in todo if not plan.refusal(c)), self.workers)
         except ServerDied:
-            raise Mistake("the worker server died while it prepared the inputs; is there memory? try again") from None
+            raise UsageError(
+                "the worker server died while it prepared the inputs; is there memory? try again"
+            ) from None
         running: dict[int, tuple[Cell, float]] = {}
         alone: set[Cell] = set()  # in flight when the server died: tried once more, one at a time
         while todo or running:
@@ -161,7 +163,7 @@ class Sweep:
     def _after_death(self, todo: deque[Cell], running: dict[int, tuple[Cell, float]], alone: set[Cell]) -> None:
         self._idle_deaths += not running
         if self._idle_deaths > 2:
-            raise Mistake("the worker server does not stay up; its last words are above, `tlbench doctor` says more")
+            raise UsageError("the worker server does not stay up; its last words are above, `tlbench doctor` says more")
         for cell, _ in running.values():
             if cell in alone:
                 why = "took the worker server down with it, twice"
@@ -243,7 +245,7 @@ def resolve_device(name: str) -> str:
     """'auto' is the first GPU where there is one, else the CPU.
 
     Raises:
-        Mistake: a GPU is asked for that is not there.
+        UsageError: a GPU is asked for that is not there.
     """
     if name == "cpu":
         return name
@@ -252,9 +254,9 @@ def resolve_device(name: str) -> str:
         return "cuda:0" if found else "cpu"
     index = name.partition(":")[2] or "0"
     if not name.startswith("cuda") or not index.isdigit():
-        raise Mistake(f"--device {name}: unknown; choose auto, cpu, cuda or cuda:N")
+        raise UsageError(f"--device {name}: unknown; choose auto, cpu, cuda or cuda:N")
     if int(index) >= found:
-        raise Mistake(f"--device {name}: this machine shows {found} GPUs; choose cpu or auto")
+        raise UsageError(f"--device {name}: this machine shows {found} GPUs; choose cpu or auto")
     return f"cuda:{index}"
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tlbench import cache
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner.cell import Cell, Conditions
 from tlbench.runner.executors import Executor, forget
 from tlbench.runner.sandbox.sandbox import Limits
@@ -96,7 +96,7 @@ def arrays(domain: Domain, transform: Transform | None, workers: Executor, devic
     """(n, *shape) inputs in the domain's own order, memory-mapped; computed now where they are not cached.
 
     Raises:
-        Mistake: an image is broken; it is named.
+        UsageError: an image is broken; it is named.
     """
     if domain.x is not None and transform is None:
         return domain.x
@@ -146,7 +146,7 @@ def _extract(
     progress(what, len(domain), len(domain))
     forget(ended)
     if ended.report["status"] != "ok":
-        raise Mistake(ended.report["reason"])
+        raise UsageError(ended.report["reason"])
 
 
 def row_bytes(x: Array) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from tlbench.data import Recipe, Regime
-from tlbench.errors import Mistake, position, suggest
+from tlbench.errors import UsageError, position, suggest
 from tlbench.tasks import problems
 from tlbench.tasks.metrics import Metric
 from tlbench.tasks.problems.problem import Problem
@@ -79,7 +79,7 @@ def validated(model: type[T], values: dict[str, Any], text: str, where: str) -> 
         if table := re.match(r".*\[at\.(\w+)\] is no domain", str(first["msg"])):
             keys = ["at", table[1]]
         said = _complaint(first, str(first["loc"][0]) if first["loc"] else "", model)
-        raise Mistake(f"{position(where, text, *keys)}: {said}") from None
+        raise UsageError(f"{position(where, text, *keys)}: {said}") from None
 
 
 def _complaint(first: Any, key: str, model: type[BaseModel]) -> str:

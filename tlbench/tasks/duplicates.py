@@ -26,7 +26,7 @@ from PIL import Image
 
 from tlbench import cache
 from tlbench.data import Domain, Rows
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 VERSION = 1  # of the looks; part of what the cache knows them by
 LIMIT = 14  # bits of 256 that may differ
@@ -58,7 +58,7 @@ def copies(domain: Domain, tested: Domain, rows: Rows) -> Copies:
     Looks are computed once for a domain's content, and what comes of them is kept: both are in the cache.
 
     Raises:
-        Mistake: an image cannot be decoded; it is named.
+        UsageError: an image cannot be decoded; it is named.
     """
     same = _firsts(domain.hashes, tested.hashes, rows)
     if domain.texts and tested.texts:
@@ -99,7 +99,7 @@ def looks(domain: Domain) -> Looks:
     """(n, crops, 32) the hashes of each picture, eight bits a byte; kept by the pictures' content.
 
     Raises:
-        Mistake: an image cannot be decoded; it is named.
+        UsageError: an image cannot be decoded; it is named.
     """
 
     def compute() -> NDArray[Any]:
@@ -131,7 +131,7 @@ def _grey(domain: Domain, i: int) -> Image.Image:
             return image.convert("RGB").convert("L")
     except (OSError, SyntaxError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise Mistake(f"{domain.files[i]}: broken image ({said}); get it again or remove it") from None
+        raise UsageError(f"{domain.files[i]}: broken image ({said}); get it again or remove it") from None
 
 
 def pairs(a: Looks, b: Looks) -> Iterator[tuple[int, int]]:

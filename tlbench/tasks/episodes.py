@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.card import Budget, Task
 from tlbench.tasks.split import Draw, Indices, Partition, Split, hash_order, sha, target_name
 
@@ -41,7 +41,7 @@ class EpisodicSplit(Split):
         """No row: the shots are inside the episodes.
 
         Raises:
-            Mistake: the classes have too few samples for episodes with `k` shots.
+            UsageError: the classes have too few samples for episodes with `k` shots.
         """
         self.episodes(k)
         return np.zeros(0, np.int64)
@@ -50,10 +50,10 @@ class EpisodicSplit(Split):
         """The episodes with `k` shots a class.
 
         Raises:
-            Mistake: no class has enough samples, or fewer than an episode's ways have; budget 0 or 'full'.
+            UsageError: no class has enough samples, or fewer than an episode's ways have; budget 0 or 'full'.
         """
         if not isinstance(k, int) or k < 1:
-            raise Mistake(f"{self.task.name}: budget {k}: an episode needs 1 shot a class or more")
+            raise UsageError(f"{self.task.name}: budget {k}: an episode needs 1 shot a class or more")
         if self.domain.episodes:
             return self._published(k)
         rule = self.task.card.episodes
@@ -73,7 +73,7 @@ class EpisodicSplit(Split):
         rule, name = self.task.card.episodes, target_name(self.task)
         rich = [c for c in range(len(self.domain.classes)) if len(self._rows[c]) >= needed]
         if len(rich) < rule.ways:
-            raise Mistake(
+            raise UsageError(
                 f"{self.task.name}: {len(rich)} classes have the {needed} samples that an episode takes of each; "
                 f"{rule.ways} are needed"
             )
@@ -89,7 +89,7 @@ class EpisodicSplit(Split):
             classes = list(dict.fromkeys(self.domain.y[support].tolist()))
             by_class = [support[self.domain.y[support] == c] for c in classes]
             if min(map(len, by_class)) != k:
-                raise Mistake(f"{self.task.name}: its published episodes have {len(by_class[0])} shots, not {k}")
+                raise UsageError(f"{self.task.name}: its published episodes have {len(by_class[0])} shots, not {k}")
             made.append(self._made(by_class, [queries[self.domain.y[queries] == c] for c in classes], e))
         return tuple(made)
 

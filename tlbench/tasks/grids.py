@@ -58,7 +58,7 @@ def named(name: str | Named) -> Named:
     """A grid that ships, by its name; one that is at hand is itself.
 
     Raises:
-        Mistake: there is none of that name.
+        UsageError: there is none of that name.
     """
     return name if isinstance(name, Named) else _read(name)
 

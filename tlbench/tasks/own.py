@@ -24,7 +24,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from tlbench.data import IMAGE_SUFFIXES
-from tlbench.errors import Mistake, position, suggest
+from tlbench.errors import UsageError, position, suggest
 from tlbench.tasks.datasets.pretrained import weights_file
 from tlbench.tasks.task_name import split_sources
 
@@ -150,8 +150,8 @@ class Draft:
     text: str
     values: Values
 
-    def mistake(self, said: str, *keys: str) -> Mistake:
-        return Mistake(f"{position(str(self.file), self.text, *keys)}: {said}")
+    def mistake(self, said: str, *keys: str) -> UsageError:
+        return UsageError(f"{position(str(self.file), self.text, *keys)}: {said}")
 
     def at(self, name: str) -> Values:
         """What the card says under [at.NAME]."""
@@ -176,7 +176,7 @@ def completed(values: Values, file: Path, text: str, known: Iterable[str]) -> Va
         known: the keys a card may have
 
     Raises:
-        Mistake: an unknown key, a path where nothing is that can be read, domains of different kinds; with file and
+        UsageError: an unknown key, a path where nothing is that can be read, domains of different kinds; with file and
             line. Wrong types are left for the card's own check.
     """
     draft = Draft(file, text, values)
@@ -320,7 +320,7 @@ def _network(draft: Draft, paths: dict[str, str], places: dict[str, Values]) -> 
     """The network for what the domains hold, and the loader of the last, the target, for the whole card.
 
     Raises:
-        Mistake: the domains are of different kinds.
+        UsageError: the domains are of different kinds.
     """
     first = first_kind = ""
     for key, (name, own) in zip(paths.values(), places.items(), strict=False):

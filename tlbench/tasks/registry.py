@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from tlbench.errors import Mistake, position, suggest
+from tlbench.errors import UsageError, position, suggest
 from tlbench.tasks import own
 from tlbench.tasks.card import Card, Task, tasks_of, validated
 from tlbench.tasks.task_name import suite_of
@@ -29,18 +29,18 @@ def read(file: Path) -> Card:
     """The card in `file`; of a user's own, with what it does not say filled in (see `own`).
 
     Raises:
-        Mistake: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that ships;
-            with file and line.
+        UsageError: no such file, not TOML, an unknown key, a wrong type, a contradiction, the name of a task that
+            ships; with file and line.
     """
     values, text = SUITES.read(file)
     if not ships(file):
         try:
             values = own.completed(values, file, text, Card.model_fields)
         except OSError as error:  # a place with a name that no file can have
-            raise Mistake(f"{file}: a place that it names cannot be looked at ({error.strerror})") from None
+            raise UsageError(f"{file}: a place that it names cannot be looked at ({error.strerror})") from None
         if str(values["name"]) in card_files():
             where = position(str(file), text, "name")
-            raise Mistake(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')
+            raise UsageError(f'{where}: a task that ships is called {values["name"]!r}; write another name = "…"')
     return validated(Card, values, text, str(file))
 
 
@@ -49,7 +49,7 @@ def find(name: str) -> list[Task]:
     target), or `my/card.toml`.
 
     Raises:
-        Mistake: nothing of that name; says what is close.
+        UsageError: nothing of that name; says what is close.
     """
     if name.endswith(".toml"):
         return tasks_of(read(Path(name)), str(Path(name).resolve()))
@@ -60,7 +60,7 @@ def find(name: str) -> list[Task]:
         return tasks
     chosen = [task for task in tasks if task.name == name] or [t for t in tasks if t.without_sources().name == name]
     if not chosen:
-        raise Mistake(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
+        raise UsageError(f"unknown pair {pair!r} of task {suite!r}{suggest(name, (t.name for t in tasks))}")
     return chosen
 
 
@@ -71,4 +71,4 @@ def named(name: str, file: str = "") -> Task:
     for task in (*tasks, *(t.without_sources() for t in tasks)):
         if task.name == name:
             return task
-    raise Mistake(f"unknown task {name!r}{suggest(name, (t.name for t in tasks))}")
+    raise UsageError(f"unknown task {name!r}{suggest(name, (t.name for t in tasks))}")

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import duplicates, problems
 from tlbench.tasks.card import CORE_BUDGETS, FULL, Budget, Task
 
@@ -101,7 +101,7 @@ def partition(domain: Domain, task: str, most: int = TEST_MOST) -> Partition:
     drawn from it and the rest from what is not in it.
 
     Raises:
-        Mistake: an image cannot be decoded; it is named.
+        UsageError: an image cannot be decoded; it is named.
     """
     official = domain.official_test
     test, oracle, pool = [], [], []
@@ -221,16 +221,18 @@ class Split:
         """Rows of the labelled samples.
 
         Raises:
-            Mistake: a class of the pool has fewer than k samples.
+            UsageError: a class of the pool has fewer than k samples.
         """
         if k != 0 and self.task.card.protocol == "published" and self.domain.official_test is None:
-            raise Mistake(f"{self.task.name}: all of the target is tested, so none of it can be labelled; use budget 0")
+            raise UsageError(
+                f"{self.task.name}: all of the target is tested, so none of it can be labelled; use budget 0"
+            )
         if isinstance(k, int) and k > self.draw.most() and len(self.draw.by_class) == 1:
-            raise Mistake(f"{self.task.name}: budget {k} is too large: use at most {self.draw.most()}")
+            raise UsageError(f"{self.task.name}: budget {k} is too large: use at most {self.draw.most()}")
         if isinstance(k, int) and k > self.draw.most():
             counts = {c: len(r) for c, r in zip(self.domain.classes, self.draw.by_class, strict=True)}
             small = min(counts, key=counts.__getitem__)
-            raise Mistake(
+            raise UsageError(
                 f"{self.task.name}: budget {k} is too large: class {small!r} has {counts[small]} samples "
                 f"outside the test set; use at most {self.draw.most()}"
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.card import Card
 from tlbench.tasks.registry import card_files, read
 from tlbench.tasks.split import Split, content_digest
@@ -60,11 +60,11 @@ def differs(suite: str, where: str, digest: str) -> bool:
 
 def check(split: Split) -> None:
     """Raises:
-    Mistake: the split is not the frozen one.
+    UsageError: the split is not the frozen one.
     """
     card, target = split.task.card, split.task.target
     if ships(card) and differs(card.name, place(target, split.seed), split.digest):
-        raise Mistake(
+        raise UsageError(
             f"{card.name}/{target}: its data (or the rules that split it) are not those of the published results; "
             f"{REMEDY}"
         )
@@ -72,10 +72,10 @@ def check(split: Split) -> None:
 
 def check_data(card: Card, domain: str, digest: str) -> None:
     """Raises:
-    Mistake: the content of a domain, whatever its role, is not the frozen one.
+    UsageError: the content of a domain, whatever its role, is not the frozen one.
     """
     if ships(card) and differs(card.name, data_place(domain), digest):
-        raise Mistake(f"{card.name}: the data of {domain!r} are not those of the published results; {REMEDY}")
+        raise UsageError(f"{card.name}: the data of {domain!r} are not those of the published results; {REMEDY}")
 
 
 def ships(card: Card) -> bool:

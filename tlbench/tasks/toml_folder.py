@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 
 CARDS = Path(str(files("tlbench_tasks")))  # with the cards of tasks in it; the folders inside hold the other things
 
@@ -41,27 +41,27 @@ class TomlFolder:
             asked: the words that the name was taken from, which the mistake repeats
 
         Raises:
-            Mistake: there is none; says what is close.
+            UsageError: there is none; says what is close.
         """
         known = self.files()
         if name not in known:
-            raise Mistake(self.unknown.format(name=asked or name) + suggest(name, [*known, *self.also]))
+            raise UsageError(self.unknown.format(name=asked or name) + suggest(name, [*known, *self.also]))
         return known[name]
 
     def read(self, file: Path) -> tuple[dict[str, Any], str]:
         """What a file says, one that ships or another, and its text.
 
         Raises:
-            Mistake: it cannot be read, or is not TOML.
+            UsageError: it cannot be read, or is not TOML.
         """
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise Mistake(f"{file}: cannot be read ({error}); give {self.give}") from None
+            raise UsageError(f"{file}: cannot be read ({error}); give {self.give}") from None
         try:
             return tomllib.loads(text), text
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise Mistake(f"{file}: not valid TOML: {error}") from None
+            raise UsageError(f"{file}: not valid TOML: {error}") from None
 
 
 @cache

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlbench.data import Learner, Predictor, Train
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.training.features import nothing_of
 from tlbench.training.networks import Networks, Part
 from tlbench.training.predictors import predictor
@@ -82,7 +82,7 @@ def old_heads(net: Networks, train: Train) -> nn.ModuleList:
     the target's; the checkpoint's own where that is the source.
 
     Raises:
-        Refusal: the checkpoint came without a classifier.
+        NotApplicable: the checkpoint came without a classifier.
     """
     if "heads" in net:
         return net.pop("heads")  # type: ignore[return-value]
@@ -90,7 +90,7 @@ def old_heads(net: Networks, train: Train) -> nn.ModuleList:
         return nn.ModuleList([copy.deepcopy(net.classifier)])
     head = net.features.checkpoint_head()
     if head is None:
-        raise Refusal(
+        raise NotApplicable(
             "the source is a checkpoint without its classifier (or it stands under a neck), so nobody knows its answers"
         )
     return nn.ModuleList([head]).to(train.device)
@@ -102,7 +102,7 @@ def blocks(trunk: nn.Module) -> list[list[str]]:
     Sequences are opened; a residual or attention block is one layer.
 
     Raises:
-        Refusal: nothing in it has weights.
+        NotApplicable: nothing in it has weights.
     """
     found: list[list[str]] = []
     for name, module in _opened(trunk):
@@ -111,7 +111,7 @@ def blocks(trunk: nn.Module) -> list[list[str]]:
         else:
             found.append([name])
     if not found:
-        raise Refusal("the backbone has no layer with weights")
+        raise NotApplicable("the backbone has no layer with weights")
     return found
 
 
@@ -146,14 +146,14 @@ def tapped(trunk: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
     """Collects the outputs of named modules, and under '' the trunk's input, while the trunk is called.
 
     Raises:
-        Refusal: such a module gives no tensor.
+        NotApplicable: such a module gives no tensor.
     """
     seen: dict[str, Tensor] = {}
 
     def tap(name: str) -> torch.utils.hooks.RemovableHandle:
         def keep(_: nn.Module, __: object, out: object) -> None:
             if not isinstance(out, Tensor):
-                raise Refusal(f"block {name} of the backbone gives {type(out).__name__} and no tensor")
+                raise NotApplicable(f"block {name} of the backbone gives {type(out).__name__} and no tensor")
             seen[name] = out
 
         return trunk.get_submodule(name).register_forward_hook(keep)

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist, pdist
 from torch import Tensor, nn
 
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.training.convergence import NotConverged
 
 Array = NDArray[np.float64]
@@ -32,10 +32,10 @@ def affordable(n: int, what: str) -> None:
     """Refuse an (n, n) matrix above `LIMIT` rows.
 
     Raises:
-        Refusal: says n, the bound, and what wanted the matrix.
+        NotApplicable: says n, the bound, and what wanted the matrix.
     """
     if n > LIMIT:
-        raise Refusal(f"{what} needs an n x n matrix: n = {n:,} is above {LIMIT:,} rows, half a GiB")
+        raise NotApplicable(f"{what} needs an n x n matrix: n = {n:,} is above {LIMIT:,} rows, half a GiB")
 
 
 def median_distance(x: Array, most: int = 1000) -> float:

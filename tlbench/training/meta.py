@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Train, Watch
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.training.meter import METER
 from tlbench.training.networks import Networks
 from tlbench.training.predictors import BatchedLearner, FittedPredictor
@@ -40,13 +40,14 @@ class Weighted:
     so no query is judged by the others, as it is where they are normalised together, and no average is kept.
 
     Raises:
-        Refusal: the network is recurrent, whose layers no two episodes can pass at once with weights of their own.
+        NotApplicable: the network is recurrent, whose layers no two episodes can pass at once with weights of their
+            own.
     """
 
     def __init__(self, net: Networks) -> None:
         self.net = nn.Sequential(net.features.trunk, net.classifier)
         if any(isinstance(m, nn.RNNBase) for m in self.net.modules()):
-            raise Refusal("the backbone is recurrent: torch cannot run such layers with weights for each episode")
+            raise NotApplicable("the backbone is recurrent: torch cannot run such layers with weights for each episode")
         self.weights: Weights = dict(self.net.named_parameters())
         self.norms = [name for name, m in self.net.named_modules() if isinstance(m, SupportNorm)]
 
@@ -138,7 +139,7 @@ def episodes(train: Train, asked: Episodes, steps: int, count: int, seed: int) -
     fewer queries, then for fewer shots; few classes for fewer ways.
 
     Raises:
-        Refusal: no source has two classes of two samples.
+        NotApplicable: no source has two classes of two samples.
     """
     able, ways, shots, size = _pools(train, asked)
     named = train.same_task and not train.episodes
@@ -164,7 +165,7 @@ def _pools(train: Train, asked: Episodes) -> tuple[list[tuple[Labeled, list[Tens
     pools = [[rows for rows in _by_class(s) if len(rows) > 1] for s in train.sources]
     ways = min(asked.ways, max(map(len, pools), default=0))
     if ways < 2:
-        raise Refusal("no source has two classes of two samples: no episode can be drawn")
+        raise NotApplicable("no source has two classes of two samples: no episode can be drawn")
     rich = [[rows for rows in pool if len(rows) > asked.shots] for pool in pools]
     pools = [some if len(some) >= ways else pool for some, pool in zip(rich, pools, strict=True)]
     able = [(s, pool) for s, pool in zip(train.sources, pools, strict=True) if len(pool) >= ways]
@@ -315,11 +316,11 @@ def peer(module: str) -> Any:
     """A module of learn2learn, which some methods are run through to be compared with ours.
 
     Raises:
-        Refusal: it is not installed.
+        NotApplicable: it is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its imports' deprecations are not ours
         try:
             return importlib.import_module(f"learn2learn.{module}")
         except ImportError:
-            raise Refusal("learn2learn is not installed; tlbench's extra 'meta' has it") from None
+            raise NotApplicable("learn2learn is not installed; tlbench's extra 'meta' has it") from None

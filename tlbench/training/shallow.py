@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from tlbench.data import Labeled, Predictor, Train, Unlabeled
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.training.convergence import scikit_learns
 from tlbench.training.features import embedded
 from tlbench.training.kernels import Array
@@ -128,12 +128,12 @@ def ended(flat: Train, classifier: Ending, seed: int, trainer: ERM, penalties: i
         penalties: of scikit-learn's, how many C are tried (see `linear`)
 
     Raises:
-        Refusal: a number is to be predicted, and the classifier tells classes.
+        NotApplicable: a number is to be predicted, and the classifier tells classes.
     """
     if classifier == "card":
         return predictor(trainer.trained(flat, seed), flat.device)
     if flat.regime != "classification":
-        raise Refusal(f"classifier={classifier!r} tells classes; where numbers are predicted, take 'card'")
+        raise NotApplicable(f"classifier={classifier!r} tells classes; where numbers are predicted, take 'card'")
     labeled = known(flat)
     if classifier == "nearest":
         return FittedPredictor(FromSamples(nn.Identity(), nearest, labeled, flat.n_classes))
@@ -249,7 +249,7 @@ def weighted(
     weights = weights * (len(weights) / total) if np.isfinite(total) and total > 0 else np.ones(len(weights))
     if classifier == "logistic":
         if flat.regime != "classification":
-            raise Refusal("classifier='logistic' tells classes; where numbers are predicted, take 'card'")
+            raise NotApplicable("classifier='logistic' tells classes; where numbers are predicted, take 'card'")
         labeled, own = known(flat), np.ones(len(flat.shots))
         y = labeled.y.numpy()
         return linear(matrix(labeled.x), y, flat.n_classes, "logistic", seed, np.r_[weights, own])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from tlbench.data import Labeled, Learner, Predictor, Recipe, Train, Unlabeled, Watch
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.training.detector import Detector
 from tlbench.training.meter import METER
 from tlbench.training.networks import Networks, Part, part
@@ -172,10 +172,10 @@ def descend(
         watch: is given the step and its losses: each term by its name, a turn by those of its networks, else 'loss'
 
     Raises:
-        Refusal: no parameter requires a gradient.
+        NotApplicable: no parameter requires a gradient.
     """
     if not any(p.requires_grad for p in net.parameters()):
-        raise Refusal("nothing is left to train: no weight of the backbone's takes a gradient")
+        raise NotApplicable("nothing is left to train: no weight of the backbone's takes a gradient")
     optimizer = torch.optim.SGD(
         rates(net, recipe.body_lr),
         lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay, foreach=True,

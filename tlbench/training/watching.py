@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 
 
 @dataclass
@@ -75,14 +75,14 @@ class TensorBoard:
     """Writes every loss to a folder that TensorBoard reads.
 
     Raises:
-        Refusal: TensorBoard is not installed.
+        NotApplicable: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path | str) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise Refusal("tensorboard is not installed; tlbench's extra 'watch' has it") from None
+            raise NotApplicable("tensorboard is not installed; tlbench's extra 'watch' has it") from None
         self.writer: Any = SummaryWriter(str(folder))
         self.total = 0
 

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import versions
 from tlbench.methods.method import shipped
 from tlbench.methods.versions import NETWORKS, TOOLKIT, Answers
@@ -67,7 +67,7 @@ def asked(methods: Sequence[str], workers: Executor, tell: Callable[[int, str], 
         tell: is told how many have answered, and which did last
 
     Raises:
-        Mistake: one fails on a probe; says how.
+        UsageError: one fails on a probe; says how.
     """
     found: dict[str, Answers] = {}
     todo, running = list(reversed(methods)), dict[int, str]()
@@ -82,7 +82,7 @@ def asked(methods: Sequence[str], workers: Executor, tell: Callable[[int, str], 
         ended = workers.wait()
         name = running.pop(ended.id)
         if ended.report.get("status") != "ok":
-            raise Mistake(f"answers of {name}: {ended.report.get('reason')}")
+            raise UsageError(f"answers of {name}: {ended.report.get('reason')}")
         found[name] = ended.report["answers"]
         forget(ended)
         tell(len(found), name)
@@ -149,7 +149,8 @@ def update(now: Mapping[str, Answers], why: str) -> list[Moved]:
     new sets are recorded under the version that there is: no row rests on them.
 
     Raises:
-        Mistake: not every method was asked, and the networks moved, which all are given, or the libraries are others.
+        UsageError: not every method was asked, and the networks moved, which all are given, or the libraries are
+            others.
     """
     recorded, whole = versions.recorded(), not set(names()) - set(now)
     moved, held, gone = compared(now), dict(recorded["methods"]), dict(recorded["gone"])
@@ -157,7 +158,7 @@ def update(now: Mapping[str, Answers], why: str) -> list[Moved]:
     networks = NETWORKS in held and NETWORKS in {m.method for m in moved}
     if not whole and (other or networks):
         what = f"{NETWORKS} moved, which all methods are given" if networks else "recorded with other libraries"
-        raise Mistake(f"answers: {what}; name no method, that all are recorded")
+        raise UsageError(f"answers: {what}; name no method, that all are recorded")
     if networks:
         here = {m.method for m in moved}
         moved += [Moved(name, "its network changed", float("inf")) for name in now if name not in here]

@@ -1,4 +1,4 @@
-"""`tlbench check`: a method held to its promises, each in a worker's child of its own, then real tasks."""
+"""`tlbench check`: the checks that every method must pass, each in a worker's child of its own, then real tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import method as methods
 from tlbench.methods.method import Description
 from tlbench.results.store import Store
@@ -23,9 +23,9 @@ from tlbench.runner.sandbox.sandbox import Limits, memory_share
 from tlbench.runner.sweep import Sweep, default_jobs, threads_for
 from tlbench.tasks import card, registry
 from tlbench.tasks.card import Budget, Task
-from tlbench.verification.promises import PROMISES
+from tlbench.verification.checks import CHECKS
 
-KEPT, BROKEN, REFUSED, TOLD = "kept", "BROKEN", "refused", "told"
+PASS, FAIL, SKIP, INFO = "pass", "FAIL", "skip", "info"
 HARNESS = Limits()  # where a method names no limit of its own
 PATIENCE = Limits(seconds=300.0, memory_mib=8192)  # for a fit on a few dozen samples
 
@@ -38,21 +38,21 @@ PRELOADED = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one promise."""
+    """The outcome of one check."""
 
-    promise: str  # its name; a task's, where it is to work there
-    said: str  # the promise, of "the method …"
-    outcome: str  # kept, BROKEN, refused (honestly, by what the method says of itself), told (nothing was promised)
+    check: str  # its name, or a task's name
+    said: str  # what the method must do, of "the method …"
+    outcome: str  # pass, FAIL, skip (not applicable, as the method itself declares), info (a measurement alone)
     happened: str
     again: str  # the command that repeats it
 
 
 @dataclass
 class Examination:
-    """One method before the workers: described once, then asked promise by promise.
+    """One method before the workers: described once, then asked check by check.
 
     Raises:
-        Mistake: no method is called that, it needs what is not installed, or a setting is none of its fields.
+        UsageError: no method is called that, it needs what is not installed, or a setting is none of its fields.
     """
 
     spec: str
@@ -65,38 +65,38 @@ class Examination:
         methods.check_name(self.spec)
         try:
             self.described = descriptions.described(self.spec, {}, self.workers, PATIENCE)
-        except Mistake as mistake:
+        except UsageError as mistake:
             self.unfit = str(mistake)
             return
         if lacking := plan.lacks(self.described):
-            raise Mistake(lacking)
+            raise UsageError(lacking)
         if self.settings:
             self.described = descriptions.described(self.spec, dict(self.settings), self.workers, PATIENCE)
 
-    def promised(self, name: str) -> Finding:
-        """What comes of a promise.
+    def checked(self, name: str) -> Finding:
+        """The outcome of a check.
 
         Raises:
-            Mistake: there is no such promise.
+            UsageError: there is no such check.
         """
-        if name not in PROMISES:
-            raise Mistake(f"--promise {name}: unknown{suggest(name, PROMISES)}")
+        if name not in CHECKS:
+            raise UsageError(f"--only {name}: unknown{suggest(name, CHECKS)}")
         d = self.described
         if d is None:
-            outcome = (BROKEN, self.unfit) if name == "frozen" else (TOLD, "not judged: it cannot be described")
+            outcome = (FAIL, self.unfit) if name == "frozen" else (INFO, "not checked: the method cannot be described")
         else:
             outcome = ASKED.get(name, _plain)(self, d, name)
-        return Finding(name, PROMISES[name], *outcome, self.command(f"--promise {name}"))
+        return Finding(name, CHECKS[name], *outcome, self.command(f"--only {name}"))
 
     def command(self, rest: str) -> str:
         settings = "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in self.settings.items())
         return f"tlbench check {shlex.quote(self.spec)}{settings} {rest}"
 
-    def ask(self, d: Description, promise: str, limits: Limits = PATIENCE, seed: int = 7) -> dict[str, Any]:
+    def ask(self, d: Description, check: str, limits: Limits = PATIENCE, seed: int = 7) -> dict[str, Any]:
         """A worker's report; `broken` is there whatever became of the worker."""
         job = {
             "kind": "tlbench.verification.proof:tried", "method": descriptions.absolute(self.spec), "config": d.config,
-            "promise": promise,
+            "check": check,
             "seed": seed, "needs": d.needs, "ignores": d.ignores, "regimes": d.regimes,
         }  # fmt: skip
         report = self.workers.ask(job, limits)
@@ -105,8 +105,8 @@ class Examination:
 
 def _judged(report: dict[str, Any], kept: str = "") -> tuple[str, str]:
     if report["status"] == "refused":
-        return REFUSED, str(report["reason"])
-    return (BROKEN, str(report["broken"])) if report["broken"] else (KEPT, kept)
+        return SKIP, str(report["reason"])
+    return (FAIL, str(report["broken"])) if report["broken"] else (PASS, kept)
 
 
 def _plain(e: Examination, d: Description, name: str) -> tuple[str, str]:
@@ -116,23 +116,23 @@ def _plain(e: Examination, d: Description, name: str) -> tuple[str, str]:
 def _shape(e: Examination, d: Description, name: str) -> tuple[str, str]:
     """A method may refuse what it does not fit, but not all that it says it fits."""
     outcome, said = _judged(e.ask(d, name))
-    none = outcome == REFUSED and not said.startswith("there is no set of")
-    return (BROKEN, f"it refuses an ordinary task of its regimes: {said}") if none else (outcome, said)
+    none = outcome == SKIP and not said.startswith("there is no set of")
+    return (FAIL, f"it refuses an ordinary task of its regimes: {said}") if none else (outcome, said)
 
 
 def _same_seed(e: Examination, d: Description, name: str) -> tuple[str, str]:
     first, second = e.ask(d, name), e.ask(d, name)
     same = first.get("digest") == second.get("digest")
-    return _judged(first) if same else (BROKEN, "two processes with seed 7 gave different scores")
+    return _judged(first) if same else (FAIL, "two processes with seed 7 gave different scores")
 
 
 def _other_seed(e: Examination, d: Description, name: str) -> tuple[str, str]:
     first, second = e.ask(d, name, seed=7), e.ask(d, name, seed=8)
     outcome, said = _judged(first)
-    if outcome != KEPT:
+    if outcome != PASS:
         return outcome, said
     same = first.get("digest") == second.get("digest")
-    return TOLD, f"another seed gives {'the same' if same else 'other'} scores"
+    return INFO, f"another seed gives {'the same' if same else 'other'} scores"
 
 
 def _costs(e: Examination, d: Description, name: str) -> tuple[str, str]:
@@ -141,9 +141,9 @@ def _costs(e: Examination, d: Description, name: str) -> tuple[str, str]:
     own = {"time": Limits(seconds=(most or 0) + START_S), "memory": Limits(memory_mib=most or 0)}[name]
     report = e.ask(d, name, own if most else PATIENCE)
     outcome, said = _judged(report)
-    if outcome == KEPT:
+    if outcome == PASS:
         said = f"{report[measure]:.3g} {unit}"
-        outcome = TOLD if most is None else BROKEN if report[measure] > most else KEPT
+        outcome = INFO if most is None else FAIL if report[measure] > most else PASS
     if most is None:
         return outcome, f"{said}; it names no limit, so the harness's holds ({getattr(HARNESS, measure):g} {unit})"
     return outcome, f"{said}; it names {most:g} {unit}"
@@ -189,45 +189,45 @@ def on_tasks(e: Examination, cells: Sequence[tuple[Task, Budget]], jobs: int | N
 
 def _of_cell(c: Cell, bench: Bench, store: Store) -> tuple[str, str]:
     if why := plan.refusal(c):
-        return REFUSED, why
+        return SKIP, why
     row = store.rows[bench.key(c)]
     if row.ok:
-        return KEPT, f"{row.metric} {row.value:.3f} in {row.fit_s:.1f} s"
-    return REFUSED if row.status == "refused" else BROKEN, row.reason or ""
+        return PASS, f"{row.metric} {row.value:.3f} in {row.fit_s:.1f} s"
+    return SKIP if row.status == "refused" else FAIL, row.reason or ""
 
 
 def check_method(
-    spec: str, settings: Mapping[str, str], tasks: Sequence[str], promises: Sequence[str], quick: bool, jobs: int | None
+    spec: str, settings: Mapping[str, str], tasks: Sequence[str], checks: Sequence[str], quick: bool, jobs: int | None
 ) -> Iterator[Finding]:
-    """Every promise, or those named, one after the other; then the tasks, unless it is to be quick.
+    """Every check, or those named, one after the other; then the tasks, unless it is to be quick.
 
     Raises:
-        Mistake: no such method, setting, promise or task.
+        UsageError: no such method, setting, check or task.
     """
     named = [(t, k) for name in tasks for t in registry.find(name) for k in t.card.quick.budgets]
     shipped = [f"tlbench_baselines.{spec}"] if spec in methods.shipped() else []
     with places.executor(modules=[*PRELOADED, *shipped]) as workers:
         e = Examination(spec, settings, workers)
-        for name in promises or PROMISES:
-            yield (finding := e.promised(name))
-            if finding.outcome == BROKEN and finding.happened.startswith("took longer"):
+        for name in checks or CHECKS:
+            yield (finding := e.checked(name))
+            if finding.outcome == FAIL and finding.happened.startswith("took longer"):
                 return  # the others would hang too
-        if named or not (quick or promises):
+        if named or not (quick or checks):
             yield from on_tasks(e, named or embedded(), jobs)
 
 
 def show_findings(findings: Iterator[Finding], spec: str, as_json: bool) -> int:
-    """Print findings as they come. Returns 1 when a promise is broken, else 0."""
+    """Print findings as they come. Returns 1 if a check failed, else 0."""
     found = []
     for f in findings:
         found.append(f)
         if not as_json:
             print(f"{f.outcome:<7}  {f.said}{f': {f.happened}' if f.happened else ''}", flush=True)
-            if f.outcome == BROKEN:
+            if f.outcome == FAIL:
                 print(f"         again: {f.again}")
-    broken = sum(f.outcome == BROKEN for f in found)
+    broken = sum(f.outcome == FAIL for f in found)
     if as_json:
         print(json.dumps([asdict(f) for f in found], ensure_ascii=False))
     else:
-        print(f"{spec}: {f'{broken} of {len(found)} promises are broken' if broken else 'keeps its promises'}")
+        print(f"{spec}: {f'{broken} of {len(found)} checks failed' if broken else 'passes all checks'}")
     return int(broken > 0)

@@ -1,4 +1,4 @@
-"""Small training sets on which a method is held to its promises: numbers and images, made and not loaded."""
+"""Small training sets on which a method is held to its checks: numbers and images, made and not loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Specimen:
+class Fixture:
     """A training set, and the inputs that are to be judged after it."""
 
     name: str
@@ -53,7 +53,7 @@ class Made:
     outputs: int  # numbers told of a sample, each of which has `Change.k` labels
 
 
-def specimens(regimes: Sequence[str], change: Change) -> Iterator[Specimen]:
+def fixtures(regimes: Sequence[str], change: Change) -> Iterator[Fixture]:
     """The sets of the regimes that there are sets of; each time the same."""
     for regime in regimes:
         if regime == "episodes" and not change.sources:
@@ -62,7 +62,7 @@ def specimens(regimes: Sequence[str], change: Change) -> Iterator[Specimen]:
             yield _set(regime, look, change) if regime in SETS else _episode(change)
 
 
-def _set(regime: Regime, look: str, change: Change) -> Specimen:
+def _set(regime: Regime, look: str, change: Change) -> Fixture:
     draw = torch.Generator().manual_seed(0)
     y_of, outputs = SETS[regime].labelled, SETS[regime].outputs
     n = OTHERS if change.other_task else CLASSES
@@ -81,10 +81,10 @@ def _set(regime: Regime, look: str, change: Change) -> Specimen:
         Recipe(steps=3, batch=16, adapt_steps=3), regime=regime,
         source_classes=(OTHERS,) * change.sources if change.other_task else (),
     )  # fmt: skip
-    return Specimen(f"{regime} of {look}", train, test)
+    return Fixture(f"{regime} of {look}", train, test)
 
 
-def _episode(change: Change) -> Specimen:
+def _episode(change: Change) -> Fixture:
     """A source of other classes, and one episode of new ones."""
     draw = torch.Generator().manual_seed(0)
     known, new = (_some(draw, m, *SHAPES["images"]) for m in (OTHERS, CLASSES))
@@ -96,7 +96,7 @@ def _episode(change: Change) -> Specimen:
         _network("images", [*(s.x for s in sources), pool.x]), Recipe(steps=3, batch=16, adapt_steps=3),
         regime="episodes", source_classes=(OTHERS,) * change.sources, episodes=Episodes(CLASSES, max(1, change.k), 3),
     )  # fmt: skip
-    return Specimen("an episode of images", train, queries.x, support)
+    return Fixture("an episode of images", train, queries.x, support)
 
 
 def _some(draw: torch.Generator, *shape: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.data import Labeled, Recipe, Train, Unlabeled
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.methods import loader
 from tlbench.methods.versions import Answers
 from tlbench.training import backbones
@@ -24,7 +24,7 @@ from tlbench.training.fine_tuning import FineTuning
 from tlbench.training.meta import HeadLearner
 from tlbench.training.networks import Networks
 from tlbench.training.trainer import ERM, Batch, supervised_loss
-from tlbench.verification.fixtures import LOOKS, Change, Specimen, specimens
+from tlbench.verification.fixtures import LOOKS, Change, Fixture, fixtures
 
 SEED = 7
 DIGITS = 8  # of the largest score, that are kept of each
@@ -141,27 +141,27 @@ def _asked(method: Any, regimes: Sequence[str], needs: frozenset[str], ignores: 
         torch.manual_seed(SEED)
         try:
             found[name] = centred(probe.answer(method.fit(left(probe.train, ignores), SEED))[:, :SHOWN])
-        except Refusal as refusal:
+        except NotApplicable as refusal:
             found[name] = str(refusal)
     return {"fields": asdict(method), "probes": found}
 
 
-def _probes(regimes: Sequence[str], needs: frozenset[str]) -> Iterator[tuple[str, Specimen]]:
+def _probes(regimes: Sequence[str], needs: frozenset[str]) -> Iterator[tuple[str, Fixture]]:
     for title, change in CHANGES.items():
         if ("sources" in needs and not change.sources) or ("shots" in needs and not change.k):
             continue
         if "same task" in needs and change.other_task:
             continue
-        sets = list(specimens([r for r in regimes if r in LOOKS], change))
+        sets = list(fixtures([r for r in regimes if r in LOOKS], change))
         for one in [*sets, *(_fields(change) if "detection" in regimes else ())]:
             yield f"{one.name}, {title}", replace(one, train=replace(one.train, recipe=RECIPE), test=one.test[:ASKED])
-    for one in specimens([r for r in regimes if r == "classification"], Change()):
+    for one in fixtures([r for r in regimes if r == "classification"], Change()):
         if "numbers" in one.name:
             train = replace(one.train, recipe=CONFIDENT)
             yield f"{one.name}, a high learning rate", replace(one, train=train, test=one.test[:ASKED])
 
 
-def _fields(change: Change) -> Iterator[Specimen]:
+def _fields(change: Change) -> Iterator[Fixture]:
     """Images of 32 x 32 with a square of each of two kinds, and a source of crops of their kinds."""
     if change.other_task or change.sources > 1 or not change.k:
         return
@@ -190,7 +190,7 @@ def _fields(change: Change) -> Iterator[Specimen]:
         lambda: nets.build({"kind": "fieldnet", "augment": ()}, shown, 0), RECIPE, regime="detection",
         source_classes=(2,) * change.sources,
     )  # fmt: skip
-    yield Specimen("detection in fields", train, test)
+    yield Fixture("detection in fields", train, test)
 
 
 def left(train: Train, ignores: frozenset[str]) -> Train:

@@ -1,4 +1,4 @@
-"""Whether a method keeps a promise, found out in a worker's child: one promise, one process."""
+"""Whether a method passes a check, found out in a worker's child: one check, one process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 
 from tlbench.data import Labeled, Train
-from tlbench.errors import Refusal
+from tlbench.errors import NotApplicable
 from tlbench.methods import loader
 from tlbench.training.meter import peak_rss_mib
-from tlbench.verification.fixtures import LOOKS, Change, Specimen, specimens
+from tlbench.verification.fixtures import LOOKS, Change, Fixture, fixtures
 
 
-class Broken(Exception):
-    """A promise is not kept; the message says what happened instead."""
+class CheckFailed(Exception):
+    """A check is not kept; the message says what happened instead."""
 
 
 @dataclass(frozen=True)
-class Accused:
+class MethodUnderTest:
     """A method, and what it says of itself."""
 
     method: Any
@@ -36,37 +36,39 @@ class Accused:
     ignores: frozenset[str]
     regimes: tuple[str, ...]
 
-    def each(self, act: Callable[[Specimen], object], change: Change | None = None) -> list[Any]:
+    def each(self, act: Callable[[Fixture], object], change: Change | None = None) -> list[Any]:
         """What `act` gives on each set that the method claims to fit and does not refuse.
 
         Raises:
-            Refusal: there is none, and why.
+            NotApplicable: there is none, and why.
             Broken: `act` failed on one.
         """
         said, found = [], []
         for specimen in self._claimed(change or Change()):
             try:
                 found.append(act(specimen))
-            except Refusal as refusal:
+            except NotApplicable as refusal:
                 said.append(str(refusal))
-            except Broken as broken:
-                raise Broken(f"{specimen.name}: {broken}") from None
+            except CheckFailed as broken:
+                raise CheckFailed(f"{specimen.name}: {broken}") from None
             except Exception as error:
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 place = f"{Path(last.filename).name}:{last.lineno}"
-                raise Broken(f"{specimen.name}: {type(error).__name__}: {error} ({place})") from error
+                raise CheckFailed(f"{specimen.name}: {type(error).__name__}: {error} ({place})") from error
         if not found:
-            raise Refusal("; ".join(dict.fromkeys(said)) or f"there is no set of {' or '.join(self.regimes)} to try")
+            raise NotApplicable(
+                "; ".join(dict.fromkeys(said)) or f"there is no set of {' or '.join(self.regimes)} to try"
+            )
         return found
 
-    def _claimed(self, change: Change) -> Iterator[Specimen]:
+    def _claimed(self, change: Change) -> Iterator[Fixture]:
         if change.other_task and "same task" in self.needs:
-            raise Refusal("it needs sources whose labels are the target's, and says so")
+            raise NotApplicable("it needs sources whose labels are the target's, and says so")
         if "sources" in self.needs and not change.sources:
-            raise Refusal("it needs a source, and says so")
+            raise NotApplicable("it needs a source, and says so")
         if "shots" in self.needs and not change.k:
-            raise Refusal("it needs labelled target samples, and says so")
-        for specimen in specimens([r for r in self.regimes if r in LOOKS], change):
+            raise NotApplicable("it needs labelled target samples, and says so")
+        for specimen in fixtures([r for r in self.regimes if r in LOOKS], change):
             yield replace(specimen, train=self._left(specimen.train))
 
     def _left(self, train: Train) -> Train:
@@ -75,11 +77,11 @@ class Accused:
             train = replace(train, sources=(), source_classes=())
         return replace(train, shots=_none(train.shots)) if "shots" in self.ignores else train
 
-    def scores(self, specimen: Specimen, seed: int = 7) -> Tensor:
+    def scores(self, specimen: Fixture, seed: int = 7) -> Tensor:
         """Fitted and asked: (n, n_classes) on the host."""
         found = specimen.answer(self.method.fit(specimen.train, seed))
         if not isinstance(found, Tensor):
-            raise Broken(f"the predictor returned {type(found).__name__}, not a tensor of scores")
+            raise CheckFailed(f"the predictor returned {type(found).__name__}, not a tensor of scores")
         return found.detach().cpu()
 
 
@@ -90,79 +92,81 @@ def _none(part: Labeled) -> Labeled:
 TOLERANCE = 1e-4  # between a batch and its parts: sums of another order
 
 
-def frozen(m: Accused) -> None:
-    def act(specimen: Specimen) -> None:
+def frozen(m: MethodUnderTest) -> None:
+    def act(specimen: Fixture) -> None:
         before = repr(vars(m.method))
         m.scores(specimen)
         if repr(vars(m.method)) != before:
-            raise Broken(f"fit changed the method from {before} to {vars(m.method)!r}")
+            raise CheckFailed(f"fit changed the method from {before} to {vars(m.method)!r}")
 
     m.each(act)
 
 
-def fields(m: Accused) -> None:
+def fields(m: MethodUnderTest) -> None:
     made = type(m.method)()  # `m.method` has been JSON already
     said = asdict(made)
     read = json.loads(json.dumps(said))
     if read != said:
-        raise Broken(f"its fields {said} are {read} once they have been JSON; use lists, not tuples, and texts as keys")
+        raise CheckFailed(
+            f"its fields {said} are {read} once they have been JSON; use lists, not tuples, and texts as keys"
+        )
     again = type(made)(**read)
     if again != made:
-        raise Broken(f"made again of its fields {read} it is {again!r} and not {made!r}")
+        raise CheckFailed(f"made again of its fields {read} it is {again!r} and not {made!r}")
 
 
-def shape(m: Accused, change: Change | None = None) -> None:
-    def act(specimen: Specimen) -> None:
+def shape(m: MethodUnderTest, change: Change | None = None) -> None:
+    def act(specimen: Fixture) -> None:
         scores = m.scores(specimen)
         wanted = (len(specimen.test), specimen.train.n_classes)
         if tuple(scores.shape) != wanted:
-            raise Broken(f"scores of shape {tuple(scores.shape)}, not {wanted}")
+            raise CheckFailed(f"scores of shape {tuple(scores.shape)}, not {wanted}")
         if not scores.is_floating_point():
-            raise Broken(f"scores of type {scores.dtype}, not of floats")
+            raise CheckFailed(f"scores of type {scores.dtype}, not of floats")
         if not torch.isfinite(scores).all():
-            raise Broken(f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are not finite")
+            raise CheckFailed(f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are not finite")
 
     m.each(act, change)
 
 
-def works(m: Accused, change: Change) -> None:
+def works(m: MethodUnderTest, change: Change) -> None:
     """As `shape`, on other sets.
 
     Raises:
-        Refusal: it does not on the ordinary ones either, which is another promise.
+        NotApplicable: it does not on the ordinary ones either, which is another check.
     """
     try:
         shape(m, change)
-    except Broken:
+    except CheckFailed:
         try:
             shape(m)
-        except Broken:
-            raise Refusal("not judged: an ordinary task goes wrong too") from None
+        except CheckFailed:
+            raise NotApplicable("not judged: an ordinary task goes wrong too") from None
         raise
 
 
-def digest(m: Accused, seed: int) -> str:
+def digest(m: MethodUnderTest, seed: int) -> str:
     """SHA-256 of the scores on all sets, bit by bit."""
     scores = m.each(lambda specimen: m.scores(specimen, seed))
     return hashlib.sha256(b"".join(s.contiguous().numpy().tobytes() for s in scores)).hexdigest()
 
 
-def one_by_one(m: Accused) -> None:
-    def act(specimen: Specimen) -> None:
+def one_by_one(m: MethodUnderTest) -> None:
+    def act(specimen: Fixture) -> None:
         predict, x = m.method.fit(specimen.train, 7), specimen.test
         whole, back = predict(x), predict(x.flip(0)).flip(0)
         parts = {"one by one": [1] * len(x), "by fives": [5] * (len(x) // 5) + [len(x) % 5]}
         cut = {how: torch.cat([predict(part) for part in torch.split(x, sizes)]) for how, sizes in parts.items()}
         for how, other in {"in reverse": back, **cut}.items():
             if not torch.allclose(whole, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
-                raise Broken(f"{how}, scores differ by up to {float((whole - other).abs().max()):.3g}")
+                raise CheckFailed(f"{how}, scores differ by up to {float((whole - other).abs().max()):.3g}")
 
     regimes = tuple(r for r in m.regimes if r != "episodes")  # an episode's queries may be judged together
     replace(m, regimes=regimes or ("episodes",)).each(act if regimes else m.scores)
 
 
-def data(m: Accused) -> None:
-    def act(specimen: Specimen) -> None:
+def data(m: MethodUnderTest) -> None:
+    def act(specimen: Fixture) -> None:
         train = specimen.train
         held = {"the shots": train.shots.x, "the shots' labels": train.shots.y, "the unlabelled inputs": train.target.x}
         for i, s in enumerate(train.sources):
@@ -172,19 +176,21 @@ def data(m: Accused) -> None:
         m.scores(specimen)
         changed = [name for name, x in held.items() if not torch.equal(x, before[name])]
         if changed:
-            raise Broken(f"{' and '.join(changed)} changed")
+            raise CheckFailed(f"{' and '.join(changed)} changed")
 
     m.each(act)
 
 
-def surroundings(m: Accused) -> None:
-    def act(specimen: Specimen) -> None:
+def surroundings(m: MethodUnderTest) -> None:
+    def act(specimen: Fixture) -> None:
         before = _surroundings()
         m.scores(specimen)
         after = _surroundings()
         changed = [name for name, value in before.items() if after[name] != value]
         if changed:
-            raise Broken(f"{' and '.join(changed)} changed; draw from a torch.Generator, and put back what you set")
+            raise CheckFailed(
+                f"{' and '.join(changed)} changed; draw from a torch.Generator, and put back what you set"
+            )
 
     torch.manual_seed(4321)  # not what a `fit` that seeds would leave
     np.random.seed(4321)
@@ -210,11 +216,11 @@ def _surroundings() -> dict[str, Any]:
     }
 
 
-def cost(m: Accused) -> dict[str, float]:
+def cost(m: MethodUnderTest) -> dict[str, float]:
     """Seconds of the longest fit with its answers, and MiB that the process grew by."""
     before = peak_rss_mib()
 
-    def act(specimen: Specimen) -> float:
+    def act(specimen: Fixture) -> float:
         start = time.perf_counter()
         m.scores(specimen)
         return time.perf_counter() - start
@@ -230,26 +236,26 @@ CHANGES = {
     "other_task": Change(other_task=True),
     "missing_class": Change(missing_class=True),
 }
-CHECKS: dict[str, Callable[[Accused], None]] = {
+CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "frozen": frozen, "fields": fields, "shape": shape, "one_by_one": one_by_one, "data": data,
     "surroundings": surroundings,
 }  # fmt: skip
 
 
-def tried(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What came of one promise: `broken` says what happened instead, or is null; with it what was measured."""
+def check(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What came of one check: `broken` says what happened instead, or is null; with it what was measured."""
     torch.set_num_threads(1)
     said = (frozenset(job["needs"]), frozenset(job["ignores"]), tuple(job["regimes"]))
-    m, promise = Accused(loader.load(job["method"])(**job["config"]), *said), str(job["promise"])
+    m, check = MethodUnderTest(loader.load(job["method"])(**job["config"]), *said), str(job["check"])
     try:
-        if promise in ("same_seed", "other_seed"):
+        if check in ("same_seed", "other_seed"):
             return {"broken": None, "digest": digest(m, int(job["seed"]))}
-        if promise in ("time", "memory"):
+        if check in ("time", "memory"):
             return {"broken": None, **cost(m)}
-        if promise in CHANGES:
-            works(m, CHANGES[promise])
+        if check in CHANGES:
+            works(m, CHANGES[check])
         else:
-            CHECKS[promise](m)
-    except Broken as broken:
+            CHECKS[check](m)
+    except CheckFailed as broken:
         return {"broken": " ".join(str(broken).split())[:500]}
     return {"broken": None}

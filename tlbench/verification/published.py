@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks import card as cards
 from tlbench.tasks import registry
 from tlbench.tasks.card import Budget, Card, Task, validated
@@ -91,12 +91,12 @@ class Table(BaseModel):
         """The task and budget of a cell.
 
         Raises:
-            Mistake: no task of the card is called that.
+            UsageError: no task of the card is called that.
         """
         name = TaskName.parse(f"{self.task}/{column}")
         found = {TaskName.parse(t.name).pair: t for t in cards.tasks_of(self.adapted(entry))}
         if name.pair not in found:
-            raise Mistake(f"table {self.name}: {self.task} has no task {name.pair!r}{suggest(name.pair, found)}")
+            raise UsageError(f"table {self.name}: {self.task} has no task {name.pair!r}{suggest(name.pair, found)}")
         return found[name.pair], name.budget or 0
 
     def adapted(self, entry: Entry) -> Card:
@@ -119,7 +119,7 @@ def tables() -> dict[str, Path]:
 @cache
 def read(name: str) -> Table:
     """Raises:
-    Mistake: no such table, or a file that is none.
+    UsageError: no such table, or a file that is none.
     """
     file = TABLES.file(name)
     values, text = TABLES.read(file)

@@ -15,7 +15,7 @@ from statistics import fmean
 import numpy as np
 
 from tlbench import PROTOCOL
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods.method import Description
 from tlbench.results import editions
 from tlbench.results.rounding import fixed, settled
@@ -228,7 +228,7 @@ class Reproduction:
         """Run what is missing.
 
         Raises:
-            Mistake: no table's data are here, or they are not those that the cards were frozen with.
+            UsageError: no table's data are here, or they are not those that the cards were frozen with.
         """
         device = resolve_device(self.options.device)
         jobs = self.options.jobs or default_jobs(device)
@@ -239,21 +239,23 @@ class Reproduction:
             self._check_settings(workers)
             cells = [c for t in self.tables for c in self._cells(t, bench, workers)]
             if not cells:
-                raise Mistake("; ".join(self.notices))
+                raise UsageError("; ".join(self.notices))
             store = Store(folder(self.options.results))
             swept(cells, bench, store, workers, self.options, tell)
         return store
 
     def _check_settings(self, workers: Executor) -> None:
         """Raises:
-        Mistake: a setting that no method of the tables has.
+        UsageError: a setting that no method of the tables has.
         """
         known = {
             f.name for t in self.tables for e in t.row for f in descriptions.described(e.method, {}, workers).fields
         }
         for key, value in self.settings.items():
             if key not in known:
-                raise Mistake(f"--set {key}={value}: no method of these tables has such a field{suggest(key, known)}")
+                raise UsageError(
+                    f"--set {key}={value}: no method of these tables has such a field{suggest(key, known)}"
+                )
 
     def _cells(self, table: Table, bench: Bench, workers: Executor) -> list[Cell]:
         found, wanted = plan.Plan(), [(e, *table.task_of(e, c)) for e in table.row for c in table.columns]
@@ -280,7 +282,7 @@ def chosen(names: Sequence[str]) -> list[Table]:
     """The named tables; without a name, all that need no GPU.
 
     Raises:
-        Mistake: no such table.
+        UsageError: no such table.
     """
     return [published.read(n) for n in names] or [t for t in every() if not t.gpu]
 
@@ -307,12 +309,12 @@ def described(entry: Entry, workers: Executor, settings: dict[str, str] | None =
 
 def _check_data(table: Table, task: Task, bench: Bench) -> None:
     """Raises:
-    Mistake: a domain is not what the card was frozen with.
+    UsageError: a domain is not what the card was frozen with.
     """
     for name in (*task.sampled, task.target):
         digest = content_digest(bench.domain(task.card, name, 0))
         if split_digests.differs(table.base.name, split_digests.data_place(name), digest):
-            raise Mistake(
+            raise UsageError(
                 f"table {table.name}: the data of {name!r} are not those of {table.base.name}; check with "
                 "`tlbench data verify`"
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tlbench.data import Domain, Rows
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner.cell import Conditions
 from tlbench.runner.cell_job import Bench
 from tlbench.tasks import duplicates, loaders, problems, registry
@@ -62,7 +62,7 @@ def findings(names: Sequence[str], root: Path | None) -> Iterator[Finding | tupl
     """Of each of the tasks named, or of all that ship; a task and the reason instead, where it was passed over.
 
     Raises:
-        Mistake: nothing is called that, or the data of a task that was named are missing or broken.
+        UsageError: nothing is called that, or the data of a task that was named are missing or broken.
     """
     bench = Bench(Conditions(root, changed_data=True))
     for task in [t for name in names or registry.card_files() for t in registry.find(name)]:
@@ -75,7 +75,7 @@ def findings(names: Sequence[str], root: Path | None) -> Iterator[Finding | tupl
         else:
             try:
                 yield examined(task, bench)
-            except Mistake as mistake:
+            except UsageError as mistake:
                 if names:
                     raise
                 yield task.name, str(mistake)
@@ -85,7 +85,7 @@ def examined(task: Task, bench: Bench) -> Finding:
     """One task's findings.
 
     Raises:
-        Mistake: its data are missing or broken.
+        UsageError: its data are missing or broken.
     """
     card, root = task.card, bench.conditions.data_root
     target, cut = bench.domain(card, task.target, 0), bench.split(task, 0).partition
@@ -153,7 +153,7 @@ def show(names: Sequence[str], root: Path | None, as_json: bool) -> None:
     """Print the findings, a line a task and a few examples below it; with `as_json` every pair.
 
     Raises:
-        Mistake: as `findings`.
+        UsageError: as `findings`.
     """
     passed, found = [], []
     if not as_json:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import method
 from tlbench.methods import method as methods
 from tlbench.methods.method import Description
@@ -39,7 +39,7 @@ def task_facts(name: str) -> dict[str, Any]:
     """The card that a task's name means, its tasks, and each dataset it uses; of a user's own what was filled in.
 
     Raises:
-        Mistake: nothing is called that.
+        UsageError: nothing is called that.
     """
     tasks = registry.find(name)
     c = tasks[0].card
@@ -81,10 +81,10 @@ def show_list(what: str, as_json: bool) -> None:
     """Print one kind of thing, a line each.
 
     Raises:
-        Mistake: an unknown kind.
+        UsageError: an unknown kind.
     """
     if what not in KINDS:
-        raise Mistake(f"list {what}: unknown{suggest(what, KINDS)}")
+        raise UsageError(f"list {what}: unknown{suggest(what, KINDS)}")
     made = {"tasks": _tasks, "methods": _methods, "budgets": _budgets, "backbones": _backbones, "rules": _rules}
     entries = made[what]()
     if as_json:
@@ -122,7 +122,7 @@ def _installed(workers: Executor) -> list[dict[str, Any]]:
     for name in method.installed():
         try:
             found.append(_listed(descriptions.described(name, {}, workers, AT_MOST)))
-        except Mistake as broken:
+        except UsageError as broken:
             error = str(broken).removeprefix(f"method {name!r}: ")
             found.append({"name": name, "summary": f"broken: {error}", "paper": "", "error": error})
     return found
@@ -157,7 +157,7 @@ def show(name: str, as_json: bool) -> None:
     """Print all about one task or method.
 
     Raises:
-        Mistake: nothing is called that.
+        UsageError: nothing is called that.
     """
     suite, found = suite_of(name), method.installed()
     if name not in found and (suite in registry.card_files() or name.endswith(".toml")):
@@ -170,7 +170,7 @@ def show(name: str, as_json: bool) -> None:
         del values["config"], values["spec"]
     else:
         known = {*registry.card_files(), *methods.shipped()}
-        raise Mistake(f"show {name}: no task or method of that name{method.suggestion(name, known)}")
+        raise UsageError(f"show {name}: no task or method of that name{method.suggestion(name, known)}")
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
     else:
@@ -210,14 +210,16 @@ def pull(names: Sequence[str], root: Path | None, mirror: str | None) -> None:
     """Fetch datasets and backbones' weights.
 
     Raises:
-        Mistake: nothing is called that, or no address delivers.
+        UsageError: nothing is called that, or no address delivers.
     """
     for name in names:
         if name in backbone.backbone_files():
             print(f"{name}: {backbone.pull(name)}")
             continue
         if name not in fetch.datasets() and name not in registry.card_files():
-            raise Mistake(f"data pull {name}: unknown{suggest(name, [*fetch.datasets(), *backbone.backbone_files()])}")
+            raise UsageError(
+                f"data pull {name}: unknown{suggest(name, [*fetch.datasets(), *backbone.backbone_files()])}"
+            )
         print(f"{name}: {fetch.pull(_dataset(name), root, mirror)}")
 
 
@@ -226,7 +228,7 @@ def _dataset(name: str) -> fetch.DatasetCard:
     if name not in fetch.datasets() and name in registry.card_files():
         used = registry.read(registry.card_files()[name]).data
         if used is None:
-            raise Mistake(f"{name} needs no download: it is made from what tlbench's dependencies ship")
+            raise UsageError(f"{name} needs no download: it is made from what tlbench's dependencies ship")
         name = used
     return fetch.dataset(name)
 

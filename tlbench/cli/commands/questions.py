@@ -14,7 +14,7 @@ from tlbench.board.comparison import Comparison, Duel
 from tlbench.board.explain import Evidence, Timed, Trace, trace
 from tlbench.board.recommend import Candidate, Recommendation
 from tlbench.cli.commands.arguments import budgets
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods.references import SOURCE_ONLY
 from tlbench.results import editions, wording
 from tlbench.results.editions import Edition
@@ -54,11 +54,11 @@ def one_budget(text: str) -> Budget:
     """'5' or 'full'.
 
     Raises:
-        Mistake: it is neither, or several.
+        UsageError: it is neither, or several.
     """
     found = budgets(text) or ()
     if len(found) != 1:
-        raise Mistake(f"{text!r} is not one budget; write labels per class as 5")
+        raise UsageError(f"{text!r} is not one budget; write labels per class as 5")
     return found[0]
 
 
@@ -136,11 +136,11 @@ def recommend(
     """Print what to use on a task, and on which tasks of the board that stands.
 
     Raises:
-        Mistake: the name means several tasks, or the board has nothing to say.
+        UsageError: the name means several tasks, or the board has nothing to say.
     """
     tasks, labels = registry.find(name), one_budget(budget)
     if len(tasks) > 1:
-        raise Mistake(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
+        raise UsageError(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
     store, chosen = _rows(results, edition)
     index = Index.of(store.rows.every(), edition=chosen)
     index.check_budget(labels)  # before anything is measured

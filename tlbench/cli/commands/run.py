@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tlbench.cli.commands.arguments import settings
 from tlbench.cli.commands.console import bar, print_gaps, print_rule
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods import versions
 from tlbench.results import editions, store
 from tlbench.results.run_table import as_json, unsettled
@@ -118,7 +118,7 @@ def worker(file: Path, index: int, results: Path | None, jail: str = "auto") -> 
         notes += check_bf16(bench, [task], workers)
         cell = Cell(task, replace(described, config=line["config"]), line["budget"], line["seed"], line["trial"])
         if bench.key(cell) != line["key"]:
-            raise Mistake(
+            raise UsageError(
                 f"{file}:{index + 1}: {cell.label}: data, weights or code here differ from where the plan was made; "
                 "bring both to the same state and write the plan anew"
             )
@@ -206,7 +206,7 @@ def answers(names: Sequence[str], why: str | None) -> int:
     from tlbench.verification import answers as guarded
 
     if unknown := [name for name in names if name not in guarded.names()]:
-        raise Mistake(f"answers: no method {unknown[0]!r} ships{suggest(unknown[0], guarded.names())}")
+        raise UsageError(f"answers: no method {unknown[0]!r} ships{suggest(unknown[0], guarded.names())}")
     asked = list(names or guarded.names())
     with places.executor() as workers, bar() as shown:
         start = time.monotonic()

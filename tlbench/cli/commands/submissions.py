@@ -14,7 +14,7 @@ from tlbench.board import markdown
 from tlbench.board.board import Board
 from tlbench.board.markdown import BEGIN
 from tlbench.cli.commands.console import bar
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import bundle, editions
 from tlbench.results.bundle import RECORD, Record
 from tlbench.results.store import Store, default_folder
@@ -46,7 +46,7 @@ def submit(wanted: Submission) -> None:
 def verify(folder: Path, options: Options, sample: int, seed: int | None, record: bool, json_wanted: bool) -> int:
     """Print a report to paste; with `record`, write the verdict beside the bundle. Returns the exit code."""
     if not folder.is_dir():
-        raise Mistake(f"{folder}: no such folder; `tlbench submit` writes bundles")
+        raise UsageError(f"{folder}: no such folder; `tlbench submit` writes bundles")
     root = options.results or default_folder()
     store = Store(root)
     seed = secrets.randbelow(1 << 31) if seed is None else seed
@@ -74,7 +74,9 @@ def report(done: Verification, verdict: str) -> str:
 
 def _record(done: Verification, verdict: str) -> None:
     if done.bundle is None:
-        raise Mistake(f"{done.folder}: is no bundle, there is nothing to record; without --record the report says why")
+        raise UsageError(
+            f"{done.folder}: is no bundle, there is nothing to record; without --record the report says why"
+        )
     made = provenance()
     text = Record(
         format=1, bundle=done.bundle.digest, verdict=verdict, seed=done.seed, jail=LEAST_JAIL,
@@ -90,11 +92,11 @@ def preview(folders: Sequence[Path], results: Path | None, file: Path | None, ed
     chosen = editions.named(root, edition)
     store = editions.opened(root, chosen)
     if file is not None and file.exists() and BEGIN in file.read_text(encoding="utf-8", errors="replace"):
-        raise Mistake(f"{file}: is a board; a preview goes elsewhere")
+        raise UsageError(f"{file}: is a board; a preview goes elsewhere")
     try:
         found = [bundle.read(folder) for folder in folders]
     except ValueError as error:
-        raise Mistake(f"--with: {error}") from None
+        raise UsageError(f"--with: {error}") from None
     board = Board(store, found, chosen)
     names = {f"{b.about.method.name} (unverified)" for b in found}
     text = markdown.text(board)

@@ -7,7 +7,7 @@ import keyword
 import re
 from pathlib import Path
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods.method import shipped
 from tlbench.tasks import own
 from tlbench.tasks.registry import card_files
@@ -66,21 +66,21 @@ def write_card(name: str) -> Path:
     """Write a card called `name`, or at the path `name`, which then ends in .toml.
 
     Raises:
-        Mistake: there is such a file already, no such folder, or a task that ships has the name.
+        UsageError: there is such a file already, no such folder, or a task that ships has the name.
     """
     file = Path(name if name.endswith(".toml") else f"{name}.toml")
     called = own.slug(file.stem)
     if not called:
-        raise Mistake(f"new task {name}: no name can be made of {file.stem!r}; use a-z, 0-9 and '_'")
+        raise UsageError(f"new task {name}: no name can be made of {file.stem!r}; use a-z, 0-9 and '_'")
     if called in card_files():
-        raise Mistake(f"new task {name}: a task that ships is called {called!r}; choose another name")
+        raise UsageError(f"new task {name}: a task that ships is called {called!r}; choose another name")
     if not file.parent.is_dir():
-        raise Mistake(f"{file}: there is no folder {file.parent}; make it first")
+        raise UsageError(f"{file}: there is no folder {file.parent}; make it first")
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(CARD.format(file=file, name=called))
     except FileExistsError:
-        raise Mistake(f"{file}: is there already and stays as it is; choose another name") from None
+        raise UsageError(f"{file}: is there already and stays as it is; choose another name") from None
     return file
 
 
@@ -127,7 +127,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from tlbench import Labeled, Predictor, Refusal, Train
+from tlbench import Labeled, Predictor, NotApplicable, Train
 from tlbench.training.features import embedded
 from tlbench.training.trainer import TrainedMethod
 from torch import Tensor
@@ -153,7 +153,7 @@ class {cls}(TrainedMethod):
             worth = self.weight * (m > 0)  # a class that this source lacks has no mean in it
             total, n = total + worth * s / m.clamp(min=1), n + worth
         if not n.any():
-            raise Refusal("neither shots nor a source of the same task: there is no mean of any class")
+            raise NotApplicable("neither shots nor a source of the same task: there is no mean of any class")
         means, lacking = total / n.clamp(min=1e-9), n[:, 0] == 0
         return lambda x: (-torch.cdist(embed(x), means).square()).masked_fill(lacking, -1e30)
 
@@ -165,17 +165,17 @@ def sums(part: Labeled, n_classes: int) -> tuple[Tensor, Tensor]:
 '''
 
 TEST = '''\
-"""{cls} keeps what every method of tlbench promises: a test a promise."""
+"""{cls} passes the checks of every method of tlbench, one test each."""
 
 from collections.abc import Callable
 
 import pytest
-from tlbench.verification.pytest_plugin import PROMISES
+from tlbench.verification.pytest_plugin import CHECKS
 
 
-@pytest.mark.parametrize("promise", PROMISES)
-def test_{name}_keeps_its_promise(promise: str, tlbench_contract: Callable[..., None]) -> None:
-    tlbench_contract("{full}", promise)
+@pytest.mark.parametrize("check", CHECKS)
+def test_{name}_passes_its_check(check: str, tlbench_contract: Callable[..., None]) -> None:
+    tlbench_contract("{full}", check)
 '''
 
 README = """\
@@ -191,7 +191,7 @@ tlbench run --task digits --method {full}
 
 The first (or `pip install -e .`) installs it beside tlbench, which then lists it; the second holds it to the contract
 that all methods keep; the third measures it against target-only and source-only. `pytest` holds it to the contract
-too, a test a promise.
+too, one test per check.
 """
 
 FILES = {"pyproject.toml": PROJECT, "src/{name}.py": METHOD, "tests/test_{name}.py": TEST, "README.md": README}
@@ -201,14 +201,15 @@ def write_method(where: str) -> Path:
     """Write a package into the new folder `where`, whose last part is the method's name. Returns the folder.
 
     Raises:
-        Mistake: there is such a file or folder already, nothing to put it in, or it is no name for a module of its own.
+        UsageError: there is such a file or folder already, nothing to put it in, or it is no name for a module of its
+            own.
     """
     folder = Path(where)
     name = folder.name
     if folder.exists() or folder.is_symlink():
-        raise Mistake(f"new method {where}: {folder} is there already and stays as it is; choose another name")
+        raise UsageError(f"new method {where}: {folder} is there already and stays as it is; choose another name")
     if not folder.parent.is_dir():
-        raise Mistake(f"new method {where}: there is no folder {folder.parent}; make it first")
+        raise UsageError(f"new method {where}: there is no folder {folder.parent}; make it first")
     check_name(name, where)
     full = full_name(name)
     said = {"name": name, "cls": class_name(name), "distribution": full.partition("/")[0], "full": full}
@@ -223,14 +224,14 @@ def check_name(name: str, where: str) -> None:
     """Refuse what cannot be a module beside the others.
 
     Raises:
-        Mistake: no identifier in small letters, a shipped method's name, or a module's that is there already.
+        UsageError: no identifier in small letters, a shipped method's name, or a module's that is there already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", name) or keyword.iskeyword(name):
-        raise Mistake(f"new method {where}: {name!r} is no name for a module; use a-z, 0-9 and '_', as my_method")
+        raise UsageError(f"new method {where}: {name!r} is no name for a module; use a-z, 0-9 and '_', as my_method")
     if name in shipped():
-        raise Mistake(f"new method {where}: a method that ships is called {name!r}; choose another name")
+        raise UsageError(f"new method {where}: a method that ships is called {name!r}; choose another name")
     if importlib.util.find_spec(name) is not None:
-        raise Mistake(f"new method {where}: there is a module {name!r} already; choose another name")
+        raise UsageError(f"new method {where}: there is a module {name!r} already; choose another name")
 
 
 def full_name(name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from tlbench.cli.commands.console import bar
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results.store import default_folder
 from tlbench.results.timings import Timing, Timings, ratios
 from tlbench.runner import experiment, machine, places
@@ -46,10 +46,10 @@ def time(request: Request, options: Options, threads: int, json_wanted: bool) ->
 
 def check_threads(threads: int) -> None:
     """Raises:
-    Mistake: there are not so many cores.
+    UsageError: there are not so many cores.
     """
     if threads > usable_cores():
-        raise Mistake(f"--threads {threads}: this machine gives {usable_cores()} cores; choose at most that")
+        raise UsageError(f"--threads {threads}: this machine gives {usable_cores()} cores; choose at most that")
 
 
 COLUMNS = {  # of the table: its title, and the digits after the point

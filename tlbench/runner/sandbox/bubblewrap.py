@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 NEEDED = ("/", "/usr", "/lib", "/bin", "/etc", "/sys", "/proc", "/dev")
 
@@ -39,12 +39,12 @@ def outermost(hidden: Sequence[Path]) -> list[Path]:
 
 def check() -> None:
     """Raises:
-    Mistake: bubblewrap does not start here; with its own words.
+    UsageError: bubblewrap does not start here; with its own words.
     """
     try:
         tried = subprocess.run(command(["true"], (), ()), capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Mistake(f"--sandbox 2: bubblewrap does not start ({error}); choose --sandbox 1") from None
+        raise UsageError(f"--sandbox 2: bubblewrap does not start ({error}); choose --sandbox 1") from None
     if tried.returncode:
         said = " ".join(tried.stderr.split())[:200]
-        raise Mistake(f"--sandbox 2: bubblewrap does not start ({said}); choose --sandbox 1")
+        raise UsageError(f"--sandbox 2: bubblewrap does not start ({said}); choose --sandbox 1")

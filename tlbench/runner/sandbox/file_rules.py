@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.files import PACKAGE
 from tlbench.methods.digest import covered
 from tlbench.methods.method import aim, shipped
@@ -115,7 +115,7 @@ def code_of(spec: str) -> list[Path]:
         return []
     try:
         place = aim(spec).partition(":")[0]
-    except (Mistake, KeyError):  # the job will say what is wrong with it
+    except (UsageError, KeyError):  # the job will say what is wrong with it
         return []
     found = [Path(place)]
     with suppress(OSError, SyntaxError, ValueError):  # the import will say what is wrong with it

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.runner.sandbox import landlock, seccomp
 from tlbench.runner.sandbox.landlock import Rule
 
@@ -65,18 +65,18 @@ def resolve(wanted: str) -> tuple[int, str]:
     """'auto', '0', '1' or '2' -> the level, and a note where that is less than one would expect.
 
     Raises:
-        Mistake: there is no such level, or it cannot be had here.
+        UsageError: there is no such level, or it cannot be had here.
     """
     if wanted not in ("auto", "0", "1", "2"):
-        raise Mistake(f"--sandbox {wanted}: choose auto, 0, 1 or 2")
+        raise UsageError(f"--sandbox {wanted}: choose auto, 0, 1 or 2")
     lacking = missing() if wanted != "0" else ""
     if wanted == "auto":
         note = f"{lacking}: methods run at jail level 0 and could read any file of yours; run only code you trust"
         return (0, note) if lacking else (1, "")
     if lacking:
-        raise Mistake(f"--sandbox {wanted}: {lacking}; choose --sandbox 0, and run only code you trust")
+        raise UsageError(f"--sandbox {wanted}: {lacking}; choose --sandbox 0, and run only code you trust")
     if wanted == "2" and not shutil.which("bwrap"):
-        raise Mistake("--sandbox 2: bubblewrap (bwrap) is not installed; install it, or choose --sandbox 1")
+        raise UsageError("--sandbox 2: bubblewrap (bwrap) is not installed; install it, or choose --sandbox 1")
     return int(wanted), ""
 
 

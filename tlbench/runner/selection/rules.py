@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.results.row import DEFAULT, ORACLES, Row
 from tlbench.results.store import Store
 from tlbench.runner.cell import Cell
@@ -154,10 +154,10 @@ RULES = {
 
 def named(name: str) -> Rule:
     """Raises:
-    Mistake: there is no such rule.
+    UsageError: there is no such rule.
     """
     if name not in RULES:
-        raise Mistake(f"--rule {name}: unknown{suggest(name, RULES)}; `tlbench list rules` has all")
+        raise UsageError(f"--rule {name}: unknown{suggest(name, RULES)}; `tlbench list rules` has all")
     return RULES[name]
 
 
@@ -266,14 +266,14 @@ def check(
         cells: of the methods that were asked for, each with its trials
 
     Raises:
-        Mistake: a rule can be asked of none of them.
+        UsageError: a rule can be asked of none of them.
     """
     notices = []
     for rule in map(named, names):
         other = rule.elsewhere
         why = [rule.why_not(own[0]) or (other.why_not(own, cells, store) if other else None) for own in cells]
         if cells and all(why):
-            raise Mistake(f"--rule {rule.name}: {why[0]}")
+            raise UsageError(f"--rule {rule.name}: {why[0]}")
         notices += [f"left out under rule {rule.name}: {said}" for said in dict.fromkeys(why) if said]
         kept = dict.fromkeys((c.method.name, c.budget) for c in references if rule.why_not(c))
         notices += [f"under rule {rule.name} {name} keeps its default at budget {k}" for name, k in kept]

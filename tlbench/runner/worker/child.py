@@ -23,7 +23,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from tlbench._moved import Moved
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
-from tlbench.errors import Mistake, Refusal
+from tlbench.errors import NotApplicable, UsageError
 from tlbench.methods import loader
 from tlbench.runner.worker.stopwatch import Energy, StepWatch, arithmetic, loops_of, timed
 from tlbench.training import networks
@@ -90,9 +90,9 @@ def run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The report of one job: `status` is ok, refused, failed or mistake; the last three have a `reason`."""
     try:
         return {"status": "ok", **_function(str(job["kind"]))(job, folder)}
-    except Refusal as refusal:
+    except NotApplicable as refusal:
         return {"status": "refused", "reason": one_line(refusal)}
-    except Mistake as mistake:
+    except UsageError as mistake:
         return {"status": "mistake", "reason": one_line(mistake)}
     except Exception as error:
         with suppress(OSError):  # its log may be as long as a file may be

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from tlbench import cache
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.training.backbones import timm_trunk
 from tlbench.training.networks import Pixels
 
@@ -35,7 +35,7 @@ def decoded(file: Path, shape: Shape) -> NDArray[np.uint8]:
     """An image as RGB in the wanted shape: (3, side, side).
 
     Raises:
-        Mistake: the file is not an image that can be read whole; it is named.
+        UsageError: the file is not an image that can be read whole; it is named.
     """
     try:
         with warnings.catch_warnings():
@@ -44,7 +44,7 @@ def decoded(file: Path, shape: Shape) -> NDArray[np.uint8]:
                 image.draft("RGB", (shape.resize, shape.resize))  # JPEG: decode at a fraction still large enough
                 rgb = image.convert("RGB")
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombWarning) as error:
-        raise Mistake(f"{file}: broken image ({' '.join(str(error).split())}); get it again or remove it") from None
+        raise UsageError(f"{file}: broken image ({' '.join(str(error).split())}); get it again or remove it") from None
     side = (shape.crop, shape.crop)
     if shape.fit == "squash":
         pixels = rgb.resize(side, Image.Resampling.BILINEAR)

@@ -24,7 +24,7 @@ def launch(
         more_hidden: folders that are not there at level 2, beside those that are known
 
     Raises:
-        Mistake: level 2 cannot be had here.
+        UsageError: level 2 cannot be had here.
     """
     # Read once, when these libraries are loaded: limiting a loaded one takes longer than a short cell.
     blas = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))

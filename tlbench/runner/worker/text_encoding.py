@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 VERSION = 1  # of the counting: a change of the arrays bumps it
 WIDTH = 4096  # of the counts
@@ -42,17 +42,19 @@ def sentences(texts: Sequence[str], model: str, device: str = "cpu", batch: int 
         batch: texts a step
 
     Raises:
-        Mistake: the library is not installed, or the encoder cannot be loaded.
+        UsageError: the library is not installed, or the encoder cannot be loaded.
     """
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
-        raise Mistake("sentence vectors need sentence-transformers; run: pip install 'tlbench[text]'") from None
+        raise UsageError("sentence vectors need sentence-transformers; run: pip install 'tlbench[text]'") from None
     try:
         encoder = SentenceTransformer(model, device=device)
     except Exception as error:  # the library raises a dozen kinds over a broken folder or a missing network
         reason = " ".join(str(error).split())[:200]
-        raise Mistake(f"{model}: no sentence encoder can be loaded ({reason}); give a folder or a hub name") from None
+        raise UsageError(
+            f"{model}: no sentence encoder can be loaded ({reason}); give a folder or a hub name"
+        ) from None
     vectors = encoder.encode(list(texts), batch_size=batch, show_progress_bar=False, convert_to_numpy=True)
     return np.asarray(vectors, np.float32)
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.builtin import digits, glyphs, wdbc
 from tlbench.tasks.builtin.digits import Samples
 
@@ -72,10 +72,10 @@ def load(name: str, cache: Path | None = None) -> Domain:
 
     - wdbc_biased, wdbc: tumours (Street, Wolberg & Mangasarian 1993), typical ones and any (Huang et al. 2006).
 
-    Raises Mistake on an unknown name.
+    Raises UsageError on an unknown name.
     """
     if name not in _ORIGINS:
-        raise Mistake(f"no embedded domain is called {name!r}{suggest(name, _ORIGINS)}")
+        raise UsageError(f"no embedded domain is called {name!r}{suggest(name, _ORIGINS)}")
     origin = _ORIGINS[name]
     made_of = "".join(f"-{package}-{version(package)}" for package in origin.packages)
     file = cache / f"embedded-{name}-v{VERSION}{made_of}.npz" if cache else None

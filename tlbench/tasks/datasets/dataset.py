@@ -13,7 +13,7 @@ from typing import Any
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.datasets.digests import INSIDE, digest_of, read_sums
 from tlbench.tasks.datasets.mirrors import KINDS, Mirror
 from tlbench.tasks.toml_folder import TomlFolder
@@ -87,7 +87,7 @@ def dataset(name: str) -> DatasetCard:
     """The card called `name`, or the one in a file of your own, `my/card.toml`.
 
     Raises:
-        Mistake: nothing of that name (says what is close), or a card that is wrong (says where).
+        UsageError: nothing of that name (says what is close), or a card that is wrong (says where).
     """
     if name.endswith(".toml"):
         return _read(Path(name))
@@ -99,9 +99,9 @@ def _read(file: Path) -> DatasetCard:
     try:
         card = DatasetCard.model_validate(values)
     except ValidationError as error:
-        raise Mistake(f"{file}: {_complaint(error.errors()[0])}") from None
+        raise UsageError(f"{file}: {_complaint(error.errors()[0])}") from None
     if card.name != file.stem:
-        raise Mistake(f"{file}: 'name' is {card.name!r}; it must be the file's own, {file.stem!r}")
+        raise UsageError(f"{file}: 'name' is {card.name!r}; it must be the file's own, {file.stem!r}")
     card._home = file.parent
     return card
 

@@ -15,7 +15,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 SUMS = "SHA256SUMS"  # beside the data: the digests of what the folder is meant to hold
 INSIDE = "gunzip-"  # before a kind: the digest is of what a .gz file holds, however it was packed
@@ -26,17 +26,17 @@ def read_sums(file: Path) -> dict[str, str]:
     """Relative path -> digest.
 
     Raises:
-        Mistake: unreadable, or a line that is no digest and safe relative path; with file and line.
+        UsageError: unreadable, or a line that is no digest and safe relative path; with file and line.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); it must list '<sha256>  <relative path>'") from None
+        raise UsageError(f"{file}: cannot be read ({error}); it must list '<sha256>  <relative path>'") from None
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         found = re.fullmatch(r"([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}) [ *](.+)", line)
         if not found or not is_safe(found[2]):
-            raise Mistake(f"{file}:{number}: {line[:80]!r} should be '<sha256>  <relative path>'")
+            raise UsageError(f"{file}:{number}: {line[:80]!r} should be '<sha256>  <relative path>'")
         sums[found[2]] = f"{_KINDS[len(found[1])]}:{found[1]}"
     return sums
 

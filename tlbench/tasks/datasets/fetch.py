@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.datasets.dataset import (
     PARTIAL,
     DatasetCard,
@@ -59,7 +59,7 @@ class Pull:
         """Bring the folder to what the card says.
 
         Raises:
-            Mistake: a file that no mirror delivers, with what each of them said.
+            UsageError: a file that no mirror delivers, with what each of them said.
             OSError: the disk is full, the folder not writable.
         """
         (self.folder / PARTIAL).touch()
@@ -72,7 +72,7 @@ class Pull:
                 write_sums(self.folder / PARTIAL, self.found)
             lacking = {path: why for path, why in lacking.items() if path not in wanted}
         if lacking:
-            raise Mistake(f"dataset {self.card.name!r}: no part of its card selects {min(lacking)}; add one")
+            raise UsageError(f"dataset {self.card.name!r}: no part of its card selects {min(lacking)}; add one")
         self._write_sums()
         for leftover in (found for kind in KINDS for found in self.folder.glob(f".{kind}-*")):
             if leftover.is_dir():
@@ -116,7 +116,7 @@ class Pull:
                 return
         first = min(left, default=part.select)
         more = f" and {len(left) - 1} more files" if len(left) > 1 else ""
-        raise Mistake(
+        raise UsageError(
             f"dataset {self.card.name!r}: no mirror delivers {first or 'its archive'}{more}: "
             f"{'; '.join(self.reasons[first])}; try again later, or name another address with --mirror URL"
         )
@@ -231,12 +231,12 @@ def pull(
         progress: show a bar on stderr when it is a terminal.
 
     Raises:
-        Mistake: no mirror delivers, the disk is full, the folder cannot be written.
+        UsageError: no mirror delivers, the disk is full, the folder cannot be written.
     """
     folder = folder_in(card, root or user_root())
     own = mirror or os.environ.get("TLBENCH_MIRROR") or None
     if own and not own.startswith(("http://", "https://")):
-        raise Mistake(f"mirror {own!r}: give an address that begins with http:// or https://")
+        raise UsageError(f"mirror {own!r}: give an address that begins with http:// or https://")
     try:
         if _complete(card, folder):  # asked before the lock, so that a read-only copy is good enough
             return folder
@@ -246,7 +246,7 @@ def pull(
                     Pull(card, folder, own, max(1, jobs), tick).run()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise Mistake(
+        raise UsageError(
             f"{error.filename or folder}: {reason}; look to its space and permissions, "
             "or choose another folder with --data-root DIR"
         ) from None

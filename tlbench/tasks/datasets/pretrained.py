@@ -12,7 +12,7 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.card import validated
 from tlbench.tasks.toml_folder import TomlFolder
 
@@ -101,7 +101,7 @@ def read(name: str) -> BackboneCard:
     """The card of a backbone.
 
     Raises:
-        Mistake: there is none of that name.
+        UsageError: there is none of that name.
     """
     file = BACKBONES.file(name)
     return validated(BackboneCard, *BACKBONES.read(file), str(file))
@@ -111,7 +111,7 @@ def at_hand(names: tuple[str, ...]) -> Backbone:
     """The first of `names` whose weights are on this machine.
 
     Raises:
-        Mistake: none is, or a file is not the one its card pins.
+        UsageError: none is, or a file is not the one its card pins.
     """
     for name in names:
         card, file = read(name), weights_file(name)
@@ -119,13 +119,13 @@ def at_hand(names: tuple[str, ...]) -> Backbone:
             continue
         digest = file_digest(file)
         if card.sha256 is not None and digest != card.sha256:
-            raise Mistake(
+            raise UsageError(
                 f"{file}: SHA-256 is {digest[:12]}…, the card of {name} pins {card.sha256[:12]}…; get it again"
             )
         return Backbone(card, file, digest)
     listed = " or ".join(f"{n}.safetensors" for n in names)
     obtainable = next((n for n in names if read(n).sha256 is None), names[0])
-    raise Mistake(
+    raise UsageError(
         f"weights of {names[0]} are missing ({listed} in TLBENCH_WEIGHTS or {weight_roots()[-1]}): "
         f"get them with `tlbench data pull {obtainable}`, or choose others with --backbone"
     )
@@ -151,7 +151,7 @@ def pull(name: str) -> Path:
     """Fetch a backbone's weights through timm's hub into the user's weights folder.
 
     Raises:
-        Mistake: the hub does not have it, or cannot be reached.
+        UsageError: the hub does not have it, or cannot be reached.
     """
     import timm  # minutes of download ahead: its import does not count
     from safetensors.torch import save_file
@@ -160,12 +160,12 @@ def pull(name: str) -> Path:
     if card.hub is not None:
         return _pull_folder(name, card.hub)
     if card.sha256 is not None:
-        raise Mistake(f"{name} is on no hub ({card.origin}); put {name}.safetensors in a folder of TLBENCH_WEIGHTS")
+        raise UsageError(f"{name} is on no hub ({card.origin}); put {name}.safetensors in a folder of TLBENCH_WEIGHTS")
     try:
         model = timm.create_model(str(card.timm), pretrained=True)
     except Exception as error:  # the hub's clients raise a dozen kinds
         said = " ".join(str(error).split())[:200]
-        raise Mistake(f"{name}: timm's hub did not give {card.timm} ({type(error).__name__}: {said})") from None
+        raise UsageError(f"{name}: timm's hub did not give {card.timm} ({type(error).__name__}: {said})") from None
     folder = weight_roots()[-1]
     folder.mkdir(parents=True, exist_ok=True)
     file, temporary = folder / f"{name}.safetensors", folder / f"{name}.part"
@@ -183,5 +183,5 @@ def _pull_folder(name: str, hub: str) -> Path:
         snapshot_download(hub, local_dir=folder, allow_patterns=wanted)
     except Exception as error:  # the hub's clients raise a dozen kinds
         said = " ".join(str(error).split())[:200]
-        raise Mistake(f"{name}: the hub did not give {hub} ({type(error).__name__}: {said})") from None
+        raise UsageError(f"{name}: the hub did not give {hub} ({type(error).__name__}: {said})") from None
     return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tlbench import cache as cachedir
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks import builtin  # fmt: skip
 from tlbench.tasks.card import HOMELESS, Card, Place, Task
 from tlbench.tasks.datasets import fetch
@@ -35,7 +35,7 @@ def load(card: Card, domain: str, root: Path | None, seed: int = 0) -> Domain:
         seed: of the cell; only what is drawn anew for every seed depends on it
 
     Raises:
-        Mistake: the data is missing, incomplete or broken; says where and what to do.
+        UsageError: the data is missing, incomplete or broken; says where and what to do.
     """
     if drawn_anew(card, domain):
         return _generated(card, domain, seed)
@@ -43,7 +43,7 @@ def load(card: Card, domain: str, root: Path | None, seed: int = 0) -> Domain:
 
 
 def check(task: Task, root: Path | None) -> None:
-    """Raises Mistake where a task's sources and target do not go together."""
+    """Raises UsageError where a task's sources and target do not go together."""
     if not any(drawn_anew(task.card, d) for d in (*task.sampled, task.target)):
         views.check_compatible(task, lambda domain: load(task.card, domain, root))
 
@@ -73,7 +73,7 @@ def _loaded(card: Card, domain: str, root: Path | None) -> Domain:
     test = _file(place, home, place.test_path) if place.test_path else None
     for needed in filter(None, (file, test, *(home / m for m in place.more))):
         if not needed.exists():
-            raise Mistake(f"{where}: {needed} is missing; the files at hand cover {_covered(card, root)}")
+            raise UsageError(f"{where}: {needed} is missing; the files at hand cover {_covered(card, root)}")
     return views.placed(
         READERS[place.loader](Found(home, file, test, domain, place, card.problem.reads_numbers)), domain, place, where
     )
@@ -139,7 +139,7 @@ def locate(card: Card, domain: str, root: Path | None) -> Path:
     """The folder of a domain's dataset; the root of the file system where its path is absolute.
 
     Raises:
-        Mistake: it is nowhere; what is missing, where it comes from, how big it is and what gets it.
+        UsageError: it is nowhere; what is missing, where it comes from, how big it is and what gets it.
     """
     place = card.place(domain)
     if place.data is None:
@@ -147,7 +147,7 @@ def locate(card: Card, domain: str, root: Path | None) -> Path:
     dataset = fetch.dataset(place.data)
     found = fetch.where(dataset, root)
     if found is None:
-        raise Mistake(fetch.missing(dataset))
+        raise UsageError(fetch.missing(dataset))
     return found
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tlbench import cache
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.datasets.digests import is_safe
 from tlbench.tasks.loaders import image_folders, parse_cache
 
@@ -37,13 +37,13 @@ def load(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | Non
         into: the folder to unpack to; None: the cache
 
     Raises:
-        Mistake: no or a broken file; a domain, column or class that is not there.
+        UsageError: no or a broken file; a domain, column or class that is not there.
     """
     if not _is_folder(name):
-        raise Mistake(f"{name!r}: the name of a domain becomes a folder's; it cannot be a path")
+        raise UsageError(f"{name!r}: the name of a domain becomes a folder's; it cannot be a path")
     files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
     if not files:
-        raise Mistake(f"{place}: holds no .parquet file; get the data again, or correct the path")
+        raise UsageError(f"{place}: holds no .parquet file; get the data again, or correct the path")
     key = hashlib.sha256("\x1f".join([*map(parse_cache.digest, files), *classes]).encode()).hexdigest()[:32]
     folder = (into or cache.folder("parquet")) / f"v{VERSION}-{key}" / name
     if not folder.is_dir():
@@ -63,12 +63,12 @@ def splits(place: Path, name: str, classes: tuple[str, ...] = (), into: Path | N
     """The images of the splits `train` and `test` as one domain, whose own test set is the latter; see `load`.
 
     Raises:
-        Mistake: as `load`; the splits have different classes.
+        UsageError: as `load`; the splits have different classes.
     """
     train, test = (load(place, split, classes, into) for split in ("train", "test"))
     if train.classes != test.classes:
         odd = sorted({*train.classes} ^ {*test.classes})[0]
-        raise Mistake(f"{place}: class {odd!r} is in one of the splits train and test only; get the data again")
+        raise UsageError(f"{place}: class {odd!r} is in one of the splits train and test only; get the data again")
     return Domain(
         name,
         tuple(f"{name}/{i}" for i in (*train.ids, *test.ids)),
@@ -92,11 +92,11 @@ def _unpack(files: list[Path], domain: str, classes: tuple[str, ...], folder: Pa
             held = (sample["image"] or {}).get("bytes") or b""
             suffix = next((s for start, s in SIGNATURES.items() if held.startswith(start)), None)
             if suffix is None or not _is_folder(c):
-                raise Mistake(f"{file}: row {i} needs a JPEG, PNG, BMP or TIFF and a label; has {held[:4]!r}, {c!r}")
+                raise UsageError(f"{file}: row {i} needs a JPEG, PNG, BMP or TIFF and a label; has {held[:4]!r}, {c!r}")
             (folder / c).mkdir(parents=True, exist_ok=True)
             (folder / c / f"{i:06d}{suffix}").write_bytes(held)
     if domain not in seen:
-        raise Mistake(f"{files[0]}: holds no domain {domain!r}{suggest(domain, seen)}")
+        raise UsageError(f"{files[0]}: holds no domain {domain!r}{suggest(domain, seen)}")
 
 
 def _is_folder(name: str) -> bool:
@@ -113,13 +113,13 @@ def _rows(file: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
             there = held.schema_arrow.names
             for column in COLUMNS:
                 if column not in there:
-                    raise Mistake(f"{file}: has no column {column!r}{suggest(column, there)}")
+                    raise UsageError(f"{file}: has no column {column!r}{suggest(column, there)}")
             names = _class_names(held.schema_arrow.metadata or {})
             split = {} if "domain" in there else {"domain": file.name.partition("-")[0]}
             for batch in held.iter_batches(batch_size=64, columns=[*COLUMNS, *(["domain"] if not split else [])]):
                 yield from ((sample | split, names) for sample in batch.to_pylist())
     except (ArrowException, OSError) as error:
-        raise Mistake(f"{file}: not a parquet file ({' '.join(str(error).split())}); get it again") from None
+        raise UsageError(f"{file}: not a parquet file ({' '.join(str(error).split())}); get it again") from None
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.loaders.parse_cache import Array
 
@@ -32,7 +32,7 @@ def load(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         x uint8 (n, 1, h, w) as published; the t10k files are the official test set.
 
     Raises:
-        Mistake: a file that is missing, broken or cut short, as many labels as images are not there, a wrong label.
+        UsageError: a file that is missing, broken or cut short, as many labels as images are not there, a wrong label.
     """
     kinds = ("images-idx3", "labels-idx1")
     files = [_found(folder, f"{part}-{kind}-ubyte") for part in ("train", "t10k") for kind in kinds]
@@ -41,7 +41,7 @@ def load(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         images, labels = [_idx(f, 3) for f in files[::2]], [_idx(f, 1) for f in files[1::2]]
         for file, x, y in zip(files[1::2], images, labels, strict=True):
             if len(x) != len(y):
-                raise Mistake(f"{file}: holds {len(y)} labels, there are {len(x)} images; get both again")
+                raise UsageError(f"{file}: holds {len(y)} labels, there are {len(x)} images; get both again")
         return np.concatenate(images)[:, None], np.concatenate(labels), np.array([len(y) for y in labels])
 
     x, y, counts = parse_cache.arrays(f"idx-v{VERSION}", [parse_cache.digest(f) for f in files], 3, parse)
@@ -57,7 +57,7 @@ def usps(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         x uint8 (n, 1, 28, 28); zip.test.gz is the official test set.
 
     Raises:
-        Mistake: a file that is missing, broken or cut short; file and line of what is no digit with 256 values.
+        UsageError: a file that is missing, broken or cut short; file and line of what is no digit with 256 values.
     """
     files = [folder / "zip.train.gz", folder / "zip.test.gz"]
 
@@ -82,7 +82,7 @@ def _unpacked(file: Path) -> bytes:
     try:
         return gzip.decompress(held) if file.suffix == ".gz" else held
     except (OSError, EOFError, zlib.error) as error:
-        raise Mistake(f"{file}: broken gzip ({error}); get it again") from None
+        raise UsageError(f"{file}: broken gzip ({error}); get it again") from None
 
 
 def _idx(file: Path, rank: int) -> Array:
@@ -90,10 +90,10 @@ def _idx(file: Path, rank: int) -> Array:
     held = _unpacked(file)
     start = 4 + 4 * rank
     if held[:4] != bytes([0, 0, 8, rank]) or len(held) < start:
-        raise Mistake(f"{file}: begins with {held[:4].hex(' ')}; an idx file of bytes begins with 00 00 08 0{rank}")
+        raise UsageError(f"{file}: begins with {held[:4].hex(' ')}; an idx file of bytes begins with 00 00 08 0{rank}")
     shape = struct.unpack(f">{rank}I", held[4:start])
     if len(held) - start != math.prod(shape):
-        raise Mistake(f"{file}: holds {len(held) - start} values, its header says {math.prod(shape)}; get it again")
+        raise UsageError(f"{file}: holds {len(held) - start} values, its header says {math.prod(shape)}; get it again")
     return np.frombuffer(held, np.uint8, offset=start).reshape(shape)
 
 
@@ -104,12 +104,12 @@ def _digits(file: Path) -> Array:
         try:
             row = np.array(line.split(), dtype=np.float64)
         except ValueError:
-            raise Mistake(f"{file}:{number}: not numbers alone; a digit and 256 values are needed") from None
+            raise UsageError(f"{file}:{number}: not numbers alone; a digit and 256 values are needed") from None
         if len(row) != 257:
-            raise Mistake(f"{file}:{number}: holds {len(row)} numbers; a digit and 256 values are needed")
+            raise UsageError(f"{file}:{number}: holds {len(row)} numbers; a digit and 256 values are needed")
         if row[0] not in range(10) or not (np.abs(row[1:]) <= 1).all():
-            raise Mistake(f"{file}:{number}: needs a digit from 0 to 9, then values from -1 to 1")
+            raise UsageError(f"{file}:{number}: needs a digit from 0 to 9, then values from -1 to 1")
         rows.append(row)
     if not rows:
-        raise Mistake(f"{file}: holds no line; get it again")
+        raise UsageError(f"{file}: holds no line; get it again")
     return np.stack(rows)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tlbench import cache
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.loaders import parse_cache
 
 Array = NDArray[Any]
@@ -26,7 +26,7 @@ def load(file: Path, test: Path | None, name: str, kind: str, classes: tuple[str
     """The samples of `file`, and of `test` as the publisher's own test set. Parsed once, memory-mapped after.
 
     Raises:
-        Mistake: a file that does not hold what its kind should, or another number of classes than the card says.
+        UsageError: a file that does not hold what its kind should, or another number of classes than the card says.
     """
     parts = [_parsed(f, kind) for f in (file, test) if f is not None]
     x = parts[0][0] if len(parts) == 1 else _joined([p[0] for p in parts], file, kind)
@@ -34,7 +34,7 @@ def load(file: Path, test: Path | None, name: str, kind: str, classes: tuple[str
     values, y = np.unique(labels, return_inverse=True)
     names = classes or tuple(f"{v:g}" for v in values)
     if len(names) != len(values):
-        raise Mistake(f"{file}: holds {len(values)} classes, the card names {len(names)}")
+        raise UsageError(f"{file}: holds {len(values)} classes, the card names {len(names)}")
     counts = [len(p[1]) for p in parts]
     ids = tuple(f"{name}/{part}/{i:05d}" for part, n in zip(("train", "test"), counts, strict=False) for i in range(n))
     official = np.repeat([False, True], counts) if test is not None else None
@@ -80,12 +80,14 @@ def _mat(file: Path) -> tuple[Array, Array]:
     try:
         held = loadmat(file)
     except Exception as error:  # scipy raises a dozen kinds over a broken file
-        raise Mistake(f"{file}: not a MATLAB file that can be read ({error}); get it again") from None
+        raise UsageError(f"{file}: not a MATLAB file that can be read ({error}); get it again") from None
     x = next((held[k] for k in FEATURES if k in held), None)
     y = next((held[k] for k in LABELS if k in held), None)
     if x is None or y is None:
         there = ", ".join(k for k in held if not k.startswith("__"))
-        raise Mistake(f"{file}: needs features under one of {FEATURES} and labels under one of {LABELS}; has {there}")
+        raise UsageError(
+            f"{file}: needs features under one of {FEATURES} and labels under one of {LABELS}; has {there}"
+        )
     return _compact(np.asarray(x), file), y.ravel().astype(np.float64)
 
 
@@ -95,7 +97,7 @@ def _svmlight(file: Path) -> tuple[Array, Array]:
     try:
         x, y = load_svmlight_file(str(file), zero_based=True)
     except ValueError as error:
-        raise Mistake(f"{file}: not svmlight text ({error}); get it again") from None
+        raise UsageError(f"{file}: not svmlight text ({error}); get it again") from None
     return _compact(x.toarray(), file), np.asarray(y, dtype=np.float64)
 
 
@@ -103,12 +105,14 @@ def _compact(x: Array, file: Path) -> Array:
     """uint8 where that loses nothing (counts), float32 otherwise.
 
     Raises:
-        Mistake: a value that is no finite number.
+        UsageError: a value that is no finite number.
     """
     if x.ndim != 2 or not len(x):
-        raise Mistake(f"{file}: features have shape {x.shape}; a table of samples by features is needed")
+        raise UsageError(f"{file}: features have shape {x.shape}; a table of samples by features is needed")
     if not np.isfinite(x).all():
-        raise Mistake(f"{file}: row {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds a value that is not finite")
+        raise UsageError(
+            f"{file}: row {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds a value that is not finite"
+        )
     whole = x.min() >= 0 and x.max() <= 255 and bool((x == np.floor(x)).all())
     return x.astype(np.uint8 if whole else np.float32)
 
@@ -120,15 +124,16 @@ def matfolder(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
     """The features under `folder/<class>/*.mat`: float32 (n, d).
 
     Raises:
-        Mistake: no such folder, a class is missing or empty, a file without one array of as many features as the rest.
+        UsageError: no such folder, a class is missing or empty, a file without one array of as many features as the
+            rest.
     """
     if not folder.is_dir():
-        raise Mistake(f"{folder}: no such folder; domain {name!r} should be there, one folder of .mat files a class")
+        raise UsageError(f"{folder}: no such folder; domain {name!r} should be there, one folder of .mat files a class")
     there = sorted(p.name for p in folder.iterdir() if p.is_dir())
     names = classes or tuple(there)
     for c in names:
         if c not in there:
-            raise Mistake(f"{folder}: class {c!r} of domain {name!r} is missing{suggest(c, there)}")
+            raise UsageError(f"{folder}: class {c!r} of domain {name!r} is missing{suggest(c, there)}")
     listed = [(f, y) for y, c in enumerate(names) for f in sorted((folder / c).glob("*.mat"))]
     y = np.array([label for _, label in listed], np.int64)
     parse_cache.every_class(y, names, folder)
@@ -138,7 +143,7 @@ def matfolder(folder: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         rows = [_vector(f) for f, _ in listed]
         for (f, _), row in zip(listed, rows, strict=True):
             if len(row) != len(rows[0]):
-                raise Mistake(f"{f}: holds {len(row)} features, {listed[0][0].name} holds {len(rows[0])}")
+                raise UsageError(f"{f}: holds {len(row)} features, {listed[0][0].name} holds {len(rows[0])}")
         return (np.stack(rows),)
 
     (x,) = parse_cache.arrays(f"matfolder-v{MATFOLDER_VERSION}", digests, 1, parse)
@@ -152,8 +157,8 @@ def _vector(file: Path) -> parse_cache.Array:
     try:
         held = {k: v for k, v in loadmat(file).items() if not k.startswith("__")}
     except Exception as error:  # scipy raises a dozen kinds over a broken file
-        raise Mistake(f"{file}: not a MATLAB file that can be read ({error}); get it again") from None
+        raise UsageError(f"{file}: not a MATLAB file that can be read ({error}); get it again") from None
     arrays = [v.ravel() for v in held.values() if np.issubdtype(v.dtype, np.number) and v.size > 1]
     if len(arrays) != 1:
-        raise Mistake(f"{file}: should hold one vector of features; holds {', '.join(held) or 'nothing'}")
+        raise UsageError(f"{file}: should hold one vector of features; holds {', '.join(held) or 'nothing'}")
     return np.asarray(arrays[0], np.float32)

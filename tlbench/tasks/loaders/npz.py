@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.loaders.parse_cache import Array
 from tlbench.tasks.loaders.tabular import ordered
@@ -38,7 +38,7 @@ def load(file: Path, name: str, classes: tuple[str, ...] = (), number: bool = Fa
         x uint8 or float32; images, uint8 (n, h, w), (n, c, h, w) or (n, h, w, c), are (n, c, h, w)
 
     Raises:
-        Mistake: no such file or array; which array has a wrong shape, type, value or label.
+        UsageError: no such file or array; which array has a wrong shape, type, value or label.
     """
 
     def parse() -> tuple[Array, ...]:
@@ -56,18 +56,18 @@ def folder(place: Path, name: str, classes: tuple[str, ...] = (), number: bool =
     It is not changed, so it must be as methods take it: uint8 or float32, row by row, images with channels first.
 
     Raises:
-        Mistake: a file is missing or no such array.
+        UsageError: a file is missing or no such array.
     """
     x, y = (_mapped(place / file) for file in ("x.npy", "y.npy"))
     where = str(place / "x.npy")
     if x.dtype not in (np.uint8, np.float32) or not x.dtype.isnative or not x.flags.c_contiguous:
         order = "row" if x.flags.c_contiguous else "column"
-        raise Mistake(
+        raise UsageError(
             f"{where}: is {x.dtype}, {order} by {order}; save it as uint8 or float32 in C order, as it is used"
         )
     sides = pixels(x.dtype, x.shape)
     if sides and x.ndim == 4 and x.shape[2:] != sides:
-        raise Mistake(f"{where}: has shape {x.shape}; it is used as it is, so save the channels first: (n, c, h, w)")
+        raise UsageError(f"{where}: has shape {x.shape}; it is used as it is, so save the channels first: (n, c, h, w)")
     _check(x, where)
     stat = (place / "x.npy").stat()
     seen = [str((place / "x.npy").resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
@@ -81,10 +81,10 @@ def _held(file: Path) -> dict[str, Array]:
         with np.load(io.BytesIO(parse_cache.read(file)), allow_pickle=False) as held:
             for key in ("x", "y"):
                 if key not in held.files:
-                    raise Mistake(f"{file}: needs an array {key!r}; has {', '.join(held.files) or 'none'}")
+                    raise UsageError(f"{file}: needs an array {key!r}; has {', '.join(held.files) or 'none'}")
             return {key: held[key] for key in ("x", "y", *CLASSES) if key in held.files}
     except BROKEN as error:
-        raise Mistake(f"{file}: not an .npz that can be read ({_said(error)})") from None
+        raise UsageError(f"{file}: not an .npz that can be read ({_said(error)})") from None
 
 
 def _mapped(file: Path) -> Array:
@@ -92,7 +92,7 @@ def _mapped(file: Path) -> Array:
         mapped: Array = np.load(file, mmap_mode="r", allow_pickle=False)
         return mapped
     except BROKEN as error:
-        raise Mistake(f"{file}: not an .npy that can be read ({_said(error)})") from None
+        raise UsageError(f"{file}: not an .npy that can be read ({_said(error)})") from None
 
 
 def _said(error: Exception) -> str:
@@ -104,7 +104,7 @@ def _said(error: Exception) -> str:
 def _compact(x: Array, where: str) -> Array:
     """uint8 as it is, channels first; other numbers as float32."""
     if x.dtype.kind not in "buif":
-        raise Mistake(f"{where}: is {x.dtype}; numbers are needed")
+        raise UsageError(f"{where}: is {x.dtype}; numbers are needed")
     _check(x, where)
     if x.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what overflows is named below
@@ -119,13 +119,15 @@ def _compact(x: Array, where: str) -> Array:
 
 def _check(x: Array, where: str) -> None:
     if x.ndim < 2 or not x.size:
-        raise Mistake(f"{where}: has shape {x.shape}; samples by features are needed, or by channels, height and width")
+        raise UsageError(
+            f"{where}: has shape {x.shape}; samples by features are needed, or by channels, height and width"
+        )
 
 
 def _finite(x: Array, first: int, where: str) -> None:
     bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
     if len(bad):
-        raise Mistake(f"{where}: sample {first + int(bad[0])} holds a value that is no finite float32; correct it")
+        raise UsageError(f"{where}: sample {first + int(bad[0])} holds a value that is no finite float32; correct it")
 
 
 def _hashes(file: Path, x: Array) -> Array:
@@ -147,7 +149,7 @@ def _domain(
     name: str, x: Array, y: Array, hashes: tuple[str, ...], classes: tuple[str, ...], number: bool, where: str
 ) -> Domain:
     if y.shape not in ((len(x),), (len(x), 1)):
-        raise Mistake(f"{where}: y has shape {y.shape}, x {x.shape}; one label a sample, ({len(x)},), is needed")
+        raise UsageError(f"{where}: y has shape {y.shape}, x {x.shape}; one label a sample, ({len(x)},), is needed")
     ids = tuple(f"{name}/{i:06d}" for i in range(len(x)))
     if number:
         return Domain(name, ids, _numbers(y.reshape(-1), where), (), hashes, x=x)
@@ -158,7 +160,7 @@ def _domain(
 
 def _numbers(y: Array, where: str) -> NDArray[np.float32]:
     if y.dtype.kind not in "uif" or not np.isfinite(y).all():
-        raise Mistake(f"{where}: y is {y.dtype}; finite numbers are needed where regime = 'regression'")
+        raise UsageError(f"{where}: y is {y.dtype}; finite numbers are needed where regime = 'regression'")
     return y.astype(np.float32)
 
 
@@ -167,7 +169,7 @@ def _classes(y: Array, classes: tuple[str, ...], where: str) -> tuple[NDArray[np
     if y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.floor(y)).all():
         y = y.astype(np.int64)
     if y.dtype.kind not in "buiUS":
-        raise Mistake(
+        raise UsageError(
             f"{where}: y is {y.dtype}; whole numbers or texts are needed, or regime = 'regression' in the card"
         )
     if y.dtype.kind in "bui" and classes:
@@ -177,7 +179,7 @@ def _classes(y: Array, classes: tuple[str, ...], where: str) -> tuple[NDArray[np
     index = {c: i for i, c in enumerate(names)}
     for i, c in enumerate(labels):
         if c not in index:
-            raise Mistake(f"{where}: y of sample {i} is {c!r}; the classes are {', '.join(names[:8])}")
+            raise UsageError(f"{where}: y of sample {i} is {c!r}; the classes are {', '.join(names[:8])}")
     return np.array([index[c] for c in labels], np.int64), names
 
 
@@ -185,7 +187,7 @@ def _of_numbers(y: NDArray[np.int64], classes: tuple[str, ...], where: str) -> N
     wrong = np.flatnonzero((y < 0) | (y >= len(classes)))
     if len(wrong):
         said = f"y of sample {wrong[0]} is {y[wrong[0]]}"
-        raise Mistake(f"{where}: {said}; the {len(classes)} classes are 0 to {len(classes) - 1}")
+        raise UsageError(f"{where}: {said}; the {len(classes)} classes are 0 to {len(classes) - 1}")
     return y
 
 
@@ -204,7 +206,7 @@ def medmnist(file: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         x uint8 (n, 3, s, s); the official test set is the part "test".
 
     Raises:
-        Mistake: not a MedMNIST file, several labels an image, or labels other than `classes`.
+        UsageError: not a MedMNIST file, several labels an image, or labels other than `classes`.
     """
 
     def parse() -> tuple[Array, ...]:
@@ -225,10 +227,12 @@ def _medmnist_held(file: Path) -> dict[str, Array]:
         with np.load(io.BytesIO(parse_cache.read(file)), allow_pickle=False) as npz:
             missing = [key for key in needed if key not in npz.files]
             if missing:
-                raise Mistake(f"{file}: needs an array {missing[0]!r}; has {', '.join(npz.files) or 'none'}")
+                raise UsageError(f"{file}: needs an array {missing[0]!r}; has {', '.join(npz.files) or 'none'}")
             return {key: npz[key] for key in needed}
     except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, ZlibError) as error:
-        raise Mistake(f"{file}: not an .npz that can be read ({' '.join(str(error).split())}); get it again") from None
+        raise UsageError(
+            f"{file}: not an .npz that can be read ({' '.join(str(error).split())}); get it again"
+        ) from None
 
 
 def _channels(x: Array, where: str) -> Array:
@@ -241,10 +245,10 @@ def _channels(x: Array, where: str) -> Array:
     if x.dtype == np.uint8 and x.shape[1:] == (side, side, side):
         middle = side // 2
         return np.stack([x[:, middle], x[:, :, middle], x[:, :, :, middle]], axis=1)
-    raise Mistake(f"{where}: is {x.dtype} {x.shape}; uint8 (n, s, s), (n, s, s, 3) or (n, s, s, s) is needed")
+    raise UsageError(f"{where}: is {x.dtype} {x.shape}; uint8 (n, s, s), (n, s, s, 3) or (n, s, s, s) is needed")
 
 
 def _labels(y: Array, n: int, where: str) -> Array:
     if y.shape not in ((n,), (n, 1)) or y.dtype.kind not in "iu":
-        raise Mistake(f"{where}: is {y.dtype} {y.shape}; one whole number an image, ({n},) or ({n}, 1), is needed")
+        raise UsageError(f"{where}: is {y.dtype} {y.shape}; one whole number an image, ({n},) or ({n}, 1), is needed")
     return y.reshape(n).astype(np.int64)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tlbench.data import Domain, Rows
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.loaders.parse_cache import Array
 
@@ -37,22 +37,24 @@ def characters(
         without: alphabets to leave out, there or not: those that another domain has (see `alphabets`)
 
     Raises:
-        Mistake: nothing there, a broken file or drawing, an alphabet or a class that is not there.
+        UsageError: nothing there, a broken file or drawing, an alphabet or a class that is not there.
     """
     files = _files(place)
     there = {key.split("/")[0] for key in files}
     for alphabet in only:
         if alphabet not in there:
-            raise Mistake(f"{place}: no alphabet is called {alphabet!r}{suggest(alphabet, there)}")
+            raise UsageError(f"{place}: no alphabet is called {alphabet!r}{suggest(alphabet, there)}")
     wanted = (set(only) or there) - set(without)
     kept = {key: held for key, held in files.items() if key.split("/")[0] in wanted}
     if not kept:
-        raise Mistake(f"{place}: holds no drawing Alphabet/characterNN/*.png that is wanted; see 'only' and 'without'")
+        raise UsageError(
+            f"{place}: holds no drawing Alphabet/characterNN/*.png that is wanted; see 'only' and 'without'"
+        )
     return _domain(place, name, kept, [key.rpartition("/")[0] for key in kept], classes, ())
 
 
 def alphabets(place: Path) -> tuple[str, ...]:
-    """The names of the alphabets in `place`. Raises Mistake where it cannot be read."""
+    """The names of the alphabets in `place`. Raises UsageError where it cannot be read."""
     return tuple(sorted({key.split("/")[0] for key in _files(place)}))
 
 
@@ -64,12 +66,12 @@ def runs(place: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
         of its training drawings, class by class, and the rows of its test items.
 
     Raises:
-        Mistake: nothing there, a broken file or drawing, or the file and line where class_labels.txt is wrong.
+        UsageError: nothing there, a broken file or drawing, or the file and line where class_labels.txt is wrong.
     """
     files = _files(place)
     tables = [key for key in files if key.endswith(f"/{ANSWERS}")]
     if not tables:
-        raise Mistake(f"{place}: holds no runNN/{ANSWERS}; the publisher's all_runs.zip is needed")
+        raise UsageError(f"{place}: holds no runNN/{ANSWERS}; the publisher's all_runs.zip is needed")
     shown: dict[str, str] = {}  # every drawing, run after run -> the training drawing of its character
     episodes: list[tuple[Rows, Rows]] = []
     for table in tables:
@@ -93,7 +95,7 @@ def _domain(
     names = classes or tuple(sorted(set(found)))
     for c in sorted({*found} ^ {*names}):
         side, others = ("there", found) if c in names else ("named", list(names))
-        raise Mistake(f"{place}: class {c!r} is not {side}{suggest(c, set(others))}")
+        raise UsageError(f"{place}: class {c!r} is not {side}{suggest(c, set(others))}")
 
     def parse() -> tuple[Array, ...]:
         return (np.stack([_image(f"{place}/{key}", held) for key, held in drawings.items()])[:, None],)
@@ -111,12 +113,12 @@ def _answers(place: Path, table: str, files: dict[str, bytes]) -> dict[str, str]
     for number, line in enumerate(files[table].decode("latin-1").splitlines(), 1):
         pair = line.split()
         if len(pair) != 2:
-            raise Mistake(f"{place}/{table}:{number}: {line[:80]!r} should be '<test item> <training drawing>'")
+            raise UsageError(f"{place}/{table}:{number}: {line[:80]!r} should be '<test item> <training drawing>'")
         for file in pair:
             if file not in files:
-                raise Mistake(f"{place}/{table}:{number}: {file!r} is not there; get the data again")
+                raise UsageError(f"{place}/{table}:{number}: {file!r} is not there; get the data again")
         if pair[0] in answers or pair[1] in answers.values():
-            raise Mistake(f"{place}/{table}:{number}: names a drawing for the second time; each has one line")
+            raise UsageError(f"{place}/{table}:{number}: names a drawing for the second time; each has one line")
         answers[pair[0]] = pair[1]
     return answers
 
@@ -134,7 +136,7 @@ def _files(place: Path) -> dict[str, bytes]:
             continue  # what file managers leave behind
         short = "/".join(parts[-2:] if parts[-1] == ANSWERS else parts[-3:])
         if short in files:
-            raise Mistake(f"{place}: holds {short} twice; one archive at a time is needed")
+            raise UsageError(f"{place}: holds {short} twice; one archive at a time is needed")
         files[short] = held[path]
     return files
 
@@ -144,7 +146,7 @@ def _unzipped(place: Path) -> dict[str, bytes]:
         with ZipFile(io.BytesIO(parse_cache.read(place))) as archive:
             return {e.filename: archive.read(e) for e in archive.infolist() if not e.is_dir()}
     except (BadZipFile, EOFError, ZlibError, RuntimeError) as error:
-        raise Mistake(f"{place}: broken zip ({error}); get it again") from None
+        raise UsageError(f"{place}: broken zip ({error}); get it again") from None
 
 
 def _image(where: str, held: bytes) -> Array:
@@ -153,5 +155,5 @@ def _image(where: str, held: bytes) -> Array:
         with Image.open(io.BytesIO(held)) as image:
             grey = image.convert("L")
     except (OSError, SyntaxError, ValueError) as error:
-        raise Mistake(f"{where}: broken image ({error}); get it again") from None
+        raise UsageError(f"{where}: broken image ({error}); get it again") from None
     return 255 - np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))

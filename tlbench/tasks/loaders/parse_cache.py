@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlbench import cache as cachedir
 from tlbench.data import Domain
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 
 Array = NDArray[Any]
 
@@ -22,14 +22,14 @@ def read(file: Path) -> bytes:
     """The bytes of `file`.
 
     Raises:
-        Mistake: it is missing or cannot be read.
+        UsageError: it is missing or cannot be read.
     """
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise Mistake(f"{file}: no such file; get the data again, or correct the path") from None
+        raise UsageError(f"{file}: no such file; get the data again, or correct the path") from None
     except OSError as error:
-        raise Mistake(f"{file}: cannot be read ({error.strerror}); a file is needed here") from None
+        raise UsageError(f"{file}: cannot be read ({error.strerror}); a file is needed here") from None
 
 
 def arrays(kind: str, contents: Sequence[str], n: int, parse: Callable[[], tuple[Array, ...]]) -> tuple[Array, ...]:
@@ -50,7 +50,7 @@ def _item(made: Callable[[], tuple[Array, ...]], i: int) -> Array:
 
 
 def digest(file: Path) -> str:
-    """The SHA-256 of a file, hex. Raises Mistake where it cannot be read."""
+    """The SHA-256 of a file, hex. Raises UsageError where it cannot be read."""
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -67,7 +67,7 @@ def domain(name: str, parts: dict[str, int], x: Array, labels: Array, classes: t
         where: the file or folder to name when a label is wrong
 
     Raises:
-        Mistake: a label that is no class, or a class without a sample.
+        UsageError: a label that is no class, or a class without a sample.
     """
     ids = tuple(f"{name}/{part}/{i:05d}" for part, n in parts.items() for i in range(n))
     official = np.repeat([part == "test" for part in parts], list(parts.values()))
@@ -75,17 +75,19 @@ def domain(name: str, parts: dict[str, int], x: Array, labels: Array, classes: t
     wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
     if len(wrong):
         label, at = int(labels[wrong[0]]), ids[wrong[0]]
-        raise Mistake(f"{where}: sample {at} has the label {label}; the {len(names)} classes are 0 to {len(names) - 1}")
+        raise UsageError(
+            f"{where}: sample {at} has the label {label}; the {len(names)} classes are 0 to {len(names) - 1}"
+        )
     y = labels.astype(np.int64)
     every_class(y, names, where)
     return Domain(name, ids, y, names, hashes(x), x=x, official_test=official)
 
 
 def every_class(y: NDArray[np.int64], classes: tuple[str, ...], where: Path) -> None:
-    """Raises Mistake where a class has no sample: the names are then probably not this data's."""
+    """Raises UsageError where a class has no sample: the names are then probably not this data's."""
     for c, n in zip(classes, np.bincount(y, minlength=len(classes)), strict=True):
         if not n:
-            raise Mistake(f"{where}: no sample of class {c!r}; the classes named must be those of the data")
+            raise UsageError(f"{where}: no sample of class {c!r}; the classes named must be those of the data")
 
 
 def hashes(x: Array) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.loaders.parse_cache import Array
 
@@ -28,7 +28,7 @@ def frames(file: Path) -> Iterator[Any]:
     try:
         yield from _csv(file) if file.suffix.lower() == ".csv" else _parquet(file)
     except UnicodeDecodeError as error:
-        raise Mistake(f"{file}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        raise UsageError(f"{file}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def _csv(file: Path) -> Iterator[Any]:
@@ -48,21 +48,21 @@ def _csv(file: Path) -> Iterator[Any]:
                 if len(filled):
                     yield filled.set_axis(names, axis=1)
     except pd.errors.EmptyDataError:
-        raise Mistake(f"{file}: is empty; a header and rows are needed") from None
+        raise UsageError(f"{file}: is empty; a header and rows are needed") from None
     except pd.errors.ParserError as error:
         said = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if said is None:
-            raise Mistake(f"{file}: not CSV ({' '.join(str(error).split())}); correct it") from None
+            raise UsageError(f"{file}: not CSV ({' '.join(str(error).split())}); correct it") from None
         line = f"{file}:{said[2]}"
-        raise Mistake(f"{line}: holds {said[3]} fields, the header {said[1]}; quote what has commas in it") from None
+        raise UsageError(f"{line}: holds {said[3]} fields, the header {said[1]}; quote what has commas in it") from None
 
 
 def _check(names: list[str], file: Path) -> None:
     for i, name in enumerate(names, 1):
         if not name:
-            raise Mistake(f"{file}:1: column {i} has no name; name it, or write the table without its index")
+            raise UsageError(f"{file}:1: column {i} has no name; name it, or write the table without its index")
         if name in names[i:]:
-            raise Mistake(f"{file}:1: there are two columns {name!r}; each needs a name of its own")
+            raise UsageError(f"{file}:1: there are two columns {name!r}; each needs a name of its own")
 
 
 def _parquet(file: Path) -> Iterator[Any]:
@@ -79,7 +79,7 @@ def _parquet(file: Path) -> Iterator[Any]:
                 row += len(frame)
                 yield frame
     except (ArrowException, OSError) as error:
-        raise Mistake(f"{file}: not a parquet file ({' '.join(str(error).split())}); get it again") from None
+        raise UsageError(f"{file}: not a parquet file ({' '.join(str(error).split())}); get it again") from None
 
 
 def where(file: Path, row: Any) -> str:
@@ -125,14 +125,14 @@ def load(
         x float32 (n, d), `columns` the names of its d features
 
     Raises:
-        Mistake: no such file or column; file, line and column of what is missing or no number; with file and line of
+        UsageError: no such file or column; file, line and column of what is missing or no number; with file and line of
             a label that is no class; a class without a row.
     """
 
     def parse() -> tuple[Array, ...]:
         parts = [_piece(file, frame, label, drop, number) for frame in frames(file)]
         if not parts:
-            raise Mistake(f"{file}: holds no row under its header; samples are needed")
+            raise UsageError(f"{file}: holds no row under its header; samples are needed")
         x, labels, rows = (np.concatenate([p[i] for p in parts]) for i in range(3))
         return x, labels, rows, np.array(parts[0][3])
 
@@ -145,7 +145,7 @@ def load(
         names = classes or ordered(labels.tolist())
         y = _indices(labels.tolist(), rows.tolist(), names, file)
         if not classes and len(names) > max(20, len(labels) // 2):
-            raise Mistake(f"{file}: {label!r} has {len(names)} values in {len(labels)} rows; a number? say regime = "
+            raise UsageError(f"{file}: {label!r} has {len(names)} values in {len(labels)} rows; a number? say regime = "
                           "'regression' in the card")  # fmt: skip
     ids = tuple(f"{name}/{i:06d}" for i in range(len(y)))
     return Domain(name, ids, y, names, parse_cache.hashes(x), x=x, columns=tuple(columns.tolist()))
@@ -155,7 +155,7 @@ def texts(file: Path, name: str, label: str, text: str, classes: tuple[str, ...]
     """The texts in the column `text` of a table.
 
     Raises:
-        Mistake: no such file or column; file and line of a row without text or label, or whose label is no class.
+        UsageError: no such file or column; file and line of a row without text or label, or whose label is no class.
     """
     found: list[str] = []
     labels: list[str] = []
@@ -166,11 +166,11 @@ def texts(file: Path, name: str, label: str, text: str, classes: tuple[str, ...]
         labels += _labels(file, frame[label])
         for row, held in frame[text].items():
             if not isinstance(held, str) or missing(held):
-                raise Mistake(f"{where(file, row)}: column {text!r} holds {held!r}; a text is needed")
+                raise UsageError(f"{where(file, row)}: column {text!r} holds {held!r}; a text is needed")
             found.append(held)
         rows += frame.index.tolist()
     if not rows:
-        raise Mistake(f"{file}: holds no row under its header; samples are needed")
+        raise UsageError(f"{file}: holds no row under its header; samples are needed")
     names = classes or ordered(labels)
     y = _indices(labels, rows, names, file)
     hashes = tuple(hashlib.sha256(t.encode()).hexdigest() for t in found)
@@ -190,7 +190,7 @@ def _indices(labels: list[str], rows: list[int], classes: tuple[str, ...], file:
     index = {c: i for i, c in enumerate(classes)}
     for row, c in zip(rows, labels, strict=True):
         if c not in index:
-            raise Mistake(f"{where(file, row)}: no class is called {c!r}{suggest(c, classes)}")
+            raise UsageError(f"{where(file, row)}: no class is called {c!r}{suggest(c, classes)}")
     y = np.array([index[c] for c in labels], np.int64)
     parse_cache.every_class(y, classes, file)
     return y
@@ -203,7 +203,7 @@ def _piece(file: Path, frame: Any, label: str, drop: tuple[str, ...], number: bo
         _column(frame, column, file, "what only one of the files has is dropped under [at.NAME]")
     columns = sorted(set(frame.columns) - {label, *drop})
     if not columns:
-        raise Mistake(f"{file}: has no column of features beside {', '.join([label, *drop])}")
+        raise UsageError(f"{file}: has no column of features beside {', '.join([label, *drop])}")
     x = np.stack([_numbers(file, frame[c]) for c in columns], axis=1)
     y = _numbers(file, frame[label], is_label=True) if number else np.array(_labels(file, frame[label]))
     return x, y, frame.index.to_numpy(np.int64), columns
@@ -211,14 +211,14 @@ def _piece(file: Path, frame: Any, label: str, drop: tuple[str, ...], number: bo
 
 def _column(frame: Any, column: str, file: Path, remedy: str) -> None:
     if column not in frame.columns:
-        raise Mistake(f"{file}:1: has no column {column!r}{suggest(column, map(str, frame.columns))} ({remedy})")
+        raise UsageError(f"{file}:1: has no column {column!r}{suggest(column, map(str, frame.columns))} ({remedy})")
 
 
 def _numbers(file: Path, column: Any, is_label: bool = False) -> NDArray[np.float32]:
     """A column as float32.
 
     Raises:
-        Mistake: a value is missing, or no finite number.
+        UsageError: a value is missing, or no finite number.
     """
     import pandas as pd
 
@@ -230,7 +230,7 @@ def _numbers(file: Path, column: Any, is_label: bool = False) -> NDArray[np.floa
         held, place = column.iloc[bad[0]], f"{where(file, column.index[bad[0]])}: column {column.name!r}"
         said = "is empty" if missing(held) else f"holds {held!r}, and a number is needed"
         other = "" if is_label else f", or say drop = [{column.name!r}] in the card"
-        raise Mistake(f"{place} {said}; correct it, take the row out{other}")
+        raise UsageError(f"{place} {said}; correct it, take the row out{other}")
     return x
 
 
@@ -239,7 +239,9 @@ def _labels(file: Path, column: Any) -> list[str]:
     found = []
     for row, held in column.items():
         if missing(held):
-            raise Mistake(f"{where(file, row)}: its label, column {column.name!r}, is empty; fill it in or take it out")
+            raise UsageError(
+                f"{where(file, row)}: its label, column {column.name!r}, is empty; fill it in or take it out"
+            )
         whole = isinstance(held, float | np.floating) and float(held).is_integer()
         found.append(str(int(held)) if whole else str(held).strip())
     return found

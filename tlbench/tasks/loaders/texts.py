@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.loaders import parse_cache
 
 
@@ -34,16 +34,18 @@ def lines(parts: Mapping[str, Path], name: str, classes: tuple[str, ...] = ()) -
     """Lines "label text", as in the corpora of Kim (2014): the label is a number from 0, the text may be empty.
 
     Raises:
-        Mistake: a file is missing; file and line of what has no such label; a class without a sample.
+        UsageError: a file is missing; file and line of what has no such label; a class without a sample.
     """
 
     def read(file: Path) -> Iterator[Sample]:
         for number, line in _lines(file):
             label, blank, text = line.partition(" ")
             if not blank or not label.isdecimal() or len(label) > 6:
-                raise Mistake(f"{file}:{number}: {line[:60]!r} should be '<number of the class> <text>'")
+                raise UsageError(f"{file}:{number}: {line[:60]!r} should be '<number of the class> <text>'")
             if classes and int(label) >= len(classes):
-                raise Mistake(f"{file}:{number}: label {label}; the {len(classes)} classes are 0 to {len(classes) - 1}")
+                raise UsageError(
+                    f"{file}:{number}: label {label}; the {len(classes)} classes are 0 to {len(classes) - 1}"
+                )
             yield Sample(text.strip(), classes[int(label)] if classes else str(int(label)), file, number)
 
     return _domain(parts, read, name, classes)
@@ -53,7 +55,7 @@ def jsonl(parts: Mapping[str, Path], name: str, classes: tuple[str, ...] = ()) -
     """One JSON object a line, with "text" and "label", as in SciBERT's corpora (Beltagy et al. 2019).
 
     Raises:
-        Mistake: a file is missing; file and line of what is no such object or class; a class without a sample.
+        UsageError: a file is missing; file and line of what is no such object or class; a class without a sample.
     """
 
     def read(file: Path) -> Iterator[Sample]:
@@ -63,7 +65,7 @@ def jsonl(parts: Mapping[str, Path], name: str, classes: tuple[str, ...] = ()) -
                 text, label = held["text"], held["label"]
                 text.encode()  # JSON can spell half a character, which no encoder takes
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise Mistake(f'{file}:{number}: should be a JSON object {{"text": "…", "label": …}}') from None
+                raise UsageError(f'{file}:{number}: should be a JSON object {{"text": "…", "label": …}}') from None
             yield Sample(text, str(label), file, number)
 
     return _domain(parts, read, name, classes)
@@ -80,7 +82,7 @@ def table(
         names: a CSV file whose first column has the labels, and whose second their classes; None: labels are classes
 
     Raises:
-        Mistake: a file or column is missing; file and line of an unknown label; a class without a sample.
+        UsageError: a file or column is missing; file and line of an unknown label; a class without a sample.
     """
     known = {row[0]: row[-1] for row, _ in list(_csv(names))[1:]} if names else {}
 
@@ -89,14 +91,16 @@ def table(
         header, _ = next(rows, ([], 0))
         for column in (text, label):
             if column not in header:
-                raise Mistake(f"{file}: has no column {column!r}{suggest(column, header)}")
+                raise UsageError(f"{file}: has no column {column!r}{suggest(column, header)}")
         at, is_class = header.index(text), header.index(label)
         for row, number in rows:
             if len(row) != len(header):
-                raise Mistake(f"{file}:{number}: holds {len(row)} fields, the header {len(header)}; are commas quoted?")
+                raise UsageError(
+                    f"{file}:{number}: holds {len(row)} fields, the header {len(header)}; are commas quoted?"
+                )
             given = row[is_class]
             if names and given not in known:
-                raise Mistake(f"{file}:{number}: {names.name} has no label {given!r}{suggest(given, known)}")
+                raise UsageError(f"{file}:{number}: {names.name} has no label {given!r}{suggest(given, known)}")
             yield Sample(row[at], known.get(given, given), file, number)
 
     return _domain(parts, read, name, classes or tuple(dict.fromkeys(known.values())))
@@ -106,16 +110,16 @@ def folder(place: Path, name: str, classes: tuple[str, ...] = ()) -> Domain:
     """Your own texts: `<class>.txt`, one text a line. Empty lines are skipped.
 
     Raises:
-        Mistake: no such folder, no .txt in it, a class is missing or empty, a .txt that is no class.
+        UsageError: no such folder, no .txt in it, a class is missing or empty, a .txt that is no class.
     """
     if not place.is_dir():
-        raise Mistake(f"{place}: no such folder; domain {name!r} should be there, one .txt a class")
+        raise UsageError(f"{place}: no such folder; domain {name!r} should be there, one .txt a class")
     there = {f.stem: f for f in sorted(place.glob("*.txt"))}
     if not there:
-        raise Mistake(f"{place}: domain {name!r} is empty; one .txt a class should be there, a text a line")
+        raise UsageError(f"{place}: domain {name!r} is empty; one .txt a class should be there, a text a line")
     for c in classes:
         if c not in there:
-            raise Mistake(f"{place}: {c}.txt is missing{suggest(c, there)}")
+            raise UsageError(f"{place}: {c}.txt is missing{suggest(c, there)}")
 
     def read(file: Path) -> Iterator[Sample]:
         return (Sample(line, file.stem, file, number) for number, line in _lines(file) if line.strip())
@@ -134,12 +138,12 @@ def _domain(
     every = [s for part in samples.values() for s in part]
     where = next(iter(parts.values()))
     if not every:
-        raise Mistake(f"{where}: holds no text; get it again")
+        raise UsageError(f"{where}: holds no text; get it again")
     names = classes or tuple(sorted({s.label for s in every}, key=lambda c: (len(c) if c.isdecimal() else 0, c)))
     index = {c: i for i, c in enumerate(names)}
     for s in every:
         if s.label not in index:
-            raise Mistake(f"{s.file}:{s.line}: no class is called {s.label!r}{suggest(s.label, names)}")
+            raise UsageError(f"{s.file}:{s.line}: no class is called {s.label!r}{suggest(s.label, names)}")
     y = np.array([index[s.label] for s in every], np.int64)
     parse_cache.every_class(y, names, where)
     ids = tuple(f"{name}/{part}/{i:05d}" for part, held in samples.items() for i in range(len(held)))
@@ -171,4 +175,4 @@ def _csv(file: Path) -> Iterator[tuple[list[str], int]]:
             if row:
                 yield row, rows.line_num
     except csv.Error as error:
-        raise Mistake(f"{file}:{rows.line_num}: not CSV ({error}); get it again") from None
+        raise UsageError(f"{file}:{rows.line_num}: not CSV ({error}); get it again") from None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlbench.data import Domain, Rows
-from tlbench.errors import Mistake, position, suggest
+from tlbench.errors import UsageError, position, suggest
 from tlbench.tasks.card import Place, Task, View
 from tlbench.tasks.split import hash_order
 
@@ -21,7 +21,7 @@ def check_compatible(task: Task, load: Callable[[str], Domain]) -> None:
     """Load the domains of a task and compare them.
 
     Raises:
-        Mistake: a domain of fewer than two classes; other classes, columns or shapes in a source than in the target;
+        UsageError: a domain of fewer than two classes; other classes, columns or shapes in a source than in the target;
             with the line of the card that names the domain.
     """
     target = load(task.target)
@@ -65,13 +65,13 @@ def _columns(source: Domain, target: Domain) -> str:
     return f"{has.name!r} has column {column!r}, which {lacks.name!r} lacks; {remedy}"
 
 
-def _mistake(task: Task, domain: str, said: str) -> Mistake:
+def _mistake(task: Task, domain: str, said: str) -> UsageError:
     if not task.file:
-        return Mistake(f"{task.name}: {said}")
+        return UsageError(f"{task.name}: {said}")
     text = Path(task.file).read_text(encoding="utf-8")
     keys = ("target",) if domain == task.target else ("source", "sources")
     places = (position(task.file, text, key) for key in (*keys, "pairs", "domains"))
-    return Mistake(f"{next((p for p in places if p != task.file), task.file)}: {said}")
+    return UsageError(f"{next((p for p in places if p != task.file), task.file)}: {said}")
 
 
 def subset(domain: Domain, rows: Rows) -> Domain:
@@ -97,16 +97,16 @@ def viewed(domain: Domain, view: View, where: str) -> Domain:
     """The domain under `view`: kept classes in the view's order, groups as classes of their own.
 
     Raises:
-        Mistake: the view names a class that the domain lacks.
+        UsageError: the view names a class that the domain lacks.
     """
     groups = view.groups or {c: (c,) for c in view.keep}
     if not groups:
         return domain
     if domain.y.ndim != 1:
-        raise Mistake(f"{where}: a view is of samples with one class each; leave it out")
+        raise UsageError(f"{where}: a view is of samples with one class each; leave it out")
     for old in (c for members in groups.values() for c in members):
         if old not in domain.classes:
-            raise Mistake(f"{where}: its view names class {old!r}{suggest(old, domain.classes)}")
+            raise UsageError(f"{where}: its view names class {old!r}{suggest(old, domain.classes)}")
     new = np.full(len(domain.classes), -1, np.int64)
     for i, members in enumerate(groups.values()):
         for old in members:
@@ -122,7 +122,7 @@ def placed(domain: Domain, name: str, place: Place, where: str) -> Domain:
     if place.take is None:
         return domain
     if place.take > len(domain):
-        raise Mistake(f"{where}: 'take' is {place.take}, but the domain holds {len(domain)} samples")
+        raise UsageError(f"{where}: 'take' is {place.take}, but the domain holds {len(domain)} samples")
     order = hash_order(domain, np.arange(len(domain)), "tlbench/take/1")
     if domain.official_test is not None:  # the publisher's test samples are not among the taken, and all stay
         order = np.concatenate([order[~domain.official_test[order]][: place.take], order[domain.official_test[order]]])

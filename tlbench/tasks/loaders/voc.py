@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.loaders import parse_cache
 from tlbench.tasks.loaders.parse_cache import Array
 
@@ -47,7 +47,7 @@ def images(folder: Path, name: str, classes: tuple[str, ...] = (), scale: int = 
         x uint8 (n, 3, h, w), boxes in those pixels, y zeros; the official test set is the split "test".
 
     Raises:
-        Mistake: a file or image that is missing, broken or of another size than its XML says, an unknown class.
+        UsageError: a file or image that is missing, broken or of another size than its XML says, an unknown class.
     """
     notes, official = _annotations(folder)
     names = classes or tuple(sorted({c for note in notes for c in note.names}))
@@ -69,7 +69,7 @@ def cells(folder: Path, name: str, classes: tuple[str, ...] = (), scale: int = 4
         x uint8 (n, 3, side, side); the official test set is the crops of test images.
 
     Raises:
-        Mistake: as `images`, and a class without a box.
+        UsageError: as `images`, and a class without a box.
     """
     whole = images(folder, name, classes, scale)
     owner = np.repeat(np.arange(len(whole)), [len(b) for b in whole.boxes])  # (n,) the image of each crop
@@ -108,16 +108,16 @@ def tiles(
         x uint8 (n, 3, SHOWN, SHOWN), y (n, C) 0 or 1.
 
     Raises:
-        Mistake: as `images`; a side that is no multiple of SHOWN; an image that is smaller than a tile.
+        UsageError: as `images`; a side that is no multiple of SHOWN; an image that is smaller than a tile.
     """
     if side % SHOWN:
-        raise Mistake(f"{name}: tiles have {side} pixels a side; a multiple of {SHOWN} is needed")
+        raise UsageError(f"{name}: tiles have {side} pixels a side; a multiple of {SHOWN} is needed")
     notes, official = _annotations(folder, splits or ("trainval", "test"))
     names = classes or tuple(sorted({c for note in notes for c in note.names}))
     x, contents = _pixels(folder, notes, side // SHOWN)
     down, across = (n // SHOWN for n in x.shape[2:])
     if not down or not across:
-        raise Mistake(f"{folder}: images of {x.shape[3]}x{x.shape[2]} pixels hold no tile of {SHOWN}")
+        raise UsageError(f"{folder}: images of {x.shape[3]}x{x.shape[2]} pixels hold no tile of {SHOWN}")
     cut = x[:, :, : down * SHOWN, : across * SHOWN].reshape(len(x), 3, down, SHOWN, across, SHOWN)
     made = cut.transpose(0, 2, 4, 1, 3, 5).reshape(-1, 3, SHOWN, SHOWN)
     places = [(top * side, left * side) for top in range(down) for left in range(across)]
@@ -156,12 +156,12 @@ def _annotations(
         for number, line in enumerate(parse_cache.read(file).decode("utf-8", "replace").splitlines(), 1):
             stem = line.strip()
             if stem in split:
-                raise Mistake(f"{file}:{number}: {stem!r} is listed before; an image is in one split, once")
+                raise UsageError(f"{file}:{number}: {stem!r} is listed before; an image is in one split, once")
             if not (folder / "Annotations" / f"{stem}.xml").is_file():
-                raise Mistake(f"{file}:{number}: there is no Annotations/{stem}.xml; get the data again")
+                raise UsageError(f"{file}:{number}: there is no Annotations/{stem}.xml; get the data again")
             split[stem] = part == "test"
     if not split:
-        raise Mistake(f"{folder}: ImageSets/Main/{'.txt, '.join(splits)}.txt list no image")
+        raise UsageError(f"{folder}: ImageSets/Main/{'.txt, '.join(splits)}.txt list no image")
     return [_annotation(folder / "Annotations" / f"{stem}.xml") for stem in split], np.array([*split.values()])
 
 
@@ -171,7 +171,7 @@ def _annotation(file: Path) -> Annotation:
         width, height = (int(_text(root, f"size/{k}")) for k in ("width", "height"))
         found = [(_text(o, "name"), [float(_text(o, f"bndbox/{k}")) for k in CORNERS]) for o in root.iter("object")]
     except (ElementTree.ParseError, ValueError) as error:
-        raise Mistake(f"{file}: not a VOC annotation ({error}); get it again") from None
+        raise UsageError(f"{file}: not a VOC annotation ({error}); get it again") from None
     corners = np.array([c for _, c in found], np.float32).reshape(-1, 4)
     kept = corners.clip(0, (width, height, width, height))
     area = ((kept[:, 2:] - kept[:, :2]) > 0).all(axis=1)
@@ -193,7 +193,7 @@ def _text(node: ElementTree.Element, path: str) -> str:
 def _labels(note: Annotation, classes: tuple[str, ...], folder: Path) -> list[int]:
     for c in note.names:
         if c not in classes:
-            raise Mistake(f"{folder / 'Annotations' / note.stem}.xml: no class is called {c!r}{suggest(c, classes)}")
+            raise UsageError(f"{folder / 'Annotations' / note.stem}.xml: no class is called {c!r}{suggest(c, classes)}")
     return [classes.index(c) for c in note.names]
 
 
@@ -206,7 +206,7 @@ def _pixels(folder: Path, notes: list[Annotation], scale: int) -> tuple[Array, l
         made = [_reduced(f, n.size, scale) for f, n in zip(files, notes, strict=True)]
         for file, image in zip(files, made, strict=True):
             if image.shape != made[0].shape:
-                raise Mistake(f"{file}: is of another size than {files[0].name}; images of one size are needed")
+                raise UsageError(f"{file}: is of another size than {files[0].name}; images of one size are needed")
         return (np.stack(made),)
 
     return parse_cache.arrays(f"voc-v{VERSION}-{scale}", contents, 1, parse)[0], contents
@@ -218,7 +218,7 @@ def _reduced(file: Path, size: tuple[int, int], scale: int) -> Array:
         with Image.open(file) as image:
             rgb = image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        raise Mistake(f"{file}: broken image ({' '.join(str(error).split())}); get it again") from None
+        raise UsageError(f"{file}: broken image ({' '.join(str(error).split())}); get it again") from None
     if rgb.size != size:
-        raise Mistake(f"{file}: is {rgb.size[0]}x{rgb.size[1]}, its XML says {size[0]}x{size[1]}")
+        raise UsageError(f"{file}: is {rgb.size[0]}x{rgb.size[1]}, its XML says {size[0]}x{size[1]}")
     return np.asarray(rgb.reduce(scale)).transpose(2, 0, 1)

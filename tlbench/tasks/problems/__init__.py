@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.metrics import Metric
 from tlbench.tasks.problems.classification import Classification
 from tlbench.tasks.problems.detection import Detection
@@ -21,10 +21,12 @@ def of(regime: str) -> Problem:
     """The problem type that a card, a row or a method calls by a name.
 
     Raises:
-        Mistake: there is none of that name.
+        UsageError: there is none of that name.
     """
     if regime not in PROBLEMS:
-        raise Mistake(f"problem type {regime!r}: unknown{suggest(regime, PROBLEMS)}; there are {', '.join(PROBLEMS)}")
+        raise UsageError(
+            f"problem type {regime!r}: unknown{suggest(regime, PROBLEMS)}; there are {', '.join(PROBLEMS)}"
+        )
     return PROBLEMS[regime]
 
 

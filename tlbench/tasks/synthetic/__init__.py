@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.tasks.synthetic import shifts
 
 SUITES: dict[str, tuple[Callable[[str, int], Domain], tuple[str, ...]]] = {
@@ -37,11 +37,11 @@ def domain(suite: str, name: str, seed: int) -> Domain:
         name: one of `SUITES[suite][1]`
 
     Raises:
-        Mistake: no such suite, or no such domain in it; says what is close.
+        UsageError: no such suite, or no such domain in it; says what is close.
     """
     if suite not in SUITES:
-        raise Mistake(f"unknown calibration suite {suite!r}{suggest(suite, SUITES)}")
+        raise UsageError(f"unknown calibration suite {suite!r}{suggest(suite, SUITES)}")
     make, names = SUITES[suite]
     if name not in names:
-        raise Mistake(f"{suite}: unknown domain {name!r}{suggest(name, names)}")
+        raise UsageError(f"{suite}: unknown domain {name!r}{suggest(name, names)}")
     return make(name, seed)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tlbench.data import Domain
-from tlbench.errors import Mistake, suggest
+from tlbench.errors import UsageError, suggest
 from tlbench.methods.method import Description, shipped
 from tlbench.results.row import Row
 from tlbench.results.store import Store
@@ -159,12 +159,12 @@ def chosen(names: Iterable[str], demands: Demands) -> tuple[str, ...]:
     """Suites by name; all of which something is demanded when none is named.
 
     Raises:
-        Mistake: nothing is demanded of one.
+        UsageError: nothing is demanded of one.
     """
     known = demands.suites
     for name in names:
         if name not in known:
-            raise Mistake(f"selftest {name}: nothing is demanded of a suite called that{suggest(name, known)}")
+            raise UsageError(f"selftest {name}: nothing is demanded of a suite called that{suggest(name, known)}")
     return tuple(names) or known
 
 

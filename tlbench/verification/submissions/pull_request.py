@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlbench.board.markdown import BEGIN, END
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.results import archive, bundle, editions
 from tlbench.results.archive import Packed
 from tlbench.results.bundle import NAME, RECORD
@@ -56,7 +56,7 @@ def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
     """Checks of what `head` changes since it left `base`.
 
     Raises:
-        Mistake: no such commits, or no repository.
+        UsageError: no such commits, or no repository.
     """
     fork = _git(root, "merge-base", base, head).decode().strip()
     changes = _unmoved(_changes(root, fork, head))
@@ -69,7 +69,7 @@ def guard(root: Path, base: str, head: str = "HEAD") -> list[Check]:
 def _git(root: Path, *words: str) -> bytes:
     done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
     if done.returncode:
-        raise Mistake(f"git {words[0]}: {' '.join(done.stderr.decode(errors='replace').split())[:200]}")
+        raise UsageError(f"git {words[0]}: {' '.join(done.stderr.decode(errors='replace').split())[:200]}")
     return done.stdout
 
 
@@ -204,7 +204,7 @@ def _every(root: Path, commit: str, folder: Path) -> dict[str, list[str]]:
     for i, name in enumerate(names):
         (folder / "packed" / f"{i}.parquet").write_bytes(_text(root, commit, name))
     if skipped := Store(folder).skipped:
-        raise Mistake(f"{commit[:12]}: {skipped[0].rpartition('/')[2]}")
+        raise UsageError(f"{commit[:12]}: {skipped[0].rpartition('/')[2]}")
     packed = Packed(folder).columns(archive.schema().names).to_pylist()
     lines = [line for line in (folder / "rows.jsonl").read_bytes().split(b"\n") if line.strip()]
     found: dict[str, list[str]] = {}

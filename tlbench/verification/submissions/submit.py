@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods.digest import code_digest
 from tlbench.methods.method import Description, shipped
 from tlbench.results import bundle, predictions
@@ -71,13 +71,15 @@ def request(method: str, asked: Sequence[str], edition: Edition = OPEN) -> Reque
     """All that is owed of a method on suites, tasks and a grid; `core` is the edition's.
 
     Raises:
-        Mistake: no such method, task or grid, or two grids, or a card of one's own.
+        UsageError: no such method, task or grid, or two grids, or a card of one's own.
     """
     named = [name for name in asked if name in grids.grids()]
     if len(named) > 1:
-        raise Mistake(f"--tasks: {' and '.join(named)} are two grids; submit them one by one")
+        raise UsageError(f"--tasks: {' and '.join(named)} are two grids; submit them one by one")
     if own := [name for name in asked if name.endswith(".toml")]:
-        raise Mistake(f"--tasks {own[0]}: a submission is on tasks that ship; propose the task first (CONTRIBUTING.md)")
+        raise UsageError(
+            f"--tasks {own[0]}: a submission is on tasks that ship; propose the task first (CONTRIBUTING.md)"
+        )
     grid = None if not named else edition.grid if named == [grids.BOARD] else named[0]
     return Request(tuple(n for n in asked if n not in named), (method,), full=True, grid=grid)
 
@@ -91,11 +93,11 @@ def submit(s: Submission, tell: Tell | None = None, progress: Any = None) -> tup
     """Write a bundle. Returns its folder, and what is to be known of it.
 
     Raises:
-        Mistake: the grid is not complete, nothing succeeded, a row is not what its predictions say, or the method's
+        UsageError: the grid is not complete, nothing succeeded, a row is not what its predictions say, or the method's
             files do not work from a folder of their own.
     """
     if s.method in shipped():
-        raise Mistake(f"submit {s.method}: it ships with tlbench; its rows are published as CONTRIBUTING.md says")
+        raise UsageError(f"submit {s.method}: it ships with tlbench; its rows are published as CONTRIBUTING.md says")
     asked = request(s.method, s.asked, s.edition)
     store = Store(s.options.results or default_folder())
     options = replace(s.options, predictions=predictions.folder(store.folder), edition=s.edition)
@@ -120,7 +122,7 @@ def _check_whole(s: Submission, all_cells: Sequence[Cell], chosen: Sequence[Cell
     missing = len({_where(c) for c in all_cells} - {_where(c) for c in chosen})
     if (missing or lacking) and not s.partial:
         what = f"{missing} cells of {len(all_cells)}" if missing else f"parts of what was asked for ({lacking[0]})"
-        raise Mistake(f"submit: {what} would be left out; submit whole suites or grids, or say --partial")
+        raise UsageError(f"submit: {what} would be left out; submit whole suites or grids, or say --partial")
 
 
 def _where(c: Cell) -> tuple[str, Budget, int]:
@@ -132,17 +134,17 @@ def _checked(rows: Mapping[Cell, Row], bench: Bench, kept: Path | None) -> dict[
     assert kept is not None
     if not any(r.ok for r in rows.values()):
         first = next(iter(rows.values()))
-        raise Mistake(f"submit: no cell succeeded, there is nothing to rank ({first.status}: {first.reason})")
+        raise UsageError(f"submit: no cell succeeded, there is nothing to rank ({first.status}: {first.reason})")
     found = {}
     for cell, row in rows.items():
         if not row.ok:
             continue
         answer = predictions.read(predictions.file(kept, row.key))
         if answer is None:
-            raise Mistake(f"submit: no readable predictions of {cell.label}; repeat the command")
+            raise UsageError(f"submit: no readable predictions of {cell.label}; repeat the command")
         score = scoring.measured(answer, bench.split(cell.task, cell.seed), cell.budget)
         if scoring.differing(row, score):
-            raise Mistake(
+            raise UsageError(
                 f"submit: {cell.label} answers otherwise than its row in {kept.parent}, which another machine or "
                 "version made; give an empty store with --results"
             )
@@ -153,11 +155,11 @@ def _checked(rows: Mapping[Cell, Row], bench: Bench, kept: Path | None) -> dict[
 def _place(s: Submission, method: Description, store: Store) -> Path:
     name = s.name or re.sub(r"[^a-z0-9_.]+", "-", method.name.lower()).strip("-.")[:64]
     if not re.fullmatch(bundle.NAME, name):
-        raise Mistake(f"--name {name}: a bundle's name is of small letters, digits, '-', '_' and '.'")
+        raise UsageError(f"--name {name}: a bundle's name is of small letters, digits, '-', '_' and '.'")
     beside = s.edition.folder if isinstance(s.edition, Frozen) else store.folder
     folder = (s.out or beside / bundle.FOLDER) / name
     if folder.exists():
-        raise Mistake(f"{folder}: is there already; bundles are never edited: choose another --name or --out")
+        raise UsageError(f"{folder}: is there already; bundles are never edited: choose another --name or --out")
     return folder
 
 
@@ -198,7 +200,7 @@ def seal(folder: Path, about: dict[str, Any]) -> None:
     """Write bundle.json, with the digests of all files that are there.
 
     Raises:
-        Mistake: what was written is no bundle.
+        UsageError: what was written is no bundle.
     """
     names = [ROWS, ANSWERS, *(f"{SOURCE}/{p.name}" for p in sorted((folder / SOURCE).iterdir()))]
     about = {**about, "files": {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}}
@@ -206,7 +208,7 @@ def seal(folder: Path, about: dict[str, Any]) -> None:
     try:
         bundle.read(folder)
     except ValueError as error:
-        raise Mistake(f"submit: {error}") from None
+        raise UsageError(f"submit: {error}") from None
 
 
 def pack(file: Path, answers: Mapping[str, predictions.Array]) -> None:
@@ -222,22 +224,22 @@ def _copy(to: Path, spec: str, method: Description, workers: Executor) -> tuple[
     """Copy the method's files; they must mean the same where they are now. Returns the file and class to load."""
     report = workers.ask({"kind": "sources", "method": descriptions.absolute(spec)})
     if report["status"] != "ok":
-        raise Mistake(f"submit {spec}: {report['reason']}")
+        raise UsageError(f"submit {spec}: {report['reason']}")
     files = [Path(str(f)).resolve() for f in report["files"]]
     own = [p.resolve() for p in file_rules.code_of(descriptions.absolute(spec))]
     if strange := [f for f in files if not any(f == p or p in f.parents for p in own)]:
-        raise Mistake(f"submit {spec}: it names {strange[0]} as its code, which it does not import")
+        raise UsageError(f"submit {spec}: it names {strange[0]} as its code, which it does not import")
     if len({f.name for f in files}) < len(files):
-        raise Mistake(f"submit {spec}: two of the method's files have one name; they are copied into one folder")
+        raise UsageError(f"submit {spec}: two of the method's files have one name; they are copied into one folder")
     for f in files:
         shutil.copyfile(f, to / f.name)
     main, cls = files[0].name, str(report["class"])
     told = workers.ask({"kind": "describe", "method": f"{to.resolve() / main}:{cls}", "settings": {}})
     alone = "the method's own files must lie in one folder and import each other by their bare names"
     if told["status"] != "ok":
-        raise Mistake(f"submit {spec}: {told['reason']}; {alone}")
+        raise UsageError(f"submit {spec}: {told['reason']}; {alone}")
     if code_digest(to / main, cls) != method.digest or told["description"]["digest"] != method.digest:
-        raise Mistake(f"submit {spec}: a copy of {main} is not the same method; {alone}")
+        raise UsageError(f"submit {spec}: a copy of {main} is not the same method; {alone}")
     return main, cls
 
 
@@ -273,18 +275,18 @@ def superseded(s: Submission, method: Description) -> dict[str, str]:
     """Key -> reason, of every row of the earlier bundle.
 
     Raises:
-        Mistake: no reason, no bundle, or another method's.
+        UsageError: no reason, no bundle, or another method's.
     """
     if s.supersedes is None:
         return {}
     if not s.reason.strip():
-        raise Mistake("--supersedes: say why with --reason; the old rows stay where they are and count no more")
+        raise UsageError("--supersedes: say why with --reason; the old rows stay where they are and count no more")
     try:
         earlier = bundle.read(s.supersedes)
     except ValueError as error:
-        raise Mistake(f"--supersedes {s.supersedes}: {error}") from None
+        raise UsageError(f"--supersedes {s.supersedes}: {error}") from None
     if earlier.about.method.name != method.name:
-        raise Mistake(f"--supersedes {s.supersedes}: its method is {earlier.about.method.name}, not {method.name}")
+        raise UsageError(f"--supersedes {s.supersedes}: its method is {earlier.about.method.name}, not {method.name}")
     return {r.key: s.reason.strip() for r in earlier.rows}
 
 

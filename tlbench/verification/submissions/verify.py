@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlbench.errors import Mistake
+from tlbench.errors import UsageError
 from tlbench.methods import versions
 from tlbench.methods.method import Description
 from tlbench.results import bundle, editions, predictions
@@ -82,7 +82,7 @@ class Verification:
         self._say("well-formed", ACCEPT, f"{len(b.rows)} rows of {b.about.method.name}")
         try:
             self.edition = editions.named(self.store.folder, self._belongs(b))
-        except Mistake as mistake:
+        except UsageError as mistake:
             self._say("edition", REJECT, str(mistake))
             return REJECT
         self.options = replace(self.options, edition=self.edition)
@@ -94,12 +94,12 @@ class Verification:
         if worst(self.checks) != REJECT:
             with experiment.started(self.options) as workers:
                 if (workers.jail or 0) < LEAST_JAIL:
-                    raise Mistake(
+                    raise UsageError(
                         f"verify: the jail is at level {workers.jail}; a bundle is run at {LEAST_JAIL} or above"
                     )
                 try:
                     self._with(b, workers)
-                except Mistake as mistake:
+                except UsageError as mistake:
                     self._say("run here", QUESTION, str(mistake))
         return worst(self.checks)
 
@@ -211,7 +211,7 @@ class Verification:
     def _confined(self, rows: Sequence[Row]) -> None:
         levels = {r.jail for r in rows if r.ok}
         if any(level is None or level < LEAST_JAIL for level in levels):
-            raise Mistake(
+            raise UsageError(
                 f"the jail was at level {levels}; a bundle is run at {LEAST_JAIL} or above: see tlbench doctor"
             )
         self._say("jail", ACCEPT if levels else QUESTION, f"levels {', '.join(map(str, levels)) or 'none'}")

@@ -1,8 +1,8 @@
-"""What every method promises, a sentence each. `tlbench check` and the pytest plugin hold a method to them."""
+"""The checks that every method must pass, a sentence each; `tlbench check` and the pytest plugin run them."""
 
 from __future__ import annotations
 
-PROMISES = {
+CHECKS = {
     "frozen": "is a frozen dataclass with fit(train, seed), and fitting leaves it as it is",
     "fields": "is made again by the JSON of its fields",
     "shape": "gives every input one finite score a class",
