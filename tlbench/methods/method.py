@@ -1,4 +1,4 @@
-"""Methods: what one promises, where one is found, and what the harness must know before it runs.
+"""Methods: what one must offer, where one is found, and what the harness must know before it runs.
 
 A method's code is foreign. It is imported and described in the worker's process (see `loader`), never in the one that
 holds labels; the harness deals in `Description`s. Installed methods are found by their distributions' metadata, under

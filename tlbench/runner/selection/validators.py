@@ -1,6 +1,6 @@
 """What says of predictions how good a model may be, from labels of the source or from none: pure functions.
 
-All take arrays in double precision. A score is the higher the better, a risk the lower. A predictor promises scores
+All take arrays in double precision. A score is the higher the better, a risk the lower. A predictor gives scores
 only; their softmax is taken for its probabilities, the same for every method.
 """
 
