@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--results", str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "times the reference" in done.stdout
+    assert "times the baseline" in done.stdout
     return folder
 
 

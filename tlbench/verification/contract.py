@@ -95,7 +95,7 @@ class Examination:
     def ask(self, d: Description, check: str, limits: Limits = PATIENCE, seed: int = 7) -> dict[str, Any]:
         """A worker's report; `broken` is there whatever became of the worker."""
         job = {
-            "kind": "tlbench.verification.proof:tried", "method": descriptions.absolute(self.spec), "config": d.config,
+            "kind": "tlbench.verification.proof:check", "method": descriptions.absolute(self.spec), "config": d.config,
             "check": check,
             "seed": seed, "needs": d.needs, "ignores": d.ignores, "regimes": d.regimes,
         }  # fmt: skip
