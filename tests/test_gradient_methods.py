@@ -44,7 +44,7 @@ from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.methods import loader
 from tlbench.training import networks
 from tlbench.training.features import nothing_of
-from tlbench.training.fine_tuning import Tuning, blocks, parameters_by_block, solution, tapped
+from tlbench.training.fine_tuning import FineTuning, blocks, parameters_by_block, solution, tapped
 from tlbench.training.objective import Turn
 from tlbench.training.trainer import Batch, GradientMethod, batches, network, seeded
 
@@ -71,7 +71,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "args": {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 3},
     },
 }  # fmt: skip
-TUNED = [n for n in OURS if issubclass(loader.load(n), Tuning)]
+TUNED = [n for n in OURS if issubclass(loader.load(n), FineTuning)]
 AFRESH = {"layer_transfer", "support_transfer"}  # which do not begin at the source's solution: that is their point
 
 
