@@ -58,7 +58,7 @@ from tlbench.training.kernels import (
 )
 from tlbench.training.label_shift import confusion, halves
 from tlbench.training.optimal_transport import entropic, exact
-from tlbench.training.shallow import Moving, drawn, ended, in_common_place, linear, weighted
+from tlbench.training.shallow import MappingMethod, drawn, ended, in_common_place, linear, weighted
 from tlbench.training.trainer import ERM
 from tlbench.verification.known_truth import closed_forms
 
@@ -669,7 +669,7 @@ def test_a_number_is_told_by_the_cards_network_alone() -> None:
 def test_moved_rows_have_one_common_scale() -> None:
     train, _ = easy(THREE, k=2, sources=2)
 
-    class Stretched(Moving):
+    class Stretched(MappingMethod):
         pass
 
     stretch = np.diag([1.0, 2, 3, 4]) * 50

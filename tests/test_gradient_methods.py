@@ -44,7 +44,7 @@ from tlbench.data import Episodes, Labeled, Recipe, Train, Unlabeled
 from tlbench.methods import loader
 from tlbench.training import networks
 from tlbench.training.features import nothing_of
-from tlbench.training.fine_tuning import Tuning, blocks, parameters_by_block, solution, tapped
+from tlbench.training.fine_tuning import FineTuning, blocks, parameters_by_block, solution, tapped
 from tlbench.training.objective import Turn
 from tlbench.training.trainer import Batch, GradientMethod, batches, network, seeded
 
@@ -71,7 +71,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "args": {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 3},
     },
 }  # fmt: skip
-TUNED = [n for n in OURS if issubclass(loader.load(n), Tuning)]
+TUNED = [n for n in OURS if issubclass(loader.load(n), FineTuning)]
 AFRESH = {"layer_transfer", "support_transfer"}  # which do not begin at the source's solution: that is their point
 
 
@@ -276,7 +276,7 @@ def test_at_step_zero_the_network_is_the_sources(name: str, kind: str) -> None:
 def test_the_sources_solution_is_that_of_fine_tuning(name: str) -> None:
     train, method = tiny("convnet"), loader.load(name)()
     alone = replace(train, shots=nothing_of(train.shots))
-    expected = FineTune().trained(alone, 5)
+    expected = FineTune().erm.trained(alone, 5)
     torch.testing.assert_close(state(solution(method, train, 5)), state(expected))
 
 
@@ -354,7 +354,7 @@ def test_addas_source_features_and_classifier_stay_as_they_were(monkeypatch: pyt
     )
     train = replace(tiny("convnet", steps=4), shots=nothing_of(tiny("convnet").shots))
     ADDA().fit(train, 2)
-    first = SourceOnly().trained(train, 2)
+    first = SourceOnly().erm.trained(train, 2)
     torch.testing.assert_close(state(caught[0]["source"]), state(first["features"]))  # batch norms' statistics too
     torch.testing.assert_close(state(caught[0]["classifier"]), state(first["classifier"]))
     moved = zip(caught[0]["features"].parameters(), first["features"].parameters(), strict=True)

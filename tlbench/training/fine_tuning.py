@@ -20,7 +20,7 @@ from tlbench.errors import NotApplicable
 from tlbench.training.features import nothing_of
 from tlbench.training.networks import Networks, Part
 from tlbench.training.predictors import predictor
-from tlbench.training.trainer import ERM, GradientMethod, network, seeded
+from tlbench.training.trainer import GradientMethod, TrainedMethod, network, seeded
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -40,13 +40,13 @@ class FineTuning(GradientMethod):
     takes: ClassVar[str] = "l"
 
     def fit(self, train: Train, seed: int) -> Predictor | Learner:
-        net = solution(self.erm, train, seed)
+        net = solution(self, train, seed)
         if train.episodes:
             return self.learner(train, seed, net)
         return predictor(self.tuned(net, train, seed), train.device)
 
     def learner(self, train: Train, seed: int, net: Networks | None = None) -> Learner:
-        return super().learner(train, seed, net if net is not None else solution(self.erm, train, seed))
+        return super().learner(train, seed, net if net is not None else solution(self, train, seed))
 
     def adapted(self, net: Networks, train: Train, seed: int) -> Networks:
         return self.for_support(train).tuned(net, train, seed)
@@ -65,11 +65,11 @@ class FineTuning(GradientMethod):
         return net
 
 
-def solution(trainer: ERM, train: Train, seed: int) -> Networks:
+def solution(method: TrainedMethod, train: Train, seed: int) -> Networks:
     """w0: the network trained on the sources; without samples of one, the card's initial weights, its checkpoint's."""
     if not train.sources:
         return seeded(lambda: network(train), seed).to(train.device)
-    return trainer.trained(replace(train, shots=nothing_of(train.shots)), seed)
+    return method.erm.trained(replace(train, shots=nothing_of(train.shots)), seed)
 
 
 def transferred(train: Train) -> tuple[str, ...]:
