@@ -77,11 +77,11 @@ def test_methods_are_ranked_on_the_core_grids_tasks_that_everybody_can_do(tmp_pa
     ranked = [s for s in found.same_task[5] if s.ranked and s.harm]
     assert f"| 5 | {len(ranked)} | {sum(s.gain.mean > 0 for s in ranked)} | {harmed} |" in text
     assert "### no label" in text
-    assert "### 5 labels a class" in text
+    assert "### 5 labels per class" in text
     assert "3 tasks of 2 dataset families (digits, wdbc), 5 seeds; gains over target_only" in text
     assert "**target_again** (A/A floor)" in text
-    assert "insufficient tasks, no pair could be told apart" in text
-    assert "#### same domain, different task, 5 labels a class" in text
+    assert "too few tasks to distinguish any pair" in text
+    assert "#### same domain, different task, 5 labels per class" in text
     assert "handwritten-fonts" in text  # with its suite
     assert "nan" not in text.lower().replace("finance", "")
 
@@ -101,7 +101,7 @@ def test_a_task_whose_reference_lacks_a_seed_is_not_ranked_on_yet(tmp_path: Path
     some = [r for r in rows() if (r.method, r.task, r.seed) != ("target_only", "digits/photos", 4)]
     found = Board(stored(tmp_path, some))
     assert {s.owed for s in found.same_task[5]} == {10}
-    assert "2 tasks of 2 dataset families (digits, wdbc); 3 are asked for" in markdown.text(found)
+    assert "2 tasks of 2 dataset families (digits, wdbc); the grid has 3" in markdown.text(found)
 
 
 def test_the_same_rows_in_any_order_make_the_same_board(tmp_path: Path) -> None:
@@ -179,10 +179,10 @@ def test_a_table_or_picture_that_is_not_the_rows_own_is_named(tmp_path: Path) ->
 
 def test_harm_is_told_of_every_paradigm(tmp_path: Path) -> None:
     text = markdown.text(Board(stored(tmp_path, [*rows(), *rows(tasks=(OTHER,))])))
-    _, _, paradigms = text.partition("## By paradigm")
+    _, _, paradigms = text.partition("## By transfer setting")
     for title in ("different domain, same task", "same domain, different task"):
-        table = paradigms.partition(f"Harm, {title}, 5 labels a class:")[2].strip().splitlines()
-        assert table[0].startswith("| method | harmed by > 0/1/2 | rate [95 %] |")
+        table = paradigms.partition(f"Negative transfer, {title}, 5 labels per class:")[2].strip().splitlines()
+        assert table[0].startswith("| method | NT > 0/1/2 | rate [95 %] |")
         assert any(line.startswith("| dann |") for line in table)
 
 
@@ -206,7 +206,7 @@ def test_every_heading_of_the_tables_is_documented_and_no_other(tmp_path: Path) 
 
 def test_a_column_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up one: the number of tasks on which negative transfer is significant."""
-    made_up = Column("NT tasks", "tasks", lambda e: e.standing.harm and e.standing.harm.negative, "a made-up column")
+    made_up = Column("made up", "tasks", lambda e: e.standing.harm and e.standing.harm.negative, "a made-up column")
     files, harm = columns.files, columns.harm
     monkeypatch.setattr(columns, "RANKS", (*columns.RANKS, made_up))
     monkeypatch.setattr(columns, "files", lambda margins=columns.MARGINS: (*files(margins), made_up))
@@ -217,17 +217,19 @@ def test_a_column_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Monk
     markdown.rebuild(board, file)
     negative = {s.method: s.harm.negative if s.harm else None for s in board.same_task[5]}
     assert negative["chance"] == 0
-    ranks, harmed = (part.partition("5 labels a class")[2] for part in file.read_text().split("## Negative transfer"))
+    ranks, harmed = (
+        part.partition("5 labels per class")[2] for part in file.read_text().split("\n## Negative transfer")
+    )
     for table, method in ((ranks, "dann"), (ranks, "target_only"), (harmed, "dann")):
         header, _, *lines = [line for line in table.splitlines() if line.startswith("|")]
-        assert header.endswith("| NT tasks |")
+        assert header.endswith("| made up |")
         told = "–" if negative[method] is None else negative[method]
         assert any(line.startswith(f"| {method} ") and line.endswith(f"| {told} |") for line in lines)
     for table in (pd.read_csv(tmp_path / "results/board.csv"), pd.read_parquet(tmp_path / "results/board.parquet")):
-        own = table[(table.budget.astype(str) == "5") & (table.tasks == "same task")].set_index("method")["nt_tasks"]
+        own = table[(table.budget.astype(str) == "5") & (table.tasks == "same task")].set_index("method")["made_up"]
         assert own.dropna().to_dict() == {method: n for method, n in negative.items() if n is not None}
-    assert documents()["docs/read_the_board.md"].count("| NT tasks | tasks | a made-up column |") == 2
-    assert "| `nt_tasks` | tasks | a made-up column |" in documents()["results/README.md"]
+    assert documents()["docs/read_the_board.md"].count("| made up | tasks | a made-up column |") == 2
+    assert "| `made_up` | tasks | a made-up column |" in documents()["results/README.md"]
 
 
 def test_a_figure_of_the_tables_is_empty_where_the_documentation_says_so(tmp_path: Path) -> None:
@@ -306,7 +308,7 @@ def test_a_store_without_rows_says_how_to_make_some(tmp_path: Path) -> None:
 
 def test_rows_that_are_not_the_grids_are_shown_and_rank_nobody(tmp_path: Path) -> None:
     text = markdown.text(Board(stored(tmp_path, rows(tasks=(OTHER,)))))
-    assert "nobody is ranked" in text
+    assert "no method is ranked" in text
     assert "handwritten-fonts" in text
 
 
@@ -380,7 +382,7 @@ def test_what_lies_below_chance_or_above_every_label_is_listed(tmp_path: Path) -
     lines = [re.sub(r" ± [0-9.]+", "", line) for line in found]
     assert lines == [
         f"| {PAIRS[0]} | 5 | below chance | 30.0 | 2 | 1 | dann -10.0 | dann |",
-        f"| {PAIRS[0]} | 5 | above every label | 70.0 | 1 | 1 | coral +10.0 | coral |",
+        f"| {PAIRS[0]} | 5 | above the upper bound | 70.0 | 1 | 1 | coral +10.0 | coral |",
     ]
     within = study({m: answers[m] for m in ("target_only", "chance", "target_full")}, PAIRS[:1])
     assert "## Out of bounds" not in markdown.text(Board(stored(tmp_path / "2", within)))

@@ -38,7 +38,7 @@ ALWAYS: dict[str, Callable[[Any], bool]] = {  # of a row: null there, and only t
     "when ok": lambda r: r.ok,
     "except in timings": lambda r: True,
     "unless the regime is `episodes`": lambda r: r.regime != "episodes",
-    "where the ranked metric is no share of right answers": lambda r: r.metric != "accuracy",
+    "where the ranked metric is not a share of right answers": lambda r: r.metric != "accuracy",
     "where nothing was chosen": lambda r: r.rule in ("default", "trial"),
     "where `fit` took less than 10 s": lambda r: r.ok and r.fit_s < 10,
     "for a method that takes no step": lambda r: r.ok and r.train_samples_per_s is None,

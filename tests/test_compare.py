@@ -39,7 +39,7 @@ def test_the_mean_over_families_has_a_t_interval_over_them() -> None:
     assert found.new_pm == pytest.approx(student.ppf(0.975, 3) * (5 / 3) ** 0.5 / 2)
     assert (found.outcome, found.wins, found.ties, found.losses, found.cells) == ("first", 4, 0, 0, 20)
     assert found.verdict == (
-        "dann is better than coral at 5 labels a class: +2.5 ± 2.1 points on 4 tasks of 4 dataset families"
+        "dann is better than coral at 5 labels per class: +2.5 ± 2.1 points on 4 tasks of 4 dataset families"
     )
 
 
@@ -47,13 +47,13 @@ def test_the_better_is_named_first_whatever_the_order_asked() -> None:
     rows = several({"birds": 1, "cars": 2, "coins": 3, "leaves": 4})
     (found,) = of_index(Index.of(rows), "coral", "dann")
     assert (found.outcome, found.mean, found.losses) == ("second", pytest.approx(-2.5), 4)
-    assert found.verdict.startswith("dann is better than coral at 5 labels a class: +2.5")
+    assert found.verdict.startswith("dann is better than coral at 5 labels per class: +2.5")
 
 
 def test_what_the_families_disagree_on_cannot_be_told_apart() -> None:
     found = compared(several({"birds": -9, "cars": 8, "coins": 0, "leaves": 3}))
     assert (found.outcome, found.wins, found.ties, found.losses) == ("alike", 2, 1, 1)
-    assert found.verdict.startswith("dann and coral cannot be told apart at 5 labels a class: +0.5 ± ")
+    assert found.verdict.startswith("dann and coral cannot be distinguished at 5 labels per class: +0.5 ± ")
 
 
 def test_families_weigh_alike_however_many_tasks_they_have() -> None:
@@ -85,7 +85,7 @@ def test_the_interval_on_these_tasks_is_never_below_that_of_the_test_examples() 
 def test_too_few_seeds_on_too_few_families_are_insufficient(seeds: int) -> None:
     found = compared(several({"birds": 20, "cars": 20}, seeds))
     assert found.outcome == "insufficient"
-    assert found.verdict.startswith("insufficient to tell dann from coral at 5 labels a class: ")
+    assert found.verdict.startswith("insufficient to distinguish dann from coral at 5 labels per class: ")
     assert "on 2 tasks of 2 dataset families" in found.verdict
 
 

@@ -199,14 +199,14 @@ def test_questions_take_the_margin_and_the_tie_from_the_edition(tmp_path: Path, 
 
 def answers(rows: Sequence[Row], edition: Edition, task: str) -> tuple[str, str, list[str], bool]:
     """What becomes of dann beside coral; whether jan shows negative transfer; whom the advice warns of; and whether it
-    calls the reference the safe choice."""
+    finds no gain over the reference."""
     index = Index.of(rows, edition=edition)
     (compared,) = comparison.of_index(index, "dann", "coral", [task], 5)
     line = explain.trace(rows, "jan", task, 5, edition=edition).line
     sketch = similarity.of_name(index.examples[task], None)
     advice = recommend.recommend(index, sketch, [sketch], 5)
     risky = [c.method for c in advice.risky if c.family != "reference"]
-    safe = any("it is the safe choice" in note for note in advice.notes)
+    safe = any("no method is shown to gain" in note for note in advice.notes)
     return compared.duels[0].outcome, line.negative_transfer, risky, safe
 
 

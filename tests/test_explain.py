@@ -146,7 +146,7 @@ def test_a_time_of_the_board_has_its_repeats_and_their_command(tmp_path: Path) -
         if (t.method, t.suite, t.budget) == ("mcc", "wdbc_shift", 5)
     ]
     assert [(t["seed"], t["fit_s"], t["key"]) for t in told["timed"]] == [(t.seed, t.fit_s, t.key) for t in held]
-    again = "tlbench profile --task wdbc_shift/wdbc_biased-wdbc --method mcc --budgets 5 --seeds 0-2"
+    again = "tlbench time --task wdbc_shift/wdbc_biased-wdbc --method mcc --budgets 5 --seeds 0-2"
     assert told["time_again"] == f"git checkout {held[-1].commit} && {again}"
     assert "Timing passes" not in tlbench("explain", "dann", "birds", "5", "--results", store(tmp_path, ROWS)).stdout
 

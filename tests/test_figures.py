@@ -87,13 +87,13 @@ def test_other_tasks_have_a_heatmap_of_their_own_and_are_in_no_other_mean(drawn:
     assert {OTHERS, "coins/a-b", "harmful -9.0"} <= set(said)
     assert "birds/a-b" not in said
     assert (
-        "<title>Gain over target_only at 5 labels a class, points: same domain, different task</title>"
+        "<title>Gain over target_only at 5 labels per class, points: same domain, different task</title>"
         in (drawn["heatmap_same-domain-different-task_5.svg"])
     )
 
 
 def test_errors_in_units_of_their_own_have_no_mean(tmp_path: Path) -> None:
-    said = texts(heatmap(replace(grid(5), regimes=("regression",) * 3), tmp_path / "new.svg").read_text())
+    said = texts(heatmap.heatmap(replace(grid(5), regimes=("regression",) * 3), tmp_path / "new.svg").read_text())
     assert {"good", "harmful", "+4", "▼20"} <= set(said)
     assert not any(t.startswith(("good ", "harmful ")) for t in said)
 
@@ -116,7 +116,7 @@ def test_seventy_methods_on_fourteen_tasks_make_a_picture_of_sane_size(tmp_path:
         ("p",) * 14, tuple(range(5)), gain, np.zeros(gain.shape, bool), gain, gain, gain.mean(2), gain.std(2),
         np.full((70, 14), 4.0), np.zeros(14), np.zeros(14), "method_0",
     )  # fmt: skip
-    text = heatmap(many, tmp_path / "many.svg").read_text()
+    text = heatmap.heatmap(many, tmp_path / "many.svg").read_text()
     assert len(text) < 200_000
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text)
     assert size is not None
@@ -162,8 +162,8 @@ def test_a_heatmap_names_all_methods_tasks_and_families(drawn: dict[str, str]) -
     ):
         assert part in said
     assert not any("never_run" in t or t.startswith("target_only ") for t in said)
-    assert any(t.startswith("Gain over target_only at 5 labels a class") for t in said)
-    assert any(t.startswith("Gain over source_only at 0 labels a class") for t in texts(drawn["heatmap_0.svg"]))
+    assert any(t.startswith("Gain over target_only at 5 labels per class") for t in said)
+    assert any(t.startswith("Gain over source_only at 0 labels per class") for t in texts(drawn["heatmap_0.svg"]))
 
 
 def test_harm_is_told_by_a_sign_and_every_gain_by_a_number(drawn: dict[str, str]) -> None:
@@ -307,7 +307,7 @@ def test_one_task_and_no_gain_at_all_are_drawn_too(tmp_path: Path) -> None:
         grid(5), tasks=TASKS[:1], groups=("birds",), paradigms=("p",), value=grid(5).value[:, :1],
         gain=np.zeros((8, 1, 5)), **flat,
     )  # fmt: skip
-    assert texts(heatmap(one, tmp_path / "one.svg").read_text()).count("0") == 7
+    assert texts(heatmap.heatmap(one, tmp_path / "one.svg").read_text()).count("0") == 7
 
 
 def test_pictures_need_no_matplotlib_until_they_are_drawn() -> None:

@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "source_classes is 2, but there is a label 2",
     ),
     "sources and labels": (lambda: Train.of((X, X), Y), "xs is of 2 sources and ys of 1; a tuple is several"),
-    "a list of sources": (lambda: Train.of([X, X], [Y, Y]), "ys: labels are one a sample, (n,), not shape (2, 48)"),
+    "a list of sources": (lambda: Train.of([X, X], [Y, Y]), "by 0 and 1 alone; several sources are a tuple of arrays"),
     "widths": (lambda: Train.of(X, Y, X[:, :4]), "xt: shape (48, 4) does not go with that of xs, shape (48, 6)"),
     "kinds": (lambda: Train.of(IMAGES, Y[:24], IMAGES / 255), "xt: inputs are torch.float32, where those of xs are"),
     "ragged": (lambda: Train.of([[1, 2], [3]], [0, 1]), "xs: its rows are not of one shape"),

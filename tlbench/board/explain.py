@@ -104,7 +104,8 @@ def trace(
     gaps = _gaps(index, method, name)
     found, again = _timed(timings, method, name, budget), command(own, method, name, budget)
     repeats = [r for r in own if r.seed in {t.seed for t in found}]
-    timing = command(repeats, method, name, budget).replace("tlbench run", "tlbench time")
+    verb = "tlbench time" if edition.frozen else "tlbench profile"  # as the code of edition 2026.11 calls it
+    timing = command(repeats, method, name, budget).replace("tlbench run", verb)
     return Trace(
         line(asked, edition.protocol.margin), reference, evidence, others,
         f"{_checkout(own, edition)}{again} --results again",
