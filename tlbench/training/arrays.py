@@ -65,7 +65,8 @@ def _shown(y: Tensor, n: int, name: str) -> Tensor:
         raise ValueError(f"{name}: {len(y)} labels for {n} inputs")
     if len(y) and not bool(((y == 0) | (y == 1)).all()):
         raise ValueError(
-            f"{name}: labels (n, C) say of each class whether a sample shows it, by 0 and 1 alone; several sources are a tuple of arrays"
+            f"{name}: labels (n, C) say of each class whether a sample shows it, by 0 and 1 alone; several sources are "
+            "a tuple of arrays"
         )
     return y.long()
 
