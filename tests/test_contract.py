@@ -211,7 +211,7 @@ def test_the_command_exits_with_one_for_a_broken_promise_and_two_for_a_mistake(t
     spec = written(tmp_path, "return lambda x: x")
     done = check(spec, "--only", "shape", "--only", "fields")
     assert done.returncode == 1, done.stderr
-    assert "BROKEN   gives every input one finite score a class: classification of numbers: scores of" in done.stdout
+    assert "FAIL     gives every input one finite score a class: classification of numbers: scores of" in done.stdout
     assert f"again: tlbench check {spec} --only shape" in done.stdout
     assert "1 of 2 checks failed" in done.stdout
     done = check(spec, "--only", "fields", "--json")

@@ -127,7 +127,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from tlbench import Labeled, Predictor, NotApplicable, Train
+from tlbench import Labeled, NotApplicable, Predictor, Train
 from tlbench.training.features import embedded
 from tlbench.training.trainer import TrainedMethod
 from torch import Tensor
