@@ -80,6 +80,7 @@ def faster(copy: Copy) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_changes_no_number_voids_nothing(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     for change in (renamed, reformatted, faster):

@@ -122,6 +122,7 @@ def test_what_a_document_says_to_type_works(file: Path, tmp_path: Path, shell: d
         assert "| tlbench-mymethod/mymethod (unverified) | feature-based |" in said
 
 
+@pytest.mark.slow
 def test_the_readme_is_short_and_its_first_method_runs(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150

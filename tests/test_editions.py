@@ -266,6 +266,7 @@ def test_an_edition_that_is_not_there_is_told_with_those_that_are() -> None:
     assert said.endswith("there are: 2026.11, open")
 
 
+@pytest.mark.slow
 def test_why_names_the_commit_whose_code_made_the_rows() -> None:
     done = tlbench("explain", "dann", "wdbc_shift/wdbc_biased-wdbc", "5", "--json")
     found = json.loads(done.stdout)

@@ -123,6 +123,7 @@ def test_cells_have_the_same_rows_at_every_place(tmp_path: Path, monkeypatch: py
     assert max(arrays[0].sent) == 2, "the two cells went as one array"
 
 
+@pytest.mark.slow
 def test_a_fresh_process_that_is_killed_or_hangs_leaves_a_row_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "methods.py").write_text(METHODS)
     names = tuple(f"{tmp_path / 'methods.py'}:{name}" for name in ("Kills", "Sleeps"))
@@ -158,6 +159,7 @@ def test_help_names_every_place() -> None:
     assert all(name in said for name in places.PLACES)
 
 
+@pytest.mark.slow
 def test_scores_of_a_fresh_process_are_those_of_a_fork_bit_by_bit(tmp_path: Path) -> None:
     scores = []
     for on in ("local", "fresh"):

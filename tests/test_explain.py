@@ -138,6 +138,7 @@ def test_a_line_says_from_which_budget_its_method_harms() -> None:
     assert trace(ROWS, "target_only", TASK, 5).labelled == ()
 
 
+@pytest.mark.slow
 def test_a_time_of_the_board_has_its_repeats_and_their_command(tmp_path: Path) -> None:
     told = json.loads(tlbench("explain", "mcc", "wdbc_shift", "5", "--results", ROOT / "results", "--json").stdout)
     held = [

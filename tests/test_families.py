@@ -29,6 +29,7 @@ class Deaf(ERM):
 """
 
 
+@pytest.mark.slow
 def test_a_shipped_winner_wins_and_an_impostor_does_not(tmp_path: Path) -> None:
     file = tmp_path / "deaf.py"
     file.write_text(DEAF)

@@ -162,6 +162,7 @@ def test_the_tiles_card_has_no_field_in_both_domains_and_labels_k_tiles_a_class(
     assert 0.25 < target.y[cut.partition.test].mean() < 0.4  # what chance scores
 
 
+@pytest.mark.slow
 def test_a_run_on_tiles_scores_above_chance_and_refuses_what_does_not_fit(real_data: Path, tmp_path: Path) -> None:
     methods = ("--method", "finetune", "--method", "chance", "--method", "dann")
     where = ("--results", str(tmp_path), "--data-root", str(real_data))

@@ -39,6 +39,7 @@ def _builder(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_new_method_is_installable_and_its_own_tests_hold_it_to_the_contract(project: Path) -> None:
     entries = (project / "src" / "tlbench_soft_means.egg-info" / "entry_points.txt").read_text()
     assert "[tlbench.methods]\nsoft_means = soft_means:SoftMeans" in entries

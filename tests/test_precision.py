@@ -210,6 +210,7 @@ def notes(place: Path, conditions: Conditions, tasks: Sequence[Task] = ()) -> li
         return plan.check_bf16(Bench(conditions), tasks or [task_of(place)], workers)
 
 
+@pytest.mark.slow
 def test_a_processor_without_bfloat16_is_slow_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_processor(monkeypatch, PROCESSORS["without"])
     assert notes(place, Conditions()) == []

@@ -124,6 +124,7 @@ def test_of_all_methods_those_that_fit_and_can_run_are_planned_and_nobody_is_ref
         plans.make(replace(request, every=False), Bench(Conditions()), described)
 
 
+@pytest.mark.slow
 def test_a_grid_brings_its_tasks_budgets_and_seeds() -> None:
     names = ("chance", *references.REFERENCES, *references.BESIDE)
     described = {n: loader.describe(n, {}) for n in names}

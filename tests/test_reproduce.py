@@ -260,6 +260,7 @@ def run(t: Table, results: Path) -> dict[str, reproduce.Line]:
         return {x.entry.label: x for x in reproduce.lines(t, {e.label: described(e, workers) for e in t.row}, store)}
 
 
+@pytest.mark.slow
 def test_the_nearest_neighbours_row_is_the_published_one_in_all_twelve_cells(real_data: Path, tmp_path: Path) -> None:
     t = only("surf", "1-NN")
     found = run(t, tmp_path)["1-NN"]

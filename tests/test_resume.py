@@ -185,6 +185,7 @@ def test_a_sweep_that_is_killed_at_ten_random_moments_goes_on_where_it_was(sweep
     goes_on_where_it_was(sweeps, 5, [(at_random, kill_group if i % 2 else kill) for i in range(10)])
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_store_every_cell_once_and_a_third_finds_it_done(sweeps: Sweeps) -> None:
     both = [sweeps.start(2), sweeps.start(2)]
     first, second = (sweeps.end(running).partition(" cells computed, ") for running in both)

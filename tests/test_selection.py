@@ -250,6 +250,7 @@ class Permuted(Bench):
         return replace(plain, y=y)
 
 
+@pytest.mark.slow
 def test_permuted_test_labels_move_no_prediction_and_no_choice(tmp_path: Path) -> None:
     task, found, choices, values = registry.find(TASK)[0], [], [], []
     for kind in (Bench, Permuted):

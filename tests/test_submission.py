@@ -67,6 +67,7 @@ def test_the_documents_table_names_every_case_and_its_check() -> None:
         assert f"| {what} | reject | {check} |" in text
 
 
+@pytest.mark.slow
 def test_answers_that_no_run_gives_are_found_by_running_again(honest: Bundled, tmp_path: Path) -> None:
     folder = copy_of(honest.folder, tmp_path / "copy")
     tampered.true_answers(folder, honest.bench, honest.found)
@@ -74,6 +75,7 @@ def test_answers_that_no_run_gives_are_found_by_running_again(honest: Bundled, t
     assert "run again" in rejected(verified(folder, tmp_path / "s").checks)
 
 
+@pytest.mark.slow
 def test_cells_that_are_said_to_be_refused_are_run_too(honest: Bundled, tmp_path: Path) -> None:
     folder = copy_of(honest.folder, tmp_path / "copy")
     tampered.refused_where_it_is_weak(folder)
@@ -83,6 +85,7 @@ def test_cells_that_are_said_to_be_refused_are_run_too(honest: Bundled, tmp_path
     assert "refused there, ok here" in by["run again"].said
 
 
+@pytest.mark.slow
 def test_a_method_that_ships_the_test_labels_is_found_by_renaming_the_classes(honest: Bundled, tmp_path: Path) -> None:
     code = tampered.leak_code(honest.bench, next(iter(honest.found.values())))
     folder = made(tmp_path / "cheat", code)
@@ -353,6 +356,7 @@ def test_a_bundle_of_an_edition_that_was_frozen_since_still_verifies(
     assert f"made with toolkit 1; here it is 2: run it again at commit {about['commit']}" in by["toolkit"].said
 
 
+@pytest.mark.slow
 def test_in_the_open_edition_rows_of_an_earlier_toolkit_are_run_again(
     honest: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

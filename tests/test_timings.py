@@ -98,6 +98,7 @@ class Sleeper:
 """
 
 
+@pytest.mark.slow
 def test_every_clock_has_the_seconds_that_were_slept_in_its_part(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     words = ("-t", "wdbc_shift", "-m", f"{tmp_path}/sleeper.py:Sleeper", "--budgets", "1", "--seeds", "0")
@@ -146,6 +147,7 @@ def test_a_session_leaves_rows_alone(folder: Path) -> None:
     assert [f.name for f in folder.iterdir()] == ["timings.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_or_does_not_fit_is_told_and_the_rest_is_timed(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Bad:\n"
@@ -191,6 +193,7 @@ def test_methods_may_be_all_in_a_session_too(tmp_path: Path) -> None:
     assert len({t.method for t in Timings(tmp_path).found}) == 27  # those of regression, but the one that was refused
 
 
+@pytest.mark.slow
 def test_calibrate_prints_every_probe(tmp_path: Path) -> None:
     found = json.loads(tlbench("calibrate", "--device", "cpu", "--json").stdout)
     assert set(found["seconds"]) == {
