@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tlbench.cli.app import AsJson, DataRoot, InEdition, Results, app, edition_app
+from tlbench.errors import UsageError
 
 
 @app.command()
@@ -64,13 +65,25 @@ def explain(
     task: Annotated[str, typer.Argument(help="A task, as digits/fonts-photos.")],
     budget: Annotated[str, typer.Argument(help="Labels per class.")],
     rule: Annotated[str, typer.Option(help="What it chose, of the board's table of selection.")] = "default",
+    curve: Annotated[
+        Path | None, typer.Option(help="Train one seed of it again, and draw its losses by step into this SVG file.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of --curve [default: 0].")] = None,
+    data_root: DataRoot = None,
+    sandbox: Annotated[str | None, typer.Option(help="Of --curve, as of `tlbench run` [default: auto].")] = None,
     results: Results = None,
     edition: InEdition = None,
     as_json: AsJson = False,
 ) -> None:
-    """The rows behind a cell of the board, and the command that makes them again."""
-    from tlbench.cli.commands import questions
+    """The rows behind a cell of the board, and the command that makes them again; or the losses of a fit of it."""
+    from tlbench.cli.commands import curves, questions
 
+    if curve is not None:
+        cell = curves.Wanted(method, task, questions.one_budget(budget), seed or 0, rule, edition)
+        raise SystemExit(curves.curve(cell, curve, results, data_root, sandbox or "auto", as_json))
+    for name, given in (("--seed", seed), ("--data-root", data_root), ("--sandbox", sandbox)):
+        if given is not None:
+            raise UsageError(f"{name} belongs to --curve FILE.svg, which trains one seed again")
     questions.explain(method, task, budget, rule, results, as_json, edition)
 
 

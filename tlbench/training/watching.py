@@ -21,23 +21,31 @@ from tlbench.errors import NotApplicable
 
 @dataclass
 class Curve:
-    """Keeps every loss."""
+    """Keeps every loss. A method that trains in stages has losses that only some of its steps give."""
 
-    steps: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)  # as the loops number them
     losses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    at: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # place in `steps` of each value
 
     def __call__(self, step: int, losses: Mapping[str, float]) -> None:
-        self.steps.append(step)
         for name, value in losses.items():
             self.losses[name].append(value)
+            self.at[name].append(len(self.steps))
+        self.steps.append(step)
+
+    @property
+    def loops(self) -> list[int]:
+        """Places in `steps` where a loop begins."""
+        return [i for i, step in enumerate(self.steps) if not i or step <= self.steps[i - 1]]
 
     def text(self, points: int = 10) -> str:
         """A table of some `points` evenly spaced steps, one line each."""
         n = len(self.steps)
         rows = sorted({round(i * (n - 1) / max(1, points - 1)) for i in range(min(points, n))})
-        lines = [f"{'step':>6}" + "".join(f"{name:>16}" for name in self.losses)]
+        found = {name: dict(zip(self.at[name], values, strict=True)) for name, values in self.losses.items()}
+        lines = [f"{'step':>6}" + "".join(f"{name:>16}" for name in found)]
         for i in rows:
-            values = (values[i] if i < len(values) else float("nan") for values in self.losses.values())
+            values = (own.get(i, float("nan")) for own in found.values())
             lines.append(f"{self.steps[i]:>6}" + "".join(f"{value:>16.4g}" for value in values))
         return "\n".join(lines)
 

@@ -72,15 +72,19 @@ class Bar:
         self.progress, self.said = progress, time.monotonic()
         self.task = progress.add_task("starting", total=None, left="") if progress else None
 
-    def tell(self, done: int, of: int, left: float | None, label: str) -> None:
+    def tell(self, done: int, of: int, left: float | None, label: str, things: str = "cells") -> None:
         about = f"about {_human(left)} left" if left is not None and done < of else ""
         if self.progress is not None and self.task is not None:
             self.progress.update(
-                self.task, completed=done, total=max(of, 1), description=label[:60] or "cells", left=about
+                self.task, completed=done, total=max(of, 1), description=label[:60] or things, left=about
             )
         elif time.monotonic() - self.said > 10:
             self.said = time.monotonic()
-            print(f"{done} of {of} cells, {about}", file=sys.stderr, flush=True)
+            print(f"{done} of {of} {things}{about and f', {about}'}", file=sys.stderr, flush=True)
+
+    def steps(self, done: int, of: int, left: float | None, label: str) -> None:
+        """Of one fit."""
+        self.tell(done, of, left, label, "steps")
 
     def extraction(self, what: str, done: int, of: int) -> None:
         if self.progress is not None and self.task is not None:

@@ -38,7 +38,7 @@ def compare(
     edition: str | None = None,
 ) -> None:
     """Print two methods side by side, a section a budget."""
-    store, chosen = _rows(results, edition)
+    store, chosen = opened(results, edition)
     index = Index.of(store.rows.every(), edition=chosen)
     found = comparison.of_index(index, first, second, names, None if budget is None else one_budget(budget))
     if json_wanted:
@@ -84,7 +84,7 @@ def explain(
     method: str, task: str, budget: str, rule: str, results: Path | None, json_wanted: bool, edition: str | None = None
 ) -> None:
     """Print the rows behind one cell of the board."""
-    (store, chosen), rule = _rows(results, edition), rules.named(rule).name
+    (store, chosen), rule = opened(results, edition), rules.named(rule).name
     timed = board.timed(store, chosen)
     found = trace(store.rows.every(), method, task, one_budget(budget), rule, timed, chosen)
     if json_wanted:
@@ -141,7 +141,7 @@ def recommend(
     tasks, labels = registry.find(name), one_budget(budget)
     if len(tasks) > 1:
         raise UsageError(f"{name!r} names {len(tasks)} tasks; name one{suggest(name, (t.name for t in tasks))}")
-    store, chosen = _rows(results, edition)
+    store, chosen = opened(results, edition)
     index = Index.of(store.rows.every(), edition=chosen)
     index.check_budget(labels)  # before anything is measured
     known = (similarity.of_name(index.examples[t], root) for t in index.tasks)
@@ -210,7 +210,7 @@ def table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> 
     console.print(drawn)
 
 
-def _rows(results: Path | None, name: str | None) -> tuple[Store, Edition]:
+def opened(results: Path | None, name: str | None) -> tuple[Store, Edition]:
     """The rows that are asked, and the edition whose they are."""
     folder = results or default_folder()
     edition = editions.named(folder, name)

@@ -25,6 +25,7 @@ from tlbench._moved import Moved
 from tlbench.data import Episodes, Labeled, Learner, Predictor, Recipe, Train, Unlabeled
 from tlbench.errors import NotApplicable, UsageError
 from tlbench.methods import loader
+from tlbench.runner.worker import loss_record
 from tlbench.runner.worker.stopwatch import Energy, StepWatch, arithmetic, loops_of, timed
 from tlbench.training import networks
 from tlbench.training.convergence import heard
@@ -178,8 +179,8 @@ def measured(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     method = loader.load(job["method"])(**job["config"])
     train, device, seed = training(job, folder), job["device"], int(job["seed"])
     energy, start = Energy.of(device), synchronized(device)
-    with StepWatch(device) as watch, heard() as said:
-        predict = method.fit(train, seed)
+    with loss_record.asked(job) as losses, StepWatch(device) as watch, heard() as said:
+        predict = method.fit(replace(train, watch=losses), seed)
     fitted = synchronized(device)
     joules, steps, loops = energy.joules(), watch.columns(), loops_of(METER)
     answering = synchronized(device)
