@@ -75,6 +75,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_value_with_the_watch_is_the_rows_and_no_row_is_stored(held: Path) -> None:
     before, told = (held / "rows.jsonl").read_bytes(), list[tuple[Any, ...]]()
     found = again(
@@ -93,6 +94,7 @@ def test_the_value_with_the_watch_is_the_rows_and_no_row_is_stored(held: Path) -
     assert told[-1][3] == "steps of dann, seed 0"
 
 
+@pytest.mark.slow
 def test_the_command_draws_and_gives_the_losses_as_lists(held: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.svg"
     where = ("--results", held, "--edition", "open")
@@ -112,6 +114,7 @@ def test_the_picture_of_a_cell_has_the_same_bytes_again(held: Path, tmp_path: Pa
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_method_without_a_step_is_one_line_and_exit_code_two(held: Path, tmp_path: Path) -> None:
     file = tmp_path / "none.svg"
     where = ("--results", held, "--edition", "open")
@@ -123,6 +126,7 @@ def test_a_method_without_a_step_is_one_line_and_exit_code_two(held: Path, tmp_p
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_shows_its_losses_until_then(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(METHOD)
     words = ("explain", tmp_path / "mine.py:Dies", TASK, "5", "--results", tmp_path / "no", "--edition", "open")

@@ -323,7 +323,7 @@ def test_where_the_references_alone_were_timed_the_board_does_not_claim_a_time(
         return str(found)
 
     assert said("target_only") == "Time was not measured here."
-    assert said("source_only") == "Time was not measured here, but of the references."
+    assert said("source_only") == "Time was not measured here, except for the baselines."
     assert said("source_only", "coral") == f"Time was measured on {task}."
 
 
