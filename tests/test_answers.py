@@ -64,8 +64,8 @@ def renamed(copy: Copy) -> None:
 def reformatted(copy: Copy) -> None:
     """A method in another layout, with other comments and names."""
     file = copy.folder / "tlbench_baselines/dann.py"
-    text = file.read_text().replace("guess", "said").replace("    def loss", "    # Of one step.\n\n    def loss")
-    file.write_text(text)
+    text = file.read_text().replace("domain_logits", "logits")
+    file.write_text(text.replace("    def loss", "    # Of one step.\n\n    def loss"))
 
 
 def faster(copy: Copy) -> None:

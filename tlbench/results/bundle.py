@@ -101,7 +101,7 @@ class Record(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder that is well-formed. What it says may still be wrong: `verification` asks."""
+    """A folder that is well-formed. What it says may still be wrong: `tlbench verify` asks."""
 
     folder: Path
     about: About

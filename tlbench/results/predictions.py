@@ -1,8 +1,8 @@
 """What a method answered on the test samples of a cell: all that its row's value can be computed from again.
 
 `<store>/predictions/<key>.npy` holds what `scoring.predicted` makes: a byte a test sample where classes are told, the
-numbers or boxes themselves elsewhere. No label is in it. `trials` keeps more of the trials of a search; this is what a
-submission carries.
+numbers or boxes themselves elsewhere. No label is in it. `selection/search.py` keeps more of a search's trials; this is
+what a submission carries.
 """
 
 from __future__ import annotations

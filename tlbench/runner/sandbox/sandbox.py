@@ -1,8 +1,8 @@
 """What a method's process is forbidden, by levels; docs/security.md says what each one stops.
 
 0: its own session, a clean environment, bounded memory, time, processes and files. 1: also no new privileges, files
-only as `admitted` says (Landlock), no network, no new process, no look at another (seccomp). 2: also in a namespace of
-its own where the store and the data are not there at all (bubblewrap).
+only as `file_rules` says (Landlock), no network, no new process, no look at another (seccomp). 2: also in a namespace
+of its own where the store and the data are not there at all (bubblewrap).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rules of model selection: which of a method's trials is its answer, and which labels say so.
 
-Trials are run once, each a cell with a row of its own, and their predictions are kept (see `trials`). A rule is an
+Trials are run once, each a cell with a row of its own, and their predictions are kept (see `search`). A rule is an
 offline reduction of them: it trains nothing, sees no test label, and is handed no label but those that it `touches`.
 The references are chosen by the same rule from as many trials; one that the rule cannot be asked of (target-only has no
 source to be validated on) keeps its published default.

@@ -4,7 +4,7 @@
 folder holds job.json. It forks; the child runs the job, writes report.json beside it and is gone. The server answers
 one JSON line when a child ends. It holds no array, no label and no name of a class; a child holds what its own job
 lists: the training arrays, the shots' labels, and, once `fit` has returned, the test inputs. The scorer stays with the
-process that asked. A child that runs foreign code is locked up first, as `jail` says; where that fails, nothing runs.
+process that asked. A child that runs foreign code is sandboxed first (see `sandbox`); where that fails, nothing runs.
 """
 
 from __future__ import annotations

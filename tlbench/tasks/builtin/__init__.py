@@ -1,7 +1,7 @@
 """The domains that need no download, by name: digits, letters, characters of many scripts, a clinical table.
 
 The bytes depend on nothing but `VERSION` and the package data they are made of: randomness comes from SHA-256
-(`samples.chance`), and every other step is integer arithmetic or IEEE's + - * /, which round alike everywhere
+(`digits.chance`), and every other step is integer arithmetic or IEEE's + - * /, which round alike everywhere
 (sine, cosine, exponential and BLAS do not).
 """
 

@@ -1,7 +1,7 @@
 """The calibration suite: tasks with a known answer, which prove that the harness measures what it says.
 
-`domain` draws the data, `forms` says what a learner must reach, `checks` lists the cells and the comparisons, and
-the other modules hold the learners that the forms speak of. Nothing here enters a ranking.
+`domain` draws the data. What a learner must reach on them, and the learners, are in `tlbench.verification.known_truth`.
+Nothing here enters a ranking.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`tlbench selftest`: the calibration suite through the whole harness, predicted against measured.
 
 Cells are planned, run in workers, scored and stored as any others, in a store and a cache of their own. Nothing here
-knows a closed form: `calibration` does.
+knows a closed form: `closed_forms` does.
 """
 
 from __future__ import annotations
