@@ -23,7 +23,7 @@ class Classification(Problem):
     name = "classification"
     metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY, BALANCED, MACRO_F1)
     label = "a class"
-    budget = "labels a class"
+    budget = "labels per class"
     headline: ClassVar[bool] = True
     keeps_trials: ClassVar[bool] = True
     least_classes: ClassVar[int] = 2
